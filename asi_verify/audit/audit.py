@@ -1,0 +1,164 @@
+"""What can be promised about a data set before any model is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from asi_verify.audit.distances import LabelDistances, label_distances
+from asi_verify.audit.duplicates import DuplicateGroup, find_duplicates
+from asi_verify.checker.contradictions import meeting_point
+from asi_verify.core.canonical import array_digest
+from asi_verify.core.progress import NO_PROGRESS, Progress
+from asi_verify.core.region import LInf
+from asi_verify.data import Dataset, Samples
+
+__all__ = ["Audit", "Contradiction", "audit"]
+
+_SCHEMA = "asi-verify/audit/1"
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Two samples of different labels whose regions meet: no model can be right on both.
+
+    Attributes:
+        rows: in the audited split, in order.
+        labels: the labels of each.
+        distance: L-infinity distance, grey levels or pixel units.
+        meeting_point: digest of a float32 input that lies in both regions.
+    """
+
+    rows: tuple[int, int]
+    labels: tuple[tuple[int, ...], tuple[int, ...]]
+    distance: Fraction
+    meeting_point: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``audit.json`` and the report."""
+        return {
+            "distance": str(self.distance),
+            "labels": [list(label) for label in self.labels],
+            "meeting_point": self.meeting_point,
+            "rows": list(self.rows),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """The findings.
+
+    Attributes:
+        split: the split that is to be certified.
+        family: the regions.
+        duplicates: over all splits.
+        contradictions: within the split, at the family's radius.
+        distances: nearest sample of another label, for each sample of the split.
+        grey: whether distances are in grey levels.
+    """
+
+    split: str
+    family: LInf
+    duplicates: tuple[DuplicateGroup, ...]
+    contradictions: tuple[Contradiction, ...]
+    distances: LabelDistances
+    grey: bool
+
+    @property
+    def contradicted(self) -> tuple[int, ...]:
+        """Rows in any contradiction, in order."""
+        return tuple(sorted({row for pair in self.contradictions for row in pair.rows}))
+
+    def ceiling(self, row: int) -> Fraction | None:
+        """The radius, in pixel units, below which a row's region meets none of another label.
+
+        None if every sample has the same label.
+        """
+        distance = self.distances.distance[row]
+        if distance < 0:
+            return None
+        unit = Fraction(1, 255) if self.grey else Fraction(1)
+        return Fraction(float(distance)) * unit / 2
+
+    def ceilings(self) -> Mapping[str, Fraction | None]:
+        """The smallest ceiling of all rows, and of the rows outside the contradictions."""
+        outside = np.setdiff1d(np.arange(len(self.distances.distance)), self.contradicted)
+        return {
+            "all": self._smallest(np.arange(len(self.distances.distance))),
+            "outside_contradictions": self._smallest(outside),
+        }
+
+    def _smallest(self, rows: Any) -> Fraction | None:
+        distances = self.distances.distance[rows]
+        known = rows[distances >= 0]
+        if len(known) == 0:
+            return None
+        return self.ceiling(int(known[np.argmin(self.distances.distance[known])]))
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``audit.json`` and the report."""
+        return {
+            "ceilings": {
+                name: None if value is None else str(value)
+                for name, value in self.ceilings().items()
+            },
+            "contradictions": [pair.to_json() for pair in self.contradictions],
+            "duplicates": [group.to_json() for group in self.duplicates],
+            "family": self.family.to_json(),
+            "nearest_other_label": {
+                "distance": [str(Fraction(float(d))) for d in self.distances.distance],
+                "partner": [int(row) for row in self.distances.partner],
+                "unit": "grey levels" if self.grey else "pixel units",
+            },
+            "schema": _SCHEMA,
+            "split": self.split,
+        }
+
+
+def audit(
+    dataset: Dataset, family: LInf, split: str = "train", progress: Progress = NO_PROGRESS
+) -> Audit:
+    """Audit a split for certification at a radius, and all splits for duplicates.
+
+    Raises:
+        DataError: there is no such split.
+    """
+    samples = dataset.split(split)
+    grey = samples.images.dtype == np.uint8
+    distances = label_distances(samples, _farthest_meeting(family, grey), progress)
+    contradictions = tuple(
+        found
+        for first, second in distances.close
+        if (found := _contradiction(samples, family, first, second)) is not None
+    )
+    duplicates = find_duplicates(dataset.splits)
+    return Audit(split, family, duplicates, contradictions, distances, bool(grey))
+
+
+def _farthest_meeting(family: LInf, grey: bool) -> float:
+    """A distance beyond which no two regions meet: levels for 8-bit images, else pixel units."""
+    if not grey:
+        # The boxes reach at most one float32 beyond the radius on each side.
+        return float(2 * family.radius.value) + 1e-6
+    lower, upper = family.level_bounds
+    meets = lower[None, :] <= upper[:, None]
+    levels = np.arange(len(lower))
+    return float(np.where(meets, levels[None, :] - levels[:, None], 0).max())
+
+
+def _contradiction(samples: Samples, family: LInf, first: int, second: int) -> Contradiction | None:
+    """The pair with its evidence, or None if the regions do not meet after all."""
+    boxes = family.boxes(samples.images[[first, second]])
+    point = meeting_point(boxes[0:1], boxes[1:2])
+    if point is None:
+        return None
+    pair = samples.images[[first, second]].astype(np.float64)
+    distance = Fraction(float(np.abs(pair[0] - pair[1]).max()))
+    labels = samples.labels[[first, second]].reshape(2, -1).tolist()
+    return Contradiction(
+        (first, second), (tuple(labels[0]), tuple(labels[1])), distance, array_digest(point)
+    )

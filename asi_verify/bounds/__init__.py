@@ -1,0 +1,13 @@
+"""Proposals: bounds that are likely right, computed fast. The trusted pass decides."""
+
+from asi_verify.bounds.engine import proposer_for
+from asi_verify.bounds.method import Method, Proposer
+from asi_verify.bounds.twin import TwinIntervals, interval_margins
+
+__all__ = [
+    "Method",
+    "Proposer",
+    "TwinIntervals",
+    "interval_margins",
+    "proposer_for",
+]

@@ -1,0 +1,100 @@
+"""Interval bounds in torch, differentiable: for certified training, and as a proposal.
+
+The torch twin of the trusted pass's interval formula, in float32 and without its outward rounding:
+centre and radius through linear layers, ends through ReLU, the property's rows merged into the
+last affine layer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from asi_verify.bounds.method import Method, Proposer
+from asi_verify.core.box import Box
+from asi_verify.core.operators import Add, Affine, Conv, Relu, Reshape, Scale, Transpose
+from asi_verify.errors import UnsupportedOperatorError
+from asi_verify.export import NetworkModule
+from asi_verify.export.torch_module import AffineLayer, ConvLayer, Layer, ScaleLayer
+
+__all__ = ["TwinIntervals", "interval_margins"]
+
+_Value = tuple[torch.Tensor, torch.Tensor]
+"""Centre and radius, each of shape ``(B, *shape)``."""
+
+
+def interval_margins(
+    module: NetworkModule, lower: torch.Tensor, upper: torch.Tensor, rows: torch.Tensor
+) -> torch.Tensor:
+    """Lower bounds of linear functionals of the logits, differentiable in the module's weights.
+
+    Args:
+        module: the network.
+        lower: shape ``(B, *input_shape)``.
+        upper: same shape.
+        rows: shape ``(B, R, logits)``, or ``(1, R, logits)`` for all samples.
+
+    Returns:
+        Shape ``(B, R)``.
+    """
+    values: list[_Value] = [((lower + upper) / 2, (upper - lower) / 2)]
+    steps = module.steps()
+    *before, (last, last_inputs) = steps
+    for layer, inputs in before:
+        values.append(_interval(layer, [values[value] for value in inputs]))
+    if not isinstance(last, AffineLayer):
+        centre, radius = _interval(last, [values[value] for value in last_inputs])
+        return _apply(rows, centre) - _apply(rows.abs(), radius)
+    centre, radius = values[last_inputs[0]]
+    merged = rows @ last.weight
+    return _apply(merged, centre) + rows @ last.bias - _apply(merged.abs(), radius)
+
+
+def _apply(rows: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """``(B or 1, R, n)`` applied to ``(B, n)``: shape ``(B, R)``."""
+    if rows.shape[0] == 1:
+        return values @ rows[0].T
+    return torch.einsum("brn,bn->br", rows, values)
+
+
+def _interval(layer: Layer, inputs: list[_Value]) -> _Value:
+    (centre, radius), *others = inputs
+    match layer.operator:
+        case Affine() | Conv():
+            assert isinstance(layer, AffineLayer | ConvLayer)
+            return layer(centre), layer.linear(radius, layer.weight.abs(), None)
+        case Scale():
+            assert isinstance(layer, ScaleLayer)
+            return layer(centre), radius * layer.scale.abs()
+        case Relu():
+            lower, upper = F.relu(centre - radius), F.relu(centre + radius)
+            return (lower + upper) / 2, (upper - lower) / 2
+        case Reshape() | Transpose():
+            return layer(centre), layer(radius)
+        case Add():
+            (other_centre, other_radius) = others[0]
+            return centre + other_centre, radius + other_radius
+        case operator:
+            raise UnsupportedOperatorError(f"{type(operator).__name__} has no interval in torch")
+
+
+class TwinIntervals(Proposer):
+    """Intervals by the torch twin; always there."""
+
+    method = Method.INTERVAL
+
+    def __init__(self, module: NetworkModule) -> None:
+        self._module = module
+        self.engine = f"torch twin (torch {torch.__version__})"
+
+    def lower(self, box: Box, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        with torch.no_grad():
+            bound = interval_margins(
+                self._module,
+                torch.from_numpy(box.lower.copy()),
+                torch.from_numpy(box.upper.copy()),
+                torch.from_numpy(rows.astype(np.float32))[None],
+            )
+        return np.asarray(bound.numpy())

@@ -1,0 +1,25 @@
+"""The trusted pass and the certificate checker.
+
+Everything that has to be believed is here, in ``core`` and in ``lowering``; it needs numpy, onnx and
+the standard library, and runs as ``python -m asi_verify.checker FOLDER --data FILE``.
+"""
+
+from asi_verify.checker.folder import (
+    CheckResult,
+    Outcome,
+    check_certificates,
+    check_files,
+    check_folder,
+    read_claims,
+)
+from asi_verify.checker.trusted import TrustedPass
+
+__all__ = [
+    "CheckResult",
+    "Outcome",
+    "TrustedPass",
+    "check_certificates",
+    "check_files",
+    "check_folder",
+    "read_claims",
+]

@@ -1,0 +1,75 @@
+"""Rounding-error bounds for float64 arithmetic: the constants on which every proof rests.
+
+Let ``u = 2**-53`` be the unit roundoff of binary64, round to nearest. A single operation gives
+``fl(x op y) = (x op y)(1 + d) + e`` with ``|d| <= u`` and ``e`` an underflow term.
+
+*Sums and products.* Let ``s = x_1 y_1 + ... + x_n y_n`` be computed with any order of additions,
+each product rounded or fused. Then (Higham, Accuracy and Stability of Numerical Algorithms, 2nd
+ed., section 3.1; the order does not matter because no term passes through more than n roundings)
+
+    |fl(s) - s| <= gamma(n) * (|x_1 y_1| + ... + |x_n y_n|) + n * ETA,
+    gamma(n) = n u / (1 - n u).
+
+This holds of what BLAS does with a matrix product as long as it multiplies and adds (assumption:
+no Strassen-like algorithm), whatever its blocking, threads or vector width.
+
+*Underflow.* An operation whose result is subnormal is off by at most 2**-1075, and by at most
+2**-1022 if the processor flushes subnormal results to zero. If it also reads subnormal operands as
+zero, a product with a factor below ``LIMIT`` is off by at most ``2**-1022 * LIMIT``. ``ETA`` covers
+all of it, and is far below anything that matters.
+
+*Overflow.* A bound that is not finite, or larger in magnitude than ``LIMIT``, proves nothing: the
+caller treats it as no bound at all. Inside ``LIMIT`` no product of a bound and a weight overflows.
+
+*Sums of nonnegative terms* have relative error below gamma(n), so ``enlarged(fl(s), n)`` is at
+least ``s``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ETA", "LIMIT", "UNIT", "down", "enlarged", "gamma", "up"]
+
+Array = npt.NDArray[np.float64]
+
+UNIT = 2.0**-53
+LIMIT = 2.0**500
+ETA = 2.0**-500
+
+
+def gamma(terms: int) -> float:
+    """An upper bound on ``n u / (1 - n u)``; ``terms`` is ``n``.
+
+    Raises:
+        ValueError: ``n u`` is not small; no sum that fits into memory is that long.
+    """
+    if not 0 <= terms < 2**40:
+        raise ValueError(f"no rounding bound for a sum of {terms} terms")
+    # n u is exact; the division rounds once and the factor (1 + 2u) makes up for it.
+    return terms * UNIT / (1 - terms * UNIT) * (1 + 4 * UNIT)
+
+
+def down(values: Any) -> Array:
+    """Below the exact result of the one operation that gave ``values`` (underflow included)."""
+    return np.asarray(np.nextafter(values - ETA, -np.inf))
+
+
+def up(values: Any) -> Array:
+    """Above the exact result of the one operation that gave ``values`` (underflow included)."""
+    return np.asarray(np.nextafter(values + ETA, np.inf))
+
+
+def enlarged(values: Any, terms: int) -> Array:
+    """Above the exact sum of ``terms`` nonnegative terms whose computed sum is ``values``.
+
+    Each term may itself be the result of up to four roundings, upwards or to nearest.
+
+    The exact sum is at most ``values / (1 - gamma(n + 4)) + (n + 4) ETA``, and
+    ``1 / (1 - gamma(m)) <= 1 + 2 gamma(m)`` for the sizes allowed; the multiplication and the
+    addition here round twice more, which two further terms pay for.
+    """
+    return np.asarray(values * (1 + 2 * gamma(terms + 8)) + 2 * (terms + 8) * ETA)

@@ -1,0 +1,107 @@
+"""The trusted rule of convolutions, in any number of spatial dimensions.
+
+A convolution is a matrix product with the *columns* of its input: for every output position, the
+numbers under the kernel. Gathering columns and scattering them back move numbers; all arithmetic
+is the matrix product, and in the scatter the sum over the kernel positions that share an input.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.checker.rules import LinearRule
+from asi_verify.core.operators import Conv, Shape
+
+__all__ = ["ConvRule"]
+
+Array = npt.NDArray[np.float64]
+Index = tuple[slice, ...]
+
+
+class ConvRule(LinearRule):
+    """Cross-correlation with zero padding, strides, dilations and groups."""
+
+    def __init__(self, operator: Conv, input_shape: Shape) -> None:
+        self._operator = operator
+        self._input_shape = input_shape
+        self._output_shape = operator.output_shape(input_shape)
+        self._padded = tuple(
+            size + sum(pads) for size, pads in zip(input_shape[1:], operator.pads, strict=True)
+        )
+        # (groups, outputs per group, inputs per group * kernel positions)
+        self._weight = operator.weight.astype(np.float64).reshape(
+            operator.groups, operator.weight.shape[0] // operator.groups, -1
+        )
+        self._magnitude = np.abs(self._weight)
+        per_channel = (-1,) + (1,) * len(operator.kernel)
+        self._bias = operator.bias.astype(np.float64).reshape(per_channel)
+        self.slack = operator.slack
+        self.terms_forward = self._weight.shape[2] + 1
+        # An input is under at most every kernel position, once for each output channel.
+        self.terms_backward = self._weight.shape[1] * math.prod(operator.kernel)
+
+    @property
+    def bias(self) -> Array:
+        return np.broadcast_to(self._bias, self._output_shape)
+
+    def apply(self, x: Array) -> Array:
+        return np.asarray(self._correlate(self._weight, x) + self._bias)
+
+    def apply_magnitude(self, x: Array, bias_factor: float) -> Array:
+        return np.asarray(self._correlate(self._magnitude, x) + bias_factor * np.abs(self._bias))
+
+    def apply_transposed(self, a: Array) -> Array:
+        groups, inputs = self._operator.groups, self._input_shape[0] // self._operator.groups
+        positions = self._output_shape[1:]
+        batch = len(a)
+        # (groups, outputs per group, batch * positions)
+        moved = np.moveaxis(a, 0, 1).reshape(groups, self._weight.shape[1], -1)
+        columns = np.matmul(self._weight.transpose(0, 2, 1), moved)
+        columns = columns.reshape(groups, inputs, *self._operator.kernel, batch, *positions)
+        padded = np.zeros((groups, inputs, batch, *self._padded))
+        for offset, window in self._windows():
+            padded[(..., *window)] += columns[(slice(None), slice(None), *offset)]
+        inner = tuple(
+            slice(before, before + size)
+            for size, (before, _) in zip(self._input_shape[1:], self._operator.pads, strict=True)
+        )
+        unpadded = padded[(..., *inner)].reshape(
+            self._input_shape[0], batch, *self._input_shape[1:]
+        )
+        return np.ascontiguousarray(np.moveaxis(unpadded, 1, 0))
+
+    def _correlate(self, weight: Array, x: Array) -> Array:
+        groups, inputs = self._operator.groups, self._input_shape[0] // self._operator.groups
+        positions = self._output_shape[1:]
+        batch = len(x)
+        padded = np.pad(np.moveaxis(x, 0, 1), ((0, 0), (0, 0), *self._operator.pads))
+        padded = padded.reshape(groups, inputs, batch, *self._padded)
+        columns = np.empty((groups, inputs, *self._operator.kernel, batch, *positions))
+        for offset, window in self._windows():
+            columns[(slice(None), slice(None), *offset)] = padded[(..., *window)]
+        columns = columns.reshape(groups, weight.shape[2], -1)
+        result = np.matmul(weight, columns).reshape(-1, batch, *positions)
+        return np.ascontiguousarray(np.moveaxis(result, 1, 0))
+
+    def _windows(self) -> Iterator[tuple[tuple[int, ...], Index]]:
+        """For each kernel position, the input positions that lie under it, as slices."""
+        operator = self._operator
+        for offset in itertools.product(*map(range, operator.kernel)):
+            yield (
+                offset,
+                tuple(
+                    slice(k * dilation, k * dilation + (count - 1) * stride + 1, stride)
+                    for k, dilation, count, stride in zip(
+                        offset,
+                        operator.dilations,
+                        self._output_shape[1:],
+                        operator.strides,
+                        strict=True,
+                    )
+                ),
+            )

@@ -1,0 +1,327 @@
+"""Check a folder of certificates from its files and the data set alone.
+
+The checker believes nothing that the folder says: it reads the artifact again, makes every region
+again from the images, every property from the labels, and every bound with the trusted pass. What
+it does believe is this package, ``core`` and ``lowering``, numpy and onnx.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.checker.contradictions import exclude_each_other, meeting_point
+from asi_verify.checker.trusted import TrustedPass
+from asi_verify.core.canonical import array_digest, bytes_digest
+from asi_verify.core.certificate import Certificate
+from asi_verify.core.claims import ARTIFACT_FILE, CLAIMS_FILE, Claims, Shard
+from asi_verify.core.container import unpack
+from asi_verify.core.evidence import Evidence, IntervalEvidence, LinearEvidence, SolverEvidence
+from asi_verify.core.images import refuse_unusable_images
+from asi_verify.core.properties import Property, property_for
+from asi_verify.core.status import Status
+from asi_verify.errors import AsiVerifyError, CertificateError, UsageError
+from asi_verify.lowering import read_network
+
+__all__ = [
+    "CheckResult",
+    "Outcome",
+    "Reader",
+    "check_certificates",
+    "check_files",
+    "check_folder",
+    "read_claims",
+]
+
+Reader = Callable[[str], bytes]
+"""Gives the bytes of a file of the folder by name; raises ``CertificateError`` if there is none."""
+
+_LARGEST_FILE = 1 << 30
+
+
+class Outcome(Enum):
+    """What the checker says of one certificate."""
+
+    ACCEPTED = "accepted"
+    """The checker derived the bound itself and it closes."""
+
+    DELEGATED = "delegated"
+    """A solver's word, with the script it was asked; never called certified."""
+
+    REJECTED = "rejected"
+    """Not what it claims to be, or the bound does not close."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What the checker found in a folder.
+
+    Attributes:
+        claims: what the folder claims; None where the claims themselves are refused.
+        outcomes: outcome of each row that has a certificate.
+        reasons: why, for each row that was not accepted.
+        digests: the digest of each row's certificate.
+        contradictions: rows in a listed contradiction that was confirmed.
+        refused: reasons for which the folder as a whole is refused; empty if it is not.
+    """
+
+    claims: Claims | None
+    outcomes: dict[int, Outcome]
+    reasons: dict[int, str]
+    digests: dict[int, str]
+    contradictions: frozenset[int]
+    refused: tuple[str, ...]
+
+    def rows(self, outcome: Outcome) -> list[int]:
+        """The rows with this outcome, in order."""
+        return sorted(row for row, found in self.outcomes.items() if found is outcome)
+
+    @property
+    def missing(self) -> list[int]:
+        """Rows outside the contradictions that have no certificate."""
+        total = self.claims.dataset.samples if self.claims else 0
+        return [
+            row
+            for row in range(total)
+            if row not in self.outcomes and row not in self.contradictions
+        ]
+
+    @property
+    def status(self) -> Status | None:
+        """The status that the accepted certificates amount to; None for a refused folder."""
+        if self.claims is None or self.refused:
+            return None
+        total = self.claims.dataset.samples
+        accepted = sum(
+            outcome is Outcome.ACCEPTED and row not in self.contradictions
+            for row, outcome in self.outcomes.items()
+        )
+        return Status(total - len(self.contradictions) - accepted, len(self.contradictions))
+
+
+def read_claims(folder: str | Path) -> Claims:
+    """What a certificate folder claims.
+
+    Raises:
+        CertificateError: the folder has no claims, or they cannot be read.
+    """
+    return Claims.from_bytes(_reader(folder)(CLAIMS_FILE))
+
+
+def check_folder(
+    folder: str | Path, images: npt.NDArray[Any], labels: npt.NDArray[Any]
+) -> CheckResult:
+    """Check every certificate of a folder against the artifact in it and a data set.
+
+    Args:
+        folder: holds ``claims.json``, ``artifact.onnx`` and the shards.
+        images: the split's images, ``(N, C, *spatial)``, uint8 or float32 in [0, 1].
+        labels: the split's labels, ``(N,)`` or ``(N, decisions)``, integers.
+
+    Returns:
+        Outcomes for all rows; a certificate that is refused has a reason, and so has a folder.
+
+    Raises:
+        CertificateError: the folder has no claims, or they cannot be read.
+        DataError: the images are not images.
+    """
+    return check_files(_reader(folder), images, labels)
+
+
+def check_files(read: Reader, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> CheckResult:
+    """``check_folder`` for files that lie elsewhere than in a folder."""
+    refuse_unusable_images(images)
+    claims = Claims.from_bytes(read(CLAIMS_FILE))
+    refused: list[str] = []
+    try:
+        trusted = _artifact(read(ARTIFACT_FILE), claims)
+    except AsiVerifyError as error:
+        return CheckResult(claims, {}, {}, {}, frozenset(), (str(error),))
+    try:
+        _compare_data(claims, images, labels)
+    except UsageError as error:
+        return CheckResult(claims, {}, {}, {}, frozenset(), (str(error),))
+    confirmed = _contradictions(claims, trusted.network.logits, images, labels, refused)
+    outcomes: dict[int, Outcome] = {}
+    reasons: dict[int, str] = {}
+    digests: dict[int, str] = {}
+    for shard in claims.shards:
+        try:
+            certificates, parts = _open_shard(read, shard)
+        except CertificateError as error:
+            refused.append(f"{shard.file}: {error}")
+            continue
+        duplicated = [c.row for c in certificates if c.row in outcomes]
+        if duplicated or len({c.row for c in certificates}) < len(certificates):
+            refused.append(f"{shard.file}: a row has two certificates")
+            continue
+        found = check_certificates(trusted, claims, certificates, images, labels, parts)
+        for certificate, (outcome, reason) in zip(certificates, found, strict=True):
+            outcomes[certificate.row] = outcome
+            digests[certificate.row] = certificate.digest
+            if outcome is not Outcome.ACCEPTED:
+                reasons[certificate.row] = reason
+    return CheckResult(claims, outcomes, reasons, digests, frozenset(confirmed), tuple(refused))
+
+
+def check_certificates(
+    trusted: TrustedPass,
+    claims: Claims,
+    certificates: list[Certificate],
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    parts: dict[str, bytes],
+) -> list[tuple[Outcome, str]]:
+    """Check certificates of one artifact, batched; an outcome and a reason for each, in order.
+
+    Args:
+        trusted: the trusted pass over the artifact's network.
+        claims: what the folder claims; every certificate must be of it.
+        certificates: any number of them.
+        images: the whole split's images.
+        labels: the whole split's labels.
+        parts: the shard's binary parts.
+    """
+    found: list[tuple[Outcome, str]] = [(Outcome.REJECTED, "not looked at")] * len(certificates)
+    groups: dict[tuple[Property, Evidence], list[int]] = defaultdict(list)
+    for position, certificate in enumerate(certificates):
+        reason = _misfit(certificate, claims, trusted.network.logits, images, labels)
+        if reason:
+            found[position] = (Outcome.REJECTED, reason)
+            continue
+        match certificate.evidence:
+            case SolverEvidence(script, solver, version):
+                if script in parts:
+                    found[position] = (Outcome.DELEGATED, f"the word of {solver} {version}")
+                else:
+                    found[position] = (Outcome.REJECTED, "the solver's script is missing")
+            case IntervalEvidence() | LinearEvidence():
+                groups[certificate.query.property, certificate.evidence].append(position)
+    for (property_, evidence), positions in groups.items():
+        assert not isinstance(evidence, SolverEvidence)
+        rows = [certificates[position].row for position in positions]
+        margins = trusted.margins(claims.family.boxes(images[rows]), property_, evidence)
+        for position, margin in zip(positions, margins, strict=True):
+            if margin > 0:
+                found[position] = (Outcome.ACCEPTED, "")
+            else:
+                reason = f"the bound does not close: the smallest margin is only above {margin:g}"
+                found[position] = (Outcome.REJECTED, reason)
+    return found
+
+
+def _reader(folder: str | Path) -> Reader:
+    def read(name: str) -> bytes:
+        path = Path(folder) / name
+        if not path.is_file():
+            raise CertificateError(f"{path}: there is no such file; is this a certificate folder?")
+        size = path.stat().st_size
+        if size > _LARGEST_FILE:
+            raise CertificateError(f"{path}: {size} bytes; {_LARGEST_FILE} are allowed")
+        return path.read_bytes()
+
+    return read
+
+
+def _artifact(data: bytes, claims: Claims) -> TrustedPass:
+    if bytes_digest(data) != claims.artifact:
+        raise CertificateError(
+            f"{ARTIFACT_FILE} has the digest {bytes_digest(data)}, the claims are about the model "
+            f"{claims.artifact}: this is another model"
+        )
+    return TrustedPass(read_network(data))
+
+
+def _compare_data(claims: Claims, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
+    claimed = claims.dataset
+    if len(images) != len(labels):
+        raise CertificateError(f"{len(images)} images, but {len(labels)} labels")
+    same = (
+        len(images) == claimed.samples
+        and array_digest(images) == claimed.images
+        and array_digest(labels.astype(np.int64)) == claimed.labels
+    )
+    if not same:
+        raise CertificateError(
+            f"these images and labels are not those of {claimed.name} ({claimed.split}) that the "
+            "claims are about: this is another data set"
+        )
+
+
+def _contradictions(
+    claims: Claims,
+    logits: int,
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    refused: list[str],
+) -> set[int]:
+    confirmed: set[int] = set()
+    for first, second in claims.contradictions:
+        if second >= len(images):
+            refused.append(f"the contradiction {first}, {second} names a row that does not exist")
+            continue
+        boxes = claims.family.boxes(images[[first, second]])
+        try:
+            wanted = [property_for(labels[row], logits) for row in (first, second)]
+        except UsageError as error:
+            refused.append(f"the contradiction {first}, {second}: {error}")
+            continue
+        if not exclude_each_other(*wanted) or meeting_point(boxes[0:1], boxes[1:2]) is None:
+            refused.append(f"rows {first} and {second} do not contradict each other")
+            continue
+        confirmed |= {first, second}
+    return confirmed
+
+
+def _open_shard(read: Reader, shard: Shard) -> tuple[list[Certificate], dict[str, bytes]]:
+    data = read(shard.file)
+    if bytes_digest(data) != shard.sha256:
+        raise CertificateError("its bytes are not those that the claims name")
+    lines = data.split(b"\n")
+    if lines.pop() != b"" or len(lines) != shard.certificates:
+        raise CertificateError(f"{len(lines)} whole lines, {shard.certificates} claimed")
+    parts: dict[str, bytes] = {}
+    if shard.container is not None:
+        name, digest = shard.container
+        packed = read(name)
+        if bytes_digest(packed) != digest:
+            raise CertificateError(f"the bytes of {name} are not those that the claims name")
+        parts = unpack(packed)
+    return [Certificate.from_bytes(line) for line in lines], parts
+
+
+def _misfit(
+    certificate: Certificate,
+    claims: Claims,
+    logits: int,
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+) -> str:
+    """Why a certificate is not one of the claimed kind; empty if it is."""
+    row, query = certificate.row, certificate.query
+    if row >= len(images):
+        return f"row {row} does not exist"
+    if query.artifact != claims.artifact:
+        return "it is about another model"
+    if query.region.family != claims.family:
+        return "it is about another kind of region"
+    if query.semantics is not claims.semantics:
+        return "it is about other semantics"
+    if query.region.centre != array_digest(images[row]):
+        return "the region's centre is another image"
+    if query.property.logits != logits:
+        return f"the property speaks of {query.property.logits} logits, the model has {logits}"
+    try:
+        wanted = property_for(labels[row], logits)
+    except UsageError as error:
+        return str(error)
+    if claims.dataset.target == "label" and query.property != wanted:
+        return "the property is not that of the sample's label"
+    return ""

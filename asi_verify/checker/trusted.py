@@ -1,0 +1,346 @@
+"""The trusted pass: lower bounds on a property's rows over boxes of inputs, rigorous over the reals.
+
+Forward, every value of the network gets a box by interval arithmetic. Backward, the property's rows
+are pushed from the output towards the input as linear functionals:
+
+- *intervals*: through linear operators only, down to the outputs of the last ReLUs, where the boxes
+  finish them. Merging the property into the last linear layers this way is what makes differences
+  of logits tight;
+- *linear*: through every operator down to the input, ReLUs relaxed linearly (CROWN; with interval
+  boxes for the ReLUs' inputs, CROWN-IBP).
+
+Every verdict of this library rests on the numbers returned here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.checker.affine import AffineRule
+from asi_verify.checker.arithmetic import ETA, LIMIT, UNIT, down, enlarged, gamma
+from asi_verify.checker.convolution import ConvRule
+from asi_verify.checker.elementwise import AddRule, ScaleRule
+from asi_verify.checker.movement import ReshapeRule, TransposeRule
+from asi_verify.checker.relu import ReluRule, open_phases
+from asi_verify.checker.rules import Functionals, Rule, largest_magnitude
+from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.network import Network
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Conv,
+    Operator,
+    Relu,
+    Reshape,
+    Scale,
+    Shape,
+    Transpose,
+)
+from asi_verify.core.properties import Property
+from asi_verify.errors import UnsupportedOperatorError
+
+__all__ = ["Bounds", "TrustedPass", "rule_for"]
+
+Array = npt.NDArray[np.float64]
+Owners = npt.NDArray[np.intp]
+
+# Bytes of coefficients and boxes that one step may hold at once; batches are cut to fit.
+_WORKING_SET = 192 << 20
+
+
+def rule_for(operator: Operator, *shapes: Shape) -> Rule:
+    """The trusted rule of an operator whose inputs have these shapes.
+
+    Raises:
+        UnsupportedOperatorError: there is none.
+    """
+    match operator:
+        case Affine():
+            return AffineRule(operator)
+        case Conv():
+            return ConvRule(operator, shapes[0])
+        case Scale():
+            return ScaleRule(operator, shapes[0])
+        case Add():
+            return AddRule()
+        case Relu():
+            return ReluRule()
+        case Reshape(shape=shape):
+            return ReshapeRule(shapes[0], shape)
+        case Transpose():
+            return TransposeRule(operator)
+        case _:
+            raise UnsupportedOperatorError(f"{type(operator).__name__} has no trusted rule")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Boxes of every value of a network, for a batch of boxes of inputs.
+
+    Attributes:
+        boxes: one float64 box per value, value 0 the input.
+        sound: shape ``(B,)``. Where False some bound left the range in which the error analysis
+            holds; the sample's boxes are then meaningless and nothing is proved of it.
+    """
+
+    boxes: tuple[Box, ...]
+    sound: npt.NDArray[np.bool_]
+
+
+class _Total:
+    """A running sum of lower-bound terms and of their errors."""
+
+    def __init__(self, constant: Array) -> None:
+        self.constant = constant
+        self.error = np.zeros_like(constant)
+        self.terms = 1
+
+    def add(self, constant: Array | float, error: Array | float) -> None:
+        self.constant = self.constant + constant
+        # The addition just made is off by at most one unit of roundoff of its result.
+        self.error = self.error + (error + 2 * UNIT * np.abs(self.constant))
+        self.terms += 2
+
+    def lower(self) -> Array:
+        return down(self.constant - enlarged(self.error, self.terms))
+
+    def for_each(self, batch: int, count: int) -> None:
+        """One entry per sample and functional, in the order of ``Functionals.one_per_sample``."""
+        self.constant = np.broadcast_to(self.constant, (batch, count)).reshape(-1)
+        self.error = np.broadcast_to(self.error, (batch, count)).reshape(-1)
+
+
+class TrustedPass:
+    """The trusted pass over one network; built once, used for any number of boxes.
+
+    Raises:
+        UnsupportedOperatorError: an operator has no trusted rule.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._rules = tuple(
+            rule_for(node.operator, *(network.shapes[value] for value in node.inputs))
+            for node in network.nodes
+        )
+        self._largest = max(int(np.prod(shape)) for shape in network.shapes)
+        self._total = sum(int(np.prod(shape)) for shape in network.shapes)
+        self._behind_relu = _values_behind_a_relu(network)
+
+    def margins(
+        self, box: Box, property_: Property, evidence: IntervalEvidence | LinearEvidence
+    ) -> Array:
+        """A lower bound on the smallest row of the property over each box.
+
+        The property is proved of a sample where the bound is above 0.
+
+        Args:
+            box: float32 or float64, shape ``(B, *input_shape)``.
+            property_: one property for all samples of the batch.
+            evidence: which pass to make.
+
+        Returns:
+            Shape ``(B,)``; -inf where the error analysis does not hold. Never NaN.
+        """
+        rows = property_.rows().reshape(-1, *self.network.output_shape)
+        result = np.empty(len(box))
+        for part in self._batches(len(box), self._total):
+            bounds = self.bounds(box[part], self._intermediate(evidence))
+            result[part] = self.lower(
+                bounds, rows, to_input=isinstance(evidence, LinearEvidence)
+            ).min(axis=1)
+        return result
+
+    def enclosure(self, box: Box) -> Box:
+        """A float64 box that holds the logits of every input in the box, by intervals.
+
+        Raises:
+            ValueError: a bound left the range in which the error analysis holds.
+        """
+        lower = np.empty((len(box), *self.network.output_shape))
+        upper = np.empty_like(lower)
+        for part in self._batches(len(box), self._total):
+            bounds = self.bounds(box[part], Intermediate.INTERVAL)
+            if not bool(bounds.sound.all()):
+                raise ValueError("the logits leave the range in which bounds can be computed")
+            lower[part], upper[part] = bounds.boxes[-1].lower, bounds.boxes[-1].upper
+        return Box(lower, upper)
+
+    def bounds(self, box: Box, intermediate: Intermediate) -> Bounds:
+        """Boxes of every value: the forward pass.
+
+        Args:
+            box: shape ``(B, *input_shape)``, float32 or float64.
+            intermediate: ``BACKWARD`` also makes a backward pass of its own for the input of every
+                ReLU whose phase intervals leave open, and keeps the tighter of the two.
+
+        Raises:
+            ValueError: the boxes are not of the network's input shape.
+        """
+        if box.shape != self.network.input_shape:
+            raise ValueError(f"boxes of shape {box.shape} for inputs {self.network.input_shape}")
+        first = Box(box.lower.astype(np.float64), box.upper.astype(np.float64))
+        boxes: list[Box] = []
+        sound = np.ones(len(box), dtype=np.bool_)
+        boxes.append(_within_limit(first, sound))
+        for node, rule in zip(self.network.nodes, self._rules, strict=True):
+            value = node.inputs[0]
+            if (
+                intermediate is Intermediate.BACKWARD
+                and isinstance(rule, ReluRule)
+                and self._behind_relu[value]
+            ):
+                boxes[value] = self._tightened(Bounds(tuple(boxes), sound), value)
+            output = rule.interval(*(boxes[value] for value in node.inputs))
+            boxes.append(_within_limit(output, sound))
+        return Bounds(tuple(boxes), sound)
+
+    def lower(self, bounds: Bounds, rows: Array, *, to_input: bool) -> Array:
+        """Lower bounds on linear functionals of the output: the backward pass.
+
+        Args:
+            bounds: boxes of every value, from ``bounds``.
+            rows: shape ``(R, *output_shape)``, asked of every sample.
+            to_input: push through ReLUs down to the input; otherwise stop at their outputs.
+
+        Returns:
+            Shape ``(B, R)``; -inf where the error analysis does not hold. Never NaN.
+        """
+        samples, count = len(bounds.sound), len(rows)
+        result = np.empty((samples, count))
+        for part in self._batches(samples, 4 * count * self._largest if to_input else self._total):
+            some = Bounds(tuple(box[part] for box in bounds.boxes), bounds.sound[part])
+            functionals = Functionals(rows.astype(np.float64), None)
+            result[part] = self._push_back(some, functionals, self.network.output, to_input)
+        return result
+
+    def _push_back(
+        self, bounds: Bounds, functionals: Functionals, start: int, to_input: bool
+    ) -> Array:
+        """Lower bounds on functionals of value ``start``.
+
+        The invariant before each step: for every input in its box, the wanted functional is at
+        least the sum of the pending functionals of their values, plus the total's constant, minus
+        its error.
+        """
+        batch, count = len(bounds.sound), len(functionals.coefficients)
+        shared = functionals.owners is None
+        total = _Total(np.zeros((batch, count)) if shared else np.zeros(count))
+        usable = np.ones(count, dtype=np.bool_)
+        pending = {start: functionals}
+        for value in range(start, 0, -1):
+            if value not in pending:
+                continue
+            current = _refuse_beyond_limit(pending.pop(value), usable)
+            rule, inputs = self._rules[value - 1], self.network.nodes[value - 1].inputs
+            if isinstance(rule, ReluRule) and not to_input:
+                _finish(current, bounds.boxes[value], total)
+                continue
+            if isinstance(rule, ReluRule) and current.owners is None:
+                # The relaxation differs from sample to sample: from here on each has its own.
+                pending = {key: rest.one_per_sample(batch) for key, rest in pending.items()}
+                current = current.one_per_sample(batch)
+                total.for_each(batch, count)
+                usable = np.tile(usable, batch)
+            pushed = rule.push_back(current, *(bounds.boxes[key] for key in inputs))
+            total.add(pushed.constant, pushed.error)
+            for key, coefficients in zip(inputs, pushed.inputs, strict=True):
+                new = Functionals(coefficients, current.owners)
+                pending[key] = (
+                    _merge(pending[key], new, bounds.boxes[key], total) if key in pending else new
+                )
+        if 0 in pending:
+            _finish(_refuse_beyond_limit(pending[0], usable), bounds.boxes[0], total)
+        lower = total.lower()
+        if functionals.owners is None:
+            lower, usable = lower.reshape(batch, count), usable.reshape(-1, count)
+            proves = usable & bounds.sound[:, None]
+        else:
+            proves = usable & bounds.sound[functionals.owners]
+        return np.where(proves & np.isfinite(lower), lower, -np.inf)
+
+    def _tightened(self, bounds: Bounds, value: int) -> Box:
+        """The box of a ReLU's input, with a backward pass for each number of open phase."""
+        box = bounds.boxes[value]
+        shape = (len(box), -1)
+        lower, upper = box.lower.reshape(shape).copy(), box.upper.reshape(shape).copy()
+        samples, numbers = np.nonzero(open_phases(box).reshape(shape))
+        for part in self._batches(len(samples), 4 * self._largest):
+            owners, chosen = samples[part], numbers[part]
+            for sign, bound in ((1.0, lower), (-1.0, upper)):
+                one_hot = np.zeros((len(chosen), lower.shape[1]))
+                one_hot[np.arange(len(chosen)), chosen] = sign
+                functionals = Functionals(one_hot.reshape(-1, *box.shape), owners)
+                found = sign * self._push_back(bounds, functionals, value, to_input=True)
+                tighter = np.maximum if sign > 0 else np.minimum
+                bound[owners, chosen] = tighter(bound[owners, chosen], found)
+        return Box(lower.reshape(box.lower.shape), upper.reshape(box.lower.shape))
+
+    @staticmethod
+    def _intermediate(evidence: IntervalEvidence | LinearEvidence) -> Intermediate:
+        match evidence:
+            case IntervalEvidence():
+                return Intermediate.INTERVAL
+            case LinearEvidence(intermediate):
+                return intermediate
+
+    @staticmethod
+    def _batches(count: int, numbers_each: int) -> Iterator[slice]:
+        size = max(1, _WORKING_SET // (8 * numbers_each))
+        for start in range(0, count, size):
+            yield slice(start, min(start + size, count))
+
+
+def _values_behind_a_relu(network: Network) -> tuple[bool, ...]:
+    """For each value, whether a ReLU lies before it; before the first, intervals are tight."""
+    behind = [False]
+    for node in network.nodes:
+        behind.append(isinstance(node.operator, Relu) or any(behind[v] for v in node.inputs))
+    return tuple(behind)
+
+
+def _within_limit(box: Box, sound: npt.NDArray[np.bool_]) -> Box:
+    """The box, with samples that leave the range of the error analysis marked and set to 0."""
+    inside = largest_magnitude(box).reshape(len(box), -1).max(axis=1) <= LIMIT
+    if bool(inside.all()):
+        return box
+    sound &= inside
+    mask = inside.reshape(-1, *([1] * len(box.shape)))
+    return Box(np.where(mask, box.lower, 0.0), np.where(mask, box.upper, 0.0))
+
+
+def _refuse_beyond_limit(functionals: Functionals, usable: npt.NDArray[np.bool_]) -> Functionals:
+    """The functionals, with those that left the range of the error analysis marked and set to 0."""
+    # Written so that a NaN counts as beyond the limit.
+    inside = (np.abs(functionals.flat) <= LIMIT).all(axis=1)
+    if bool(inside.all()):
+        return functionals
+    usable &= inside
+    mask = inside.reshape(-1, *([1] * (functionals.coefficients.ndim - 1)))
+    return Functionals(np.where(mask, functionals.coefficients, 0.0), functionals.owners)
+
+
+def _merge(first: Functionals, second: Functionals, box: Box, total: _Total) -> Functionals:
+    """The sum of two functionals of one value, with its rounding added to the error."""
+    merged = Functionals(first.coefficients + second.coefficients, first.owners)
+    reach = enlarged(merged.absolute().dot(largest_magnitude(box)), merged.size)
+    total.add(0.0, enlarged(2 * UNIT * reach, 1) + 2 * merged.size * ETA)
+    return merged
+
+
+def _finish(functionals: Functionals, box: Box, total: _Total) -> None:
+    """Replace functionals of a value by their lower bound over its box.
+
+    ``a . x >= a . c - |a| . r`` for ``|x - c| <= r``. The computed ``a . c`` is off by at most
+    ``gamma(N) |a| . |c| + N ETA``, so ``|a| . (r + gamma(N) |c|) + N ETA`` is subtracted.
+    """
+    centre = 0.5 * (box.lower + box.upper)
+    radius = np.maximum(box.upper - centre, centre - box.lower)
+    terms = functionals.size
+    reach = functionals.absolute().dot(radius + gamma(terms) * np.abs(centre))
+    total.add(functionals.dot(centre), enlarged(reach, terms))

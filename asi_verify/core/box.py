@@ -1,0 +1,87 @@
+"""Boxes: for every number of a value, a lower and an upper bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Box", "float32_above", "float32_below", "read_only"]
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array itself, no longer writable through this name."""
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """A batch of boxes: every number of sample ``b`` lies between ``lower[b]`` and ``upper[b]``.
+
+    Attributes:
+        lower: shape ``(B, *shape)``, float32 for a box of inputs, float64 inside the trusted pass.
+        upper: same shape and dtype.
+
+    Raises:
+        ValueError: shapes or dtypes differ, a bound is NaN, or a lower bound exceeds its upper.
+    """
+
+    lower: FloatArray
+    upper: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.lower.shape != self.upper.shape or self.lower.dtype != self.upper.dtype:
+            raise ValueError(
+                f"the bounds of a box differ in form: lower {self.lower.shape} "
+                f"{self.lower.dtype}, upper {self.upper.shape} {self.upper.dtype}"
+            )
+        # Written so that a NaN, for which every comparison is false, is refused too.
+        if not bool(np.all(self.lower <= self.upper)):
+            raise ValueError("a box has a lower bound above its upper bound, or a NaN")
+        read_only(self.lower)
+        read_only(self.upper)
+
+    def __len__(self) -> int:
+        return int(self.lower.shape[0])
+
+    def __getitem__(self, rows: slice | Sequence[int] | npt.NDArray[Any]) -> Box:
+        """The boxes of some samples, as a batch again."""
+        return Box(self.lower[rows], self.upper[rows])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample's value."""
+        return tuple(self.lower.shape[1:])
+
+    def contains(self, points: FloatArray) -> npt.NDArray[np.bool_]:
+        """For each sample, whether its point lies in its box; exact, NaN lies nowhere.
+
+        Args:
+            points: shape ``(B, *shape)``.
+        """
+        inside = (self.lower <= points) & (points <= self.upper)
+        return np.asarray(inside.reshape(len(self), -1).all(axis=1))
+
+
+def float32_below(value: Fraction) -> np.float32:
+    """The largest float32 that is at most ``value``."""
+    nearest = np.float32(float(value))
+    # float(Fraction) and the cast both round to nearest, so at most one step is needed.
+    while Fraction(float(nearest)) > value:
+        nearest = np.nextafter(nearest, np.float32(-np.inf))
+    return nearest
+
+
+def float32_above(value: Fraction) -> np.float32:
+    """The smallest float32 that is at least ``value``."""
+    nearest = np.float32(float(value))
+    while Fraction(float(nearest)) < value:
+        nearest = np.nextafter(nearest, np.float32(np.inf))
+    return nearest

@@ -1,0 +1,107 @@
+"""Evidence: what a checker needs, besides the query, to see for itself that the property holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from asi_verify.errors import CertificateError
+
+__all__ = [
+    "Evidence",
+    "Intermediate",
+    "IntervalEvidence",
+    "LinearEvidence",
+    "SolverEvidence",
+    "evidence_from_json",
+]
+
+
+class Intermediate(Enum):
+    """How the bounds before each ReLU are obtained, on which a backward pass rests."""
+
+    INTERVAL = "interval"
+    """By interval arithmetic."""
+
+    BACKWARD = "backward"
+    """By a backward pass of their own wherever intervals leave a ReLU's phase open."""
+
+
+@dataclass(frozen=True)
+class IntervalEvidence:
+    """Interval arithmetic proves it, with the property merged into the last linear layers."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical form."""
+        return {"kind": "interval"}
+
+
+@dataclass(frozen=True)
+class LinearEvidence:
+    """A backward linear bound proves it, by the canonical slope rule.
+
+    With intermediate bounds by intervals this is CROWN-IBP, with backward ones CROWN (Zhang et al.
+    2018, 2020). The canonical rule, for a ReLU that may be on either side in ``[l, u]``: from above
+    the chord of slope ``u / (u - l)``; from below the slope 1 if ``u >= -l``, else 0.
+    """
+
+    intermediate: Intermediate
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical form."""
+        return {"intermediate": self.intermediate.value, "kind": "linear", "slopes": "canonical"}
+
+
+@dataclass(frozen=True)
+class SolverEvidence:
+    """A solver's word, with the script it was asked: delegated, never certified.
+
+    Attributes:
+        script: SHA-256 of the SMT-LIB script, which lies in the shard's container.
+        solver: the solver's name.
+        version: the solver's version.
+    """
+
+    script: str
+    solver: str
+    version: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical form."""
+        return {
+            "kind": "solver",
+            "script": self.script,
+            "solver": self.solver,
+            "version": self.version,
+        }
+
+
+Evidence = IntervalEvidence | LinearEvidence | SolverEvidence
+
+
+def evidence_from_json(value: Any) -> Evidence:
+    """The evidence with this canonical form.
+
+    Raises:
+        CertificateError: it is not the canonical form of any evidence.
+    """
+    match value:
+        case {"kind": "interval"}:
+            made: Evidence = IntervalEvidence()
+        case {"kind": "linear", "intermediate": str(name)} if name in {
+            member.value for member in Intermediate
+        }:
+            made = LinearEvidence(Intermediate(name))
+        case {
+            "kind": "solver",
+            "script": str(script),
+            "solver": str(solver),
+            "version": str(version),
+        }:
+            made = SolverEvidence(script, solver, version)
+        case _:
+            raise CertificateError(f"the evidence {value!r} is of no known kind")
+    if made.to_json() != value:
+        raise CertificateError(f"the evidence {value!r} is not in its canonical form")
+    return made

@@ -1,0 +1,245 @@
+"""The closed set of operators that a ``Network`` is made of.
+
+Each is an exact function over the reals; shapes are those of one sample, without the batch axis.
+An operator is supported when lowering, torch form and trusted rule are there together; what ONNX
+writes in other words (batch norm, average pooling, normalisation) is lowered to these.
+
+``slack``: some ONNX constants are not floats, such as the 1/9 of an average over nine pixels or
+the 1/sqrt(variance + epsilon) of batch norm. The operator then holds float64 weights, and promises
+that each exact weight ``w`` satisfies ``|w - stored| <= slack * |stored|``; the trusted rules
+widen by it. Biases and shifts are always exact.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.core.box import read_only
+from asi_verify.errors import ModelError
+
+__all__ = ["Add", "Affine", "Conv", "Operator", "Relu", "Reshape", "Scale", "Shape", "Transpose"]
+
+Shape = tuple[int, ...]
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+class Operator(abc.ABC):
+    """A function from the values of one sample to a value."""
+
+    arity: ClassVar[int] = 1
+
+    @abc.abstractmethod
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """The shape of the output for inputs of these shapes.
+
+        Raises:
+            ModelError: the operator is not defined for inputs of these shapes.
+        """
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the operator is an affine function of its inputs."""
+        return True
+
+
+def _weight(array: FloatArray, what: str) -> FloatArray:
+    if array.dtype not in (np.float32, np.float64):
+        raise ModelError(f"{what} has dtype {array.dtype}; float32 is supported")
+    if not bool(np.isfinite(array).all()):
+        raise ModelError(f"{what} holds a NaN or an infinity; the model was not saved soundly")
+    return read_only(np.ascontiguousarray(array))
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(Operator):
+    """``weight @ x + bias`` on vectors (ONNX Gemm and MatMul).
+
+    Attributes:
+        weight: shape ``(out, in)``.
+        bias: shape ``(out,)``.
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+    slack: float = 0.0
+
+    def __post_init__(self) -> None:
+        _weight(self.weight, "the weight of an affine layer")
+        _weight(self.bias, "the bias of an affine layer")
+        if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
+            raise ModelError(f"affine: weight {self.weight.shape} and bias {self.bias.shape}")
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        if shape != self.weight.shape[1:]:
+            raise ModelError(f"affine: input {shape}, weight {self.weight.shape}")
+        return (int(self.weight.shape[0]),)
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(Operator):
+    """Cross-correlation in any number of spatial dimensions (ONNX Conv), zero padding.
+
+    Attributes:
+        weight: shape ``(out, in / groups, *kernel)``.
+        bias: shape ``(out,)``.
+        strides: one per spatial axis.
+        pads: ``(before, after)`` per spatial axis, in numbers of zeros.
+        dilations: one per spatial axis.
+        groups: into how many groups the channels are divided.
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+    strides: Shape
+    pads: tuple[tuple[int, int], ...]
+    dilations: Shape
+    groups: int = 1
+    slack: float = 0.0
+
+    def __post_init__(self) -> None:
+        _weight(self.weight, "the kernel of a convolution")
+        _weight(self.bias, "the bias of a convolution")
+        rank = self.weight.ndim - 2
+        if rank < 1 or self.bias.shape != self.weight.shape[:1]:
+            raise ModelError(f"conv: weight {self.weight.shape} and bias {self.bias.shape}")
+        if not len(self.strides) == len(self.pads) == len(self.dilations) == rank:
+            raise ModelError(
+                f"conv: {rank} spatial axes, but strides {self.strides}, pads {self.pads}, "
+                f"dilations {self.dilations}"
+            )
+        if min(self.strides + self.dilations) < 1 or min(map(min, self.pads)) < 0:
+            raise ModelError(
+                f"conv: strides {self.strides} and dilations {self.dilations} must be positive, "
+                f"pads {self.pads} not negative"
+            )
+        if self.groups < 1 or self.weight.shape[0] % self.groups:
+            raise ModelError(f"conv: {self.weight.shape[0]} outputs in {self.groups} groups")
+
+    @property
+    def kernel(self) -> Shape:
+        """The kernel's extent along each spatial axis."""
+        return tuple(self.weight.shape[2:])
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        channels = self.weight.shape[1] * self.groups
+        if len(shape) != self.weight.ndim - 1 or shape[0] != channels:
+            raise ModelError(f"conv: input {shape}, weight {self.weight.shape} x {self.groups}")
+        spatial = tuple(
+            (size + sum(pads) - dilation * (extent - 1) - 1) // stride + 1
+            for size, extent, stride, pads, dilation in zip(
+                shape[1:], self.kernel, self.strides, self.pads, self.dilations, strict=True
+            )
+        )
+        if min(spatial) < 1:
+            raise ModelError(f"conv: the kernel {self.kernel} does not fit into {shape}")
+        return (int(self.weight.shape[0]), *spatial)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Operator):
+    """``scale * x + shift``, number by number (ONNX Mul, Add, Sub, Div by a constant).
+
+    Attributes:
+        scale: broadcastable to the input's shape.
+        shift: broadcastable to the input's shape.
+    """
+
+    scale: FloatArray
+    shift: FloatArray
+    slack: float = 0.0
+
+    def __post_init__(self) -> None:
+        _weight(self.scale, "the scale of an element-wise layer")
+        _weight(self.shift, "the shift of an element-wise layer")
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        for array in (self.scale, self.shift):
+            try:
+                fits = np.broadcast_shapes(array.shape, shape) == shape
+            except ValueError:
+                fits = False
+            if not fits:
+                raise ModelError(f"scale: constant of shape {array.shape} for a value {shape}")
+        return shape
+
+
+@dataclass(frozen=True)
+class Relu(Operator):
+    """``max(x, 0)``, number by number."""
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        return shape
+
+    @property
+    def is_linear(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Reshape(Operator):
+    """The same numbers in C order under another shape (ONNX Reshape, Flatten, Squeeze)."""
+
+    shape: Shape
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        if math.prod(shape) != math.prod(self.shape):
+            raise ModelError(f"reshape: {shape} holds {math.prod(shape)} numbers, not {self.shape}")
+        return self.shape
+
+
+@dataclass(frozen=True)
+class Transpose(Operator):
+    """The axes of a sample in another order (ONNX Transpose; axis 0 is the sample's first)."""
+
+    permutation: Shape
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        if sorted(self.permutation) != list(range(len(shape))):
+            raise ModelError(f"transpose: {self.permutation} does not permute {shape}")
+        return tuple(shape[axis] for axis in self.permutation)
+
+
+@dataclass(frozen=True)
+class Add(Operator):
+    """The sum of two values of one shape (residual connections)."""
+
+    arity: ClassVar[int] = 2
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        first, second = inputs
+        if first != second:
+            raise ModelError(f"add: values of shapes {first} and {second}")
+        return first
+
+
+def map_weights(operator: Operator, change: Callable[[FloatArray], FloatArray]) -> Operator:
+    """The operator with every constant array replaced by ``change`` of it, exact from then on."""
+    match operator:
+        case Affine():
+            return Affine(change(operator.weight), change(operator.bias))
+        case Conv():
+            return Conv(
+                change(operator.weight),
+                change(operator.bias),
+                operator.strides,
+                operator.pads,
+                operator.dilations,
+                operator.groups,
+            )
+        case Scale():
+            return Scale(change(operator.scale), change(operator.shift))
+        case _:
+            return operator

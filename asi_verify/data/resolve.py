@@ -1,0 +1,101 @@
+"""From whatever a user passes as a data set to a ``Dataset``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from asi_verify.data.arrays import SizedDataset, from_arrays, from_torch_dataset
+from asi_verify.data.folder import from_folder
+from asi_verify.data.medmnist import load_medmnist, medmnist_sets, read_npz
+from asi_verify.data.phantom import phantom
+from asi_verify.data.samples import Dataset
+from asi_verify.errors import DataError
+
+__all__ = ["DatasetLike", "load_dataset"]
+
+DatasetLike = Any
+"""A name, a path, ``(images, labels)``, a torch data set, or a ``Dataset``."""
+
+_PHANTOM = "phantom"
+
+
+def load_dataset(
+    given: DatasetLike,
+    *,
+    data_root: str | Path | None = None,
+    download: bool = True,
+    progressbar: bool = False,
+) -> Dataset:
+    """The data set that is meant.
+
+    Args:
+        given: a ``Dataset``; the name of a MedMNIST set (``"breastmnist"``, ``"breastmnist_64"``)
+            or ``"phantom"``, ``"phantom-3"`` (the seed); the path of a folder of images by class,
+            or of an NPZ file in MedMNIST's layout; ``(images, labels)``; a torch data set or a
+            MedMNIST object.
+        data_root: where MedMNIST files are looked for first.
+        download: whether a missing MedMNIST file is downloaded.
+        progressbar: show the download's progress.
+
+    Raises:
+        DataError: it is none of these, or cannot be used.
+    """
+    match given:
+        case Dataset():
+            return given
+        case str() | Path():
+            return _named(str(given), data_root, download, progressbar)
+        case (images, labels):
+            return from_arrays(images, labels)
+        case _ if hasattr(given, "__len__") and hasattr(given, "__getitem__"):
+            return from_torch_dataset(cast("SizedDataset", given))
+        case _:
+            raise DataError(
+                f"a data set of type {type(given).__name__} is not understood; give a MedMNIST "
+                "name, a folder, an NPZ file, (images, labels) or a torch data set"
+            )
+
+
+def _named(name: str, data_root: str | Path | None, download: bool, progressbar: bool) -> Dataset:
+    base, _, size = name.partition("_")
+    if base in medmnist_sets() and (not size or size.isdigit()):
+        return load_medmnist(
+            base,
+            size=int(size or 28),
+            data_root=data_root,
+            download=download,
+            progressbar=progressbar,
+        )
+    kind, _, seed = name.partition("-")
+    if kind == _PHANTOM and (not seed or seed.isdigit()):
+        return phantom(int(seed or 0))[0]
+    path = Path(name)
+    if path.is_dir():
+        return from_folder(path)
+    if path.suffix == ".npz" and path.is_file():
+        return _npz(path)
+    raise DataError(
+        f"{name!r} is neither a data set's name nor a folder or NPZ file; names: "
+        f"{', '.join(medmnist_sets())}, {_PHANTOM}"
+    )
+
+
+def _npz(path: Path) -> Dataset:
+    names = ("train", "val", "test")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            present = tuple(name for name in names if f"{name}_images" in file.files)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not an NPZ file: {error}") from None
+    if not present:
+        raise DataError(f"{path}: no train_images, val_images or test_images")
+    splits = read_npz(path, present)
+    whole = from_arrays(
+        np.concatenate([splits[name].images for name in present]),
+        np.concatenate([splits[name].labels for name in present]),
+        layout="channels-first",
+    )
+    return Dataset(path.stem, whole.task, whole.classes, splits, source=path)

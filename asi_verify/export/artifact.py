@@ -1,0 +1,70 @@
+"""Artifacts: one ONNX file, named by its SHA-256, with its network and its session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import nn
+
+from asi_verify.checker import TrustedPass
+from asi_verify.core.canonical import bytes_digest
+from asi_verify.core.network import Network
+from asi_verify.export.parity import Parity, require_parity
+from asi_verify.export.torch_module import NetworkModule
+from asi_verify.lowering import read_network, write_artifact
+from asi_verify.runtime import Session
+
+__all__ = ["Artifact"]
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """A model as it is deployed and as it is proved about.
+
+    Attributes:
+        data: the ONNX file's bytes; everything else follows from them.
+        network: what they mean.
+        trusted: the trusted pass over the network.
+        session: ONNX Runtime with these bytes.
+        parity: how closely the forms agreed at the gate.
+    """
+
+    data: bytes
+    network: Network
+    trusted: TrustedPass
+    session: Session
+    parity: Parity
+
+    @classmethod
+    def from_bytes(cls, data: bytes, source: nn.Module | None = None) -> Artifact:
+        """Read an ONNX file and pass the parity gate.
+
+        Args:
+            data: the file's bytes, taken as they are.
+            source: a torch module that the file must agree with too.
+
+        Raises:
+            ModelError: it cannot be read.
+            UnsupportedOperatorError: an operator has no trusted rule.
+            ParityError: the forms disagree.
+        """
+        network = read_network(data)
+        trusted = TrustedPass(network)
+        session = Session(data, head=network.head)
+        return cls(data, network, trusted, session, require_parity(trusted, session, source))
+
+    @classmethod
+    def from_network(cls, network: Network, source: nn.Module | None = None) -> Artifact:
+        """Write a network (constants exact in float32) canonically and pass the parity gate."""
+        return cls.from_bytes(write_artifact(network), source)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the file."""
+        return bytes_digest(self.data)
+
+    @cached_property
+    def module(self) -> NetworkModule:
+        """The torch form, generated from the network; for gradients and proposals."""
+        return NetworkModule(self.network).eval()

@@ -1,0 +1,223 @@
+"""The torch form of a ``Network``: generated, trainable, and readable back."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from asi_verify.core.network import Network, Node
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Conv,
+    Operator,
+    Relu,
+    Reshape,
+    Scale,
+    Shape,
+    Transpose,
+)
+from asi_verify.errors import UnsupportedOperatorError
+
+__all__ = ["AffineLayer", "ConvLayer", "Layer", "NetworkModule", "ScaleLayer", "layer_for"]
+
+_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+def _tensor(array: npt.NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(array.astype(np.float32))
+
+
+def _array(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
+    return tensor.detach().cpu().numpy().copy()
+
+
+class Layer(nn.Module):
+    """The torch form of one operator; values have a batch axis in front."""
+
+    def __init__(self, operator: Operator) -> None:
+        super().__init__()
+        self.operator = operator
+
+    def to_operator(self) -> Operator:
+        """The operator with the layer's present weights."""
+        return self.operator
+
+
+class AffineLayer(Layer):
+    """``weight @ x + bias``."""
+
+    def __init__(self, operator: Affine) -> None:
+        super().__init__(operator)
+        self.weight = nn.Parameter(_tensor(operator.weight))
+        self.bias = nn.Parameter(_tensor(operator.bias))
+
+    def linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
+        """The layer's map with other weights of the same shape."""
+        return F.linear(x, weight, bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+    def to_operator(self) -> Operator:
+        return Affine(_array(self.weight), _array(self.bias))
+
+
+class ConvLayer(Layer):
+    """Cross-correlation in one to three spatial dimensions."""
+
+    def __init__(self, operator: Conv) -> None:
+        super().__init__(operator)
+        rank = len(operator.kernel)
+        if rank not in _CONVOLUTIONS:
+            raise UnsupportedOperatorError(f"Conv with {rank} spatial axes has no torch form")
+        self.conv = operator
+        self.weight = nn.Parameter(_tensor(operator.weight))
+        self.bias = nn.Parameter(_tensor(operator.bias))
+        # torch pads both ends alike; what differs is padded by hand, last axis first.
+        self._same = all(before == after for before, after in operator.pads)
+        self._by_hand = [n for pads in reversed(operator.pads) for n in pads]
+
+    def linear(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The layer's map with other weights of the same shape."""
+        operator = self.conv
+        padding = tuple(before for before, _ in operator.pads) if self._same else 0
+        if not self._same:
+            x = F.pad(x, self._by_hand)
+        convolve = cast("Any", _CONVOLUTIONS[len(operator.kernel)])
+        return cast(
+            "torch.Tensor",
+            convolve(
+                x, weight, bias, operator.strides, padding, operator.dilations, operator.groups
+            ),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x, self.weight, self.bias)
+
+    def to_operator(self) -> Operator:
+        operator = self.conv
+        return Conv(
+            _array(self.weight),
+            _array(self.bias),
+            operator.strides,
+            operator.pads,
+            operator.dilations,
+            operator.groups,
+        )
+
+
+class ScaleLayer(Layer):
+    """``scale * x + shift``, fixed: normalisation is not trained."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, operator: Scale) -> None:
+        super().__init__(operator)
+        self.register_buffer("scale", _tensor(operator.scale))
+        self.register_buffer("shift", _tensor(operator.shift))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.scale + self.shift
+
+    def to_operator(self) -> Operator:
+        return Scale(_array(self.scale), _array(self.shift))
+
+
+class ReluLayer(Layer):
+    """``max(x, 0)``."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(x)
+
+
+class ReshapeLayer(Layer):
+    """The same numbers under another shape."""
+
+    def __init__(self, operator: Reshape) -> None:
+        super().__init__(operator)
+        self._shape = operator.shape
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(x.shape[0], *self._shape)
+
+
+class TransposeLayer(Layer):
+    """The axes of a sample in another order."""
+
+    def __init__(self, operator: Transpose) -> None:
+        super().__init__(operator)
+        self._permutation = (0, *(axis + 1 for axis in operator.permutation))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.permute(self._permutation)
+
+
+class AddLayer(Layer):
+    """``x + y``."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + y
+
+
+def layer_for(operator: Operator) -> Layer:
+    """The torch form of an operator.
+
+    Raises:
+        UnsupportedOperatorError: there is none.
+    """
+    match operator:
+        case Affine():
+            return AffineLayer(operator)
+        case Conv():
+            return ConvLayer(operator)
+        case Scale():
+            return ScaleLayer(operator)
+        case Relu():
+            return ReluLayer(operator)
+        case Reshape():
+            return ReshapeLayer(operator)
+        case Transpose():
+            return TransposeLayer(operator)
+        case Add():
+            return AddLayer(operator)
+        case _:
+            raise UnsupportedOperatorError(f"{type(operator).__name__} has no torch form")
+
+
+class NetworkModule(nn.Module):
+    """A torch module that computes what a ``Network`` does, in float32.
+
+    Input ``(N, *input_shape)``, output ``(N, *output_shape)``: logits, without a stripped head.
+    Weights of affine and convolution layers are parameters, normalisation is fixed.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layer_for(node.operator) for node in network.nodes)
+        self._inputs = tuple(node.inputs for node in network.nodes)
+        self.input_shape: Shape = network.input_shape
+        self._head = network.head
+
+    def steps(self) -> list[tuple[Layer, tuple[int, ...]]]:
+        """The layers in order, each with the values that it reads (as ``Node.inputs``)."""
+        return list(zip(cast("Any", self.layers), self._inputs, strict=True))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        values = [x]
+        for layer, inputs in self.steps():
+            values.append(layer(*(values[value] for value in inputs)))
+        return values[-1]
+
+    def to_network(self) -> Network:
+        """The network with the module's present weights, exact in float32."""
+        nodes = tuple(Node(layer.to_operator(), inputs) for layer, inputs in self.steps())
+        return Network(self.input_shape, nodes, self._head).rounded()

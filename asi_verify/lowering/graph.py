@@ -1,0 +1,179 @@
+"""The graph under construction while an ONNX file is read, and the view a converter has of a node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from asi_verify.core.network import Network, Node
+from asi_verify.core.operators import Operator, Shape
+from asi_verify.errors import ModelError, UnsupportedOperatorError
+
+__all__ = ["Graph", "OnnxNode", "Value"]
+
+T = TypeVar("T")
+Array = npt.NDArray[Any]
+
+# The largest value that a model may compute for one image, in numbers: half a gigabyte of float64.
+# A file that declares more is refused before anything of that size is allocated.
+_LARGEST_VALUE = 1 << 26
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value that depends on the input.
+
+    Attributes:
+        index: its index in the network.
+        shape: the shape for one sample.
+    """
+
+    index: int
+    shape: Shape
+
+
+@dataclass
+class OnnxNode:
+    """One node of the file: its inputs looked up, its attributes handed out once each."""
+
+    proto: onnx.NodeProto
+    version: int
+    inputs: tuple[Value | Array | None, ...]
+    _attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._attributes = {
+            attribute.name: onnx.helper.get_attribute_value(attribute)
+            for attribute in self.proto.attribute
+        }
+
+    @property
+    def name(self) -> str:
+        """The operator and the node's name, for messages."""
+        return (
+            f"{self.proto.op_type} '{self.proto.name}'" if self.proto.name else self.proto.op_type
+        )
+
+    def take(self, name: str, default: T) -> T:
+        """An attribute's value, or the default; what is never taken is refused by ``done``."""
+        value = self._attributes.pop(name, default)
+        if isinstance(default, str) and isinstance(value, bytes):
+            value = value.decode("utf-8", errors="replace")
+        if isinstance(default, tuple) and isinstance(value, list):
+            value = tuple(value)
+        return cast("T", value)
+
+    def require(self, name: str, allowed: T, default: T | None = None) -> None:
+        """Refuse the node unless an attribute has the one allowed value."""
+        value = self.take(name, allowed if default is None else default)
+        if value != allowed:
+            self.refuse(f"{name}={value!r} is not supported, only {allowed!r}")
+
+    def done(self) -> None:
+        """Refuse the node if an attribute was not looked at: it could change the meaning."""
+        if self._attributes:
+            self.refuse(f"the attribute {sorted(self._attributes)[0]!r} is not supported")
+
+    def refuse(self, why: str) -> None:
+        """Raise ``UnsupportedOperatorError`` with the node's name and the reason."""
+        raise UnsupportedOperatorError(f"{self.name}: {why}")
+
+    def value(self, position: int) -> Value:
+        """The input at a position, which must depend on the network's input."""
+        found = self.inputs[position] if position < len(self.inputs) else None
+        if not isinstance(found, Value):
+            self.refuse(f"input {position} must depend on the network's input")
+        return cast("Value", found)
+
+    def constant(self, position: int) -> Array:
+        """The input at a position, which must be a constant."""
+        found = self.inputs[position] if position < len(self.inputs) else None
+        if not isinstance(found, np.ndarray):
+            self.refuse(f"input {position} must be a constant of the file")
+        return cast("Array", found)
+
+    def weights(self, position: int) -> npt.NDArray[np.float32]:
+        """A constant input that must be float32."""
+        found = self.constant(position)
+        if found.dtype != np.float32:
+            self.refuse(f"input {position} is {found.dtype}; only float32 weights are supported")
+        return found
+
+    def has(self, position: int) -> bool:
+        """Whether the optional input at a position is given."""
+        return position < len(self.inputs) and self.inputs[position] is not None
+
+
+@dataclass
+class Graph:
+    """The network so far: named ONNX values on one side, core operators on the other."""
+
+    input_shape: Shape
+    batch: int | None
+    nodes: list[Node] = field(default_factory=list)
+    shapes: list[Shape] = field(default_factory=list)
+    names: dict[str, Value | Array] = field(default_factory=dict)
+    head: str | None = None
+
+    def __post_init__(self) -> None:
+        self._admit(self.input_shape)
+        self.shapes.append(self.input_shape)
+
+    def input(self) -> Value:
+        """The network's input."""
+        return Value(0, self.input_shape)
+
+    def add(self, operator: Operator, *inputs: Value) -> Value:
+        """Append an operator and return its value.
+
+        Raises:
+            ModelError: the shapes do not fit, or the value would be absurdly large.
+        """
+        shape = operator.output_shape(*(value.shape for value in inputs))
+        self._admit(shape)
+        self.nodes.append(Node(operator, tuple(value.index for value in inputs)))
+        self.shapes.append(shape)
+        return Value(len(self.nodes), shape)
+
+    def define(self, node: OnnxNode, result: Value | Array) -> None:
+        """Name the node's (only) result.
+
+        Raises:
+            ModelError: the name is taken already; the graph is not in single-assignment form.
+        """
+        outputs = [name for name in node.proto.output if name]
+        if len(outputs) != 1:
+            node.refuse(f"{len(outputs)} outputs; one is supported")
+        if outputs[0] in self.names:
+            raise ModelError(f"the value {outputs[0]!r} is computed twice")
+        self.names[outputs[0]] = result
+
+    def network(self, output: Value) -> Network:
+        """The finished network, up to an output; operators that it does not need are left out."""
+        needed = {output.index}
+        for position in range(output.index, 0, -1):
+            if position in needed:
+                needed.update(self.nodes[position - 1].inputs)
+        renumbered = {0: 0}
+        kept: list[Node] = []
+        for position, node in enumerate(self.nodes, start=1):
+            if position in needed:
+                inputs = tuple(renumbered[value] for value in node.inputs)
+                kept.append(Node(node.operator, inputs))
+                renumbered[position] = len(kept)
+        return Network(self.input_shape, tuple(kept), self.head)
+
+    @staticmethod
+    def _admit(shape: Shape) -> None:
+        size = 1
+        for extent in shape:
+            size *= extent
+            if not 0 < size <= _LARGEST_VALUE:
+                raise ModelError(
+                    f"the model declares a value of shape {shape} for one image; between 1 and "
+                    f"{_LARGEST_VALUE} numbers are supported"
+                )

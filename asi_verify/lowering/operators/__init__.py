@@ -1,0 +1,23 @@
+"""Converters, one operator family per file; importing this package registers all of them."""
+
+from asi_verify.lowering.operators import (
+    activation,
+    affine,
+    convolution,
+    elementwise,
+    head,
+    normalization,
+    pooling,
+    shape,
+)
+
+__all__ = [
+    "activation",
+    "affine",
+    "convolution",
+    "elementwise",
+    "head",
+    "normalization",
+    "pooling",
+    "shape",
+]

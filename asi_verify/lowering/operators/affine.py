@@ -1,0 +1,39 @@
+"""Fully connected layers: Gemm and MatMul with a constant matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asi_verify.core.operators import Affine
+from asi_verify.lowering.graph import Graph, OnnxNode
+from asi_verify.lowering.registry import REGISTRY
+
+
+@REGISTRY.converts(
+    "Gemm", to="Affine", limits="constant B and C; alpha = beta = 1; transA = 0; vectors only"
+)
+def gemm(node: OnnxNode, graph: Graph) -> None:
+    node.require("alpha", 1.0)
+    node.require("beta", 1.0)
+    node.require("transA", 0)
+    weight = node.weights(1)
+    if not node.take("transB", 0):
+        weight = weight.T
+    node.done()
+    bias = node.weights(2) if node.has(2) else np.zeros(1, dtype=np.float32)
+    if bias.size not in (1, weight.shape[0]) or bias.shape[-1:] not in ((), (bias.size,)):
+        node.refuse(f"C of shape {bias.shape} for {weight.shape[0]} outputs")
+    bias = np.broadcast_to(bias.reshape(-1), weight.shape[:1])
+    graph.define(node, graph.add(Affine(weight.copy(), bias.copy()), node.value(0)))
+
+
+@REGISTRY.converts(
+    "MatMul", to="Affine", limits="the second factor a constant matrix; vectors only"
+)
+def matmul(node: OnnxNode, graph: Graph) -> None:
+    weight = node.weights(1)
+    if weight.ndim != 2:
+        node.refuse(f"a constant of shape {weight.shape}; a matrix is supported")
+    node.done()
+    bias = np.zeros(weight.shape[1], dtype=np.float32)
+    graph.define(node, graph.add(Affine(weight.T.copy(), bias), node.value(0)))

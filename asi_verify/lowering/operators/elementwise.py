@@ -1,0 +1,76 @@
+"""Element-wise arithmetic: with a constant, or the sum and difference of two values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.core.operators import Add, Scale
+from asi_verify.lowering.graph import Graph, OnnxNode, Value
+from asi_verify.lowering.registry import REGISTRY
+
+# One rounded division: off by at most one unit of roundoff of the exact reciprocal, so by two of
+# the stored one.
+_SLACK = 2 * 2.0**-53
+_ONE = np.ones((), dtype=np.float32)
+_ZERO = np.zeros((), dtype=np.float32)
+
+
+def _for_one_sample(node: OnnxNode, constant: npt.NDArray[Any], value: Value) -> npt.NDArray[Any]:
+    """The constant without the batch axis, which it must not vary along."""
+    rank = len(value.shape) + 1
+    if constant.ndim > rank or (constant.ndim == rank and constant.shape[0] != 1):
+        node.refuse(f"a constant of shape {constant.shape} for a batch of values {value.shape}")
+    return constant[0] if constant.ndim == rank else constant
+
+
+def _operands(node: OnnxNode) -> tuple[Value, npt.NDArray[Any], bool]:
+    """The value, the constant, and whether the constant stands first."""
+    swapped = not isinstance(node.inputs[0], Value)
+    value = node.value(1 if swapped else 0)
+    return value, _for_one_sample(node, node.weights(0 if swapped else 1), value), swapped
+
+
+def _both_are_values(node: OnnxNode) -> bool:
+    return len(node.inputs) == 2 and all(isinstance(given, Value) for given in node.inputs)
+
+
+@REGISTRY.converts("Add", to="Add or Scale", limits="a constant, or two values of one shape")
+def add(node: OnnxNode, graph: Graph) -> None:
+    node.done()
+    if _both_are_values(node):
+        graph.define(node, graph.add(Add(), node.value(0), node.value(1)))
+        return
+    value, constant, _ = _operands(node)
+    graph.define(node, graph.add(Scale(_ONE, constant.copy()), value))
+
+
+@REGISTRY.converts("Sub", to="Add or Scale", limits="a constant, or two values of one shape")
+def sub(node: OnnxNode, graph: Graph) -> None:
+    node.done()
+    if _both_are_values(node):
+        negated = graph.add(Scale(-_ONE, _ZERO), node.value(1))
+        graph.define(node, graph.add(Add(), node.value(0), negated))
+        return
+    value, constant, swapped = _operands(node)
+    operator = Scale(-_ONE, constant.copy()) if swapped else Scale(_ONE, -constant)
+    graph.define(node, graph.add(operator, value))
+
+
+@REGISTRY.converts("Mul", to="Scale", limits="one factor a constant")
+def mul(node: OnnxNode, graph: Graph) -> None:
+    node.done()
+    value, constant, _ = _operands(node)
+    graph.define(node, graph.add(Scale(constant.copy(), _ZERO), value))
+
+
+@REGISTRY.converts("Div", to="Scale", limits="the divisor a constant without zeros")
+def div(node: OnnxNode, graph: Graph) -> None:
+    node.done()
+    value, constant, swapped = _operands(node)
+    if swapped or not bool(np.all(constant != 0)):
+        node.refuse("only division by a constant without zeros is supported")
+    reciprocal = 1.0 / constant.astype(np.float64)
+    graph.define(node, graph.add(Scale(reciprocal, _ZERO, slack=_SLACK), value))

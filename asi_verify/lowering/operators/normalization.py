@@ -1,0 +1,30 @@
+"""Batch normalisation at inference: an element-wise affine map per channel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asi_verify.core.operators import Scale
+from asi_verify.lowering.graph import Graph, OnnxNode
+from asi_verify.lowering.registry import REGISTRY
+
+# Addition, square root and division, each rounded once in float64, the first under the root:
+# below 3 units of roundoff of the exact factor, so below 4 of the stored one.
+_SLACK = 4 * 2.0**-53
+
+
+@REGISTRY.converts("BatchNormalization", to="Scale", limits="inference mode; constant statistics")
+def batch_normalization(node: OnnxNode, graph: Graph) -> None:
+    epsilon = float(node.take("epsilon", float(np.float32(1e-5))))
+    node.take("momentum", 0.9)
+    node.require("training_mode", 0)
+    node.done()
+    value = node.value(0)
+    per_channel = (-1,) + (1,) * (len(value.shape) - 1)
+    gamma, beta, mean, variance = (node.weights(i).reshape(per_channel) for i in range(1, 5))
+    spread = variance.astype(np.float64) + epsilon
+    if not bool(np.all(spread > 0)):
+        node.refuse("variance + epsilon is not positive in every channel")
+    centred = graph.add(Scale(np.ones((), dtype=np.float32), -mean), value)
+    factor = gamma.astype(np.float64) / np.sqrt(spread)
+    graph.define(node, graph.add(Scale(factor, beta.astype(np.float64), slack=_SLACK), centred))

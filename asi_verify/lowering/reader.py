@@ -1,0 +1,140 @@
+"""Read an ONNX file into a ``Network``. The file is untrusted; what is not understood is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from google.protobuf.message import DecodeError
+
+import asi_verify.lowering.operators  # noqa: F401  registers the converters
+from asi_verify.core.network import Network
+from asi_verify.errors import ModelError, UnsupportedOperatorError
+from asi_verify.lowering.graph import Graph, OnnxNode, Value
+from asi_verify.lowering.registry import HIGHEST_OPSET, LOWEST_OPSET, REGISTRY
+
+__all__ = ["read_network"]
+
+# Protobuf itself ends at 2 GiB; no model here comes near.
+_LARGEST_FILE = 1 << 30
+
+
+def read_network(data: bytes) -> Network:
+    """The network that an ONNX file means.
+
+    Exact: the network computes over the reals what the file says, with any constant that is not a
+    float32 carried as a float64 and its slack.
+
+    Args:
+        data: the file's bytes.
+
+    Raises:
+        ModelError: not an ONNX model, external data, several inputs or outputs, or shapes that do
+            not fit.
+        UnsupportedOperatorError: an operator or a setting without a trusted rule, by name.
+    """
+    model = _parse(data)
+    version = _operator_set(model)
+    graph = _start(model)
+    for tensor in model.graph.initializer:
+        graph.names[tensor.name] = _array(tensor)
+    for proto in model.graph.node:
+        _convert(proto, version, graph)
+    name = model.graph.output[0].name
+    output = graph.names.get(name)
+    if not isinstance(output, Value):
+        raise ModelError(f"the output {name!r} does not depend on the input")
+    return graph.network(output)
+
+
+def _parse(data: bytes) -> onnx.ModelProto:
+    if not data or len(data) > _LARGEST_FILE:
+        raise ModelError(
+            f"an ONNX file of {len(data)} bytes; between 1 and {_LARGEST_FILE} expected"
+        )
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise ModelError(f"not an ONNX file, or a truncated one: {error}") from None
+    if model.functions:
+        raise UnsupportedOperatorError(
+            "the file defines functions of its own; inline them (onnx.inliner) and export again"
+        )
+    if model.graph.sparse_initializer:
+        raise UnsupportedOperatorError("the file holds sparse weights; export dense ones")
+    tensors = list(model.graph.initializer)
+    for node in model.graph.node:
+        tensors += [a.t for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
+        raise ModelError(
+            "the weights lie in another file, so the ONNX file alone is not the model; save it "
+            "with onnx.save(model, path, save_as_external_data=False)"
+        )
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"not a valid ONNX model: {reason}") from None
+    return model
+
+
+def _operator_set(model: onnx.ModelProto) -> int:
+    versions = [e.version for e in model.opset_import if e.domain in ("", "ai.onnx")]
+    if len(versions) != 1 or not LOWEST_OPSET <= versions[0] <= HIGHEST_OPSET:
+        raise ModelError(
+            f"the model uses operator set {versions}; {LOWEST_OPSET} to {HIGHEST_OPSET} are "
+            "supported (onnx.version_converter changes it)"
+        )
+    return int(versions[0])
+
+
+def _start(model: onnx.ModelProto) -> Graph:
+    initialized = {tensor.name for tensor in model.graph.initializer}
+    inputs = [i for i in model.graph.input if i.name not in initialized]
+    if len(inputs) != 1 or len(model.graph.output) != 1:
+        raise ModelError(
+            f"the model has {len(inputs)} inputs and {len(model.graph.output)} outputs; "
+            "one of each is supported"
+        )
+    kind = inputs[0].type.tensor_type
+    if kind.elem_type != onnx.TensorProto.FLOAT:
+        name = onnx.TensorProto.DataType.Name(kind.elem_type)
+        raise ModelError(f"the model's input is {name}; float32 is supported")
+    dimensions = list(kind.shape.dim)
+    if len(dimensions) < 2 or not all(d.HasField("dim_value") for d in dimensions[1:]):
+        raise ModelError(
+            "the model's input must have a batch axis and otherwise fixed extents; "
+            f"it is declared as {[d.dim_value or d.dim_param for d in dimensions]}"
+        )
+    batch = dimensions[0].dim_value if dimensions[0].HasField("dim_value") else None
+    if batch not in (None, 1):
+        raise ModelError(f"the batch axis is fixed to {batch}; export it dynamic, or as 1")
+    graph = Graph(tuple(d.dim_value for d in dimensions[1:]), batch)
+    graph.names[inputs[0].name] = graph.input()
+    return graph
+
+
+def _convert(proto: onnx.NodeProto, version: int, graph: Graph) -> None:
+    if graph.head is not None:
+        raise UnsupportedOperatorError(
+            f"{graph.head} is supported only as the last operator; {proto.op_type} follows it"
+        )
+    inputs: list[Value | npt.NDArray[Any] | None] = []
+    for name in proto.input:
+        if name and name not in graph.names:
+            raise ModelError(f"{proto.op_type} reads {name!r}, which nothing computes")
+        inputs.append(graph.names[name] if name else None)
+    node = OnnxNode(proto, version, tuple(inputs))
+    REGISTRY.find(proto.domain, proto.op_type, version).convert(node, graph)
+
+
+def _array(tensor: onnx.TensorProto) -> npt.NDArray[Any]:
+    try:
+        array = onnx.numpy_helper.to_array(tensor)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"the weight {tensor.name!r} cannot be read: {error}") from None
+    if array.dtype == np.object_:
+        raise ModelError(f"the weight {tensor.name!r} is not numeric")
+    return array

@@ -1,0 +1,117 @@
+"""Write a ``Network`` as the canonical ONNX artifact: the same network, the same bytes.
+
+One file, no external data, no metadata, one operator set, names by position.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from asi_verify.core.network import Network
+from asi_verify.core.operators import Add, Affine, Conv, Relu, Reshape, Scale, Transpose
+from asi_verify.errors import ModelError
+
+__all__ = ["INPUT_NAME", "OUTPUT_NAME", "write_artifact"]
+
+OPSET = 17
+IR_VERSION = 8
+INPUT_NAME = "image"
+OUTPUT_NAME = "logits"
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.tensors: list[onnx.TensorProto] = []
+
+    def constant(self, array: npt.NDArray[Any]) -> str:
+        name = f"c{len(self.tensors)}"
+        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def node(self, operator: str, inputs: list[str], **attributes: Any) -> str:
+        name = f"t{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
+        return name
+
+
+def write_artifact(network: Network) -> bytes:
+    """The canonical ONNX file of a network.
+
+    ``read_network`` of the bytes is the same function over the reals (a ``Scale`` may come back as
+    two), and writing that again gives the same bytes.
+
+    Raises:
+        ModelError: a constant is not a float32 that stands for itself; see ``Network.rounded``.
+    """
+    if not network.is_exact_float32:
+        raise ModelError("the network holds constants that are not float32; round it first")
+    writer = _Writer()
+    names = [INPUT_NAME]
+    for node in network.nodes:
+        names.append(_write(writer, node.operator, [names[value] for value in node.inputs]))
+    writer.nodes[-1].output[0] = OUTPUT_NAME
+    graph = helper.make_graph(
+        writer.nodes,
+        "artifact",
+        [_batched(INPUT_NAME, network.input_shape)],
+        [_batched(OUTPUT_NAME, network.output_shape)],
+        writer.tensors,
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _batched(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", *shape])
+
+
+def _write(writer: _Writer, operator: object, inputs: list[str]) -> str:
+    match operator:
+        case Affine(weight=weight, bias=bias):
+            constants = [writer.constant(weight), writer.constant(bias)]
+            return writer.node("Gemm", inputs + constants, transB=1)
+        case Conv():
+            constants = [writer.constant(operator.weight), writer.constant(operator.bias)]
+            return writer.node(
+                "Conv",
+                inputs + constants,
+                dilations=operator.dilations,
+                group=operator.groups,
+                kernel_shape=operator.kernel,
+                pads=[before for before, _ in operator.pads]
+                + [after for _, after in operator.pads],
+                strides=operator.strides,
+            )
+        case Scale(scale=scale, shift=shift):
+            return _write_scale(writer, scale, shift, inputs)
+        case Relu():
+            return writer.node("Relu", inputs)
+        case Reshape(shape=shape):
+            target = writer.constant(np.array([0, *shape], dtype=np.int64))
+            return writer.node("Reshape", [*inputs, target])
+        case Transpose(permutation=permutation):
+            return writer.node("Transpose", inputs, perm=[0, *(axis + 1 for axis in permutation)])
+        case Add():
+            return writer.node("Add", inputs)
+        case _:
+            raise ModelError(f"{type(operator).__name__} has no ONNX form")
+
+
+def _write_scale(
+    writer: _Writer, scale: npt.NDArray[Any], shift: npt.NDArray[Any], inputs: list[str]
+) -> str:
+    scales, shifts = bool(np.any(scale != 1)), bool(np.any(shift != 0))
+    result = inputs[0]
+    if scales:
+        result = writer.node("Mul", [result, writer.constant(scale)])
+    if shifts:
+        result = writer.node("Add", [result, writer.constant(shift)])
+    return result if scales or shifts else writer.node("Identity", [result])

@@ -1,0 +1,22 @@
+"""From queries to verdicts: the cascade over a whole data set, in batches."""
+
+from asi_verify.prove.cascade import Proof, StageCount, default_stages, prove
+from asi_verify.prove.falsify import Falsify
+from asi_verify.prove.solve import Solve
+from asi_verify.prove.stage import Batch, Stage, StageResult
+from asi_verify.prove.trusted_stages import Crown, CrownIbp, Intervals
+
+__all__ = [
+    "Batch",
+    "Crown",
+    "CrownIbp",
+    "Falsify",
+    "Intervals",
+    "Proof",
+    "Solve",
+    "Stage",
+    "StageCount",
+    "StageResult",
+    "default_stages",
+    "prove",
+]

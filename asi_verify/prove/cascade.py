@@ -1,0 +1,164 @@
+"""The cascade: stages in order over a whole data set, in batches of one property each."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.core.images import encode
+from asi_verify.core.progress import NO_PROGRESS, Progress
+from asi_verify.core.properties import Property
+from asi_verify.core.region import RegionFamily
+from asi_verify.core.verdict import Proved, Reason, Undecided, Verdict
+from asi_verify.export import Artifact
+from asi_verify.prove.falsify import Falsify
+from asi_verify.prove.solve import Solve
+from asi_verify.prove.stage import Batch, Stage
+from asi_verify.prove.trusted_stages import Crown, CrownIbp, Intervals
+
+__all__ = ["Proof", "StageCount", "default_stages", "prove"]
+
+_BATCH = 256
+
+
+def default_stages(device: str = "cpu") -> tuple[Stage, ...]:
+    """Falsify, intervals, CROWN-IBP, CROWN, SMT: cheap and often decisive first."""
+    return (Falsify(), Intervals(), CrownIbp(device), Crown(device), Solve())
+
+
+@dataclass
+class StageCount:
+    """What one stage did over a whole data set.
+
+    Attributes:
+        name: the stage's.
+        given: samples that reached it.
+        proved: how many it proved.
+        refuted: how many it refuted.
+        declined: proposals that the trusted pass did not confirm.
+        seconds: wall time.
+    """
+
+    name: str
+    given: int = 0
+    proved: int = 0
+    refuted: int = 0
+    declined: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Verdicts over a data set.
+
+    Attributes:
+        verdicts: one per sample, in order.
+        stages: what each stage did.
+        parts: binary parts that evidence names, by SHA-256.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    stages: tuple[StageCount, ...]
+    parts: dict[str, bytes] = field(default_factory=dict)
+
+
+def prove(
+    artifact: Artifact,
+    family: RegionFamily,
+    images: npt.NDArray[Any],
+    digests: Sequence[str],
+    properties: Sequence[Property],
+    stages: Sequence[Stage] | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> Proof:
+    """Ask of every sample whether its property holds everywhere in its region.
+
+    Args:
+        artifact: the model.
+        family: makes the regions.
+        images: shape ``(N, C, *spatial)``, uint8 or float32 in [0, 1].
+        digests: the images' digests.
+        properties: one per sample.
+        stages: in order; ``default_stages()`` if not given. Each sees only what is still open.
+        progress: told of samples settled or passed on.
+
+    Returns:
+        A verdict for every sample; what no stage settles is ``Undecided``. A ``Proved`` whose
+        centre ONNX Runtime gets wrong becomes ``Undecided`` for a rounding gap.
+    """
+    chosen = default_stages() if stages is None else tuple(stages)
+    verdicts: list[Verdict | None] = [None] * len(images)
+    counts = [StageCount(stage.name) for stage in chosen]
+    parts: dict[str, bytes] = {}
+    groups: dict[Property, list[int]] = defaultdict(list)
+    for row, property_ in enumerate(properties):
+        groups[property_].append(row)
+    with progress.task("proving", len(images)) as advance:
+        for property_, rows in groups.items():
+            for some in _batches(np.array(rows, dtype=np.intp)):
+                batch = Batch(
+                    artifact,
+                    encode(images[some]),
+                    family.boxes(images[some]),
+                    property_,
+                    tuple(int(digests[row][:16], 16) for row in some),
+                )
+                for row, verdict in zip(
+                    some.tolist(), _settle(batch, chosen, counts, parts), strict=True
+                ):
+                    verdicts[row] = verdict
+                advance(len(some))
+    settled = tuple(v if v is not None else Undecided(Reason.TOO_LOOSE) for v in verdicts)
+    return Proof(settled, tuple(counts), parts)
+
+
+def _batches(rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
+    for start in range(0, len(rows), _BATCH):
+        yield rows[start : start + _BATCH]
+
+
+def _settle(
+    batch: Batch, stages: Sequence[Stage], counts: Sequence[StageCount], parts: dict[str, bytes]
+) -> list[Verdict]:
+    verdicts: list[Verdict | None] = [None] * len(batch)
+    for stage, count in zip(stages, counts, strict=True):
+        left = np.array([i for i, v in enumerate(verdicts) if _is_open(v)], dtype=np.intp)
+        if len(left) == 0:
+            break
+        start = time.perf_counter()
+        result = stage.attempt(batch.take(left))
+        count.seconds += time.perf_counter() - start
+        count.given += len(left)
+        count.declined += result.declined
+        parts.update(result.parts)
+        for row, verdict in zip(left.tolist(), result.verdicts, strict=True):
+            verdicts[row] = verdict if verdict is not None else verdicts[row]
+            count.proved += isinstance(verdict, Proved)
+            count.refuted += verdict is not None and not isinstance(verdict, Proved | Undecided)
+    return _without_rounding_gaps(
+        batch, [v if v is not None else Undecided(Reason.TOO_LOOSE) for v in verdicts]
+    )
+
+
+def _is_open(verdict: Verdict | None) -> bool:
+    """A stage's ``Undecided`` says why it gave up; a later stage may still settle the query."""
+    return verdict is None or isinstance(verdict, Undecided)
+
+
+def _without_rounding_gaps(batch: Batch, verdicts: list[Verdict]) -> list[Verdict]:
+    proved = [i for i, verdict in enumerate(verdicts) if isinstance(verdict, Proved)]
+    if not proved:
+        return verdicts
+    margins = batch.artifact.session.margins(batch.centres[proved], batch.property)
+    for i, margin in zip(proved, margins, strict=True):
+        if not margin > 0:
+            verdicts[i] = Undecided(
+                Reason.ROUNDING_GAP, "proved over the reals, wrong on the sample in float32"
+            )
+    return verdicts

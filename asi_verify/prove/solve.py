@@ -1,0 +1,105 @@
+"""The SMT stage: exact, for small networks and for regions that leave few phases open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.checker.relu import open_phases
+from asi_verify.core.box import Box
+from asi_verify.core.canonical import bytes_digest
+from asi_verify.core.evidence import Intermediate, SolverEvidence
+from asi_verify.core.operators import Relu
+from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict
+from asi_verify.errors import UnsupportedOperatorError
+from asi_verify.prove.stage import Batch, Stage, StageResult
+from asi_verify.smt import (
+    EncodingTooLarge,
+    Satisfiable,
+    Unknown,
+    Unsatisfiable,
+    encoded,
+    solve,
+    solver_version,
+)
+
+__all__ = ["Solve"]
+
+
+@dataclass(frozen=True)
+class Solve(Stage):
+    """z3 over the exact rationals of the float32 weights.
+
+    Its ``unsat`` is a solver's word: the verdict is ``Proved`` with ``SolverEvidence``, which the
+    checker calls delegated. Its ``sat`` is a claim, replayed in ONNX Runtime.
+
+    Attributes:
+        most_terms: products with a weight in the script; larger queries are not asked.
+        most_open: ReLUs with an open phase; with more, enumeration is hopeless.
+        steps: z3's resource limit for each query, a count of its own steps.
+    """
+
+    most_terms: int = 20_000
+    most_open: int = 40
+    steps: int = 20_000_000
+    name: str = "smt"
+
+    def attempt(self, batch: Batch) -> StageResult:
+        # One query after the other: each is a script of its own, and there are few.
+        verdicts: list[Verdict | None] = []
+        parts: dict[str, bytes] = {}
+        for row in range(len(batch)):
+            verdicts.append(self._ask(batch.take(np.array([row])), parts))
+        return StageResult(tuple(verdicts), parts=parts)
+
+    def _ask(self, batch: Batch, parts: dict[str, bytes]) -> Verdict:
+        network = batch.artifact.network
+        bounds = batch.artifact.trusted.bounds(batch.box, Intermediate.INTERVAL)
+        if not bool(bounds.sound.all()):
+            return Undecided(Reason.TOO_LARGE, "bounds leave the range in which they are sound")
+        count = sum(
+            int(open_phases(bounds.boxes[node.inputs[0]]).sum())
+            for node in network.nodes
+            if isinstance(node.operator, Relu)
+        )
+        if count > self.most_open:
+            return Undecided(Reason.TOO_LARGE, f"{count} open phases, {self.most_open} are tried")
+        try:
+            script = encoded(network, bounds.boxes, batch.property.rows(), self.most_terms)
+        except EncodingTooLarge:
+            return Undecided(Reason.TOO_LARGE, f"a script of more than {self.most_terms} terms")
+        except UnsupportedOperatorError as error:
+            return Undecided(Reason.TOO_LARGE, str(error))
+        match solve(script, int(np.prod(network.input_shape)), self.steps):
+            case Unsatisfiable():
+                data = script.encode()
+                digest = bytes_digest(data)
+                parts[digest] = data
+                return Proved(SolverEvidence(digest, "z3", solver_version()))
+            case Satisfiable(point):
+                return self._replayed(batch, point)
+            case Unknown(reason):
+                return Undecided(Reason.BUDGET, f"z3: {reason}")
+
+    def _replayed(self, batch: Batch, point: tuple[Fraction | None, ...]) -> Verdict:
+        nearest = _nearest_float32(point, batch.centres[0], batch.box)
+        (witness,) = batch.artifact.session.replay(nearest[None], batch.box, batch.property, "z3")
+        if witness is not None:
+            return Refuted(witness)
+        return Undecided(
+            Reason.ROUNDING_GAP, "z3 has a rational counterexample that float32 does not confirm"
+        )
+
+
+def _nearest_float32(
+    point: tuple[Fraction | None, ...], centre: npt.NDArray[np.float32], box: Box
+) -> npt.NDArray[np.float32]:
+    values = [
+        float(given) if wanted is None else float(wanted)
+        for wanted, given in zip(point, centre.reshape(-1), strict=True)
+    ]
+    rounded = np.array(values, dtype=np.float32).reshape(centre.shape)
+    return np.clip(rounded, box.lower[0], box.upper[0])

@@ -1,0 +1,81 @@
+"""Stages of the cascade: each takes what the ones before left open."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.core.box import Box
+from asi_verify.core.properties import Property
+from asi_verify.core.verdict import Verdict
+from asi_verify.export import Artifact
+
+__all__ = ["Batch", "Stage", "StageResult"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples that are asked the same property.
+
+    Attributes:
+        artifact: the model.
+        centres: float32 inputs, shape ``(B, *input_shape)``.
+        box: their regions.
+        property: what must hold.
+        keys: one whole number per sample, made from its image's digest: whatever a stage does at
+            random, it does from this, so that a batch's make-up changes nothing.
+    """
+
+    artifact: Artifact
+    centres: npt.NDArray[np.float32]
+    box: Box
+    property: Property
+    keys: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Batch:
+        """Some of the samples."""
+        return Batch(
+            self.artifact,
+            self.centres[rows],
+            self.box[rows],
+            self.property,
+            tuple(self.keys[row] for row in rows),
+        )
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage found.
+
+    Attributes:
+        verdicts: one per sample; None leaves it to the next stage.
+        declined: proposals of an engine that the trusted pass did not confirm.
+        parts: binary parts that the evidence names, by SHA-256.
+    """
+
+    verdicts: tuple[Verdict | None, ...]
+    declined: int = 0
+    parts: dict[str, bytes] = field(default_factory=dict)
+
+
+class Stage(abc.ABC):
+    """One way of settling queries.
+
+    Laws: a ``Proved`` has evidence that the checker accepts, or a solver's word; a ``Refuted`` has
+    a witness that ONNX Runtime confirmed; an exception or a NaN is never either.
+
+    Attributes:
+        name: for results and the command line.
+    """
+
+    name: str
+
+    @abc.abstractmethod
+    def attempt(self, batch: Batch) -> StageResult:
+        """Try to settle every sample of a batch."""

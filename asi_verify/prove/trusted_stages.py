@@ -1,0 +1,102 @@
+"""The stages that the trusted pass decides: intervals, CROWN-IBP, CROWN."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.bounds import Method, Proposer, proposer_for
+from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.verdict import Proved
+from asi_verify.prove.stage import Batch, Stage, StageResult
+
+__all__ = ["Crown", "CrownIbp", "Intervals"]
+
+_log = logging.getLogger(__name__)
+
+
+class _Decided(Stage):
+    """A stage in which an engine may say where it is worth asking the trusted pass."""
+
+    evidence: IntervalEvidence | LinearEvidence
+
+    def attempt(self, batch: Batch) -> StageResult:
+        promising = self._promising(batch)
+        margins = np.full(len(batch), -np.inf)
+        if promising.any():
+            margins[promising] = batch.artifact.trusted.margins(
+                batch.box[np.flatnonzero(promising)], batch.property, self.evidence
+            )
+        proved = margins > 0
+        # Without an engine nothing was proposed, so nothing is declined.
+        declined = int((promising & ~proved).sum()) if self._proposes(batch) else 0
+        return StageResult(
+            tuple(Proved(self.evidence) if yes else None for yes in proved), declined
+        )
+
+    def _proposes(self, batch: Batch) -> bool:
+        return self._proposer(batch) is not None
+
+    def _promising(self, batch: Batch) -> npt.NDArray[np.bool_]:
+        proposer = self._proposer(batch)
+        if proposer is None:
+            return np.ones(len(batch), dtype=np.bool_)
+        return np.asarray(proposer.lower(batch.box, batch.property.rows()).min(axis=1) > 0)
+
+    def _proposer(self, batch: Batch) -> Proposer | None:
+        del batch
+        return None
+
+
+@dataclass(frozen=True)
+class Intervals(_Decided):
+    """Interval arithmetic. The trusted pass costs about what a proposal would: it is asked at once."""
+
+    name: str = "interval"
+    evidence: IntervalEvidence = field(default=IntervalEvidence(), init=False)
+
+
+class _Linear(_Decided):
+    method: Method
+    device: str
+    _proposers: dict[str, Proposer | None]
+
+    def _proposer(self, batch: Batch) -> Proposer | None:
+        digest = batch.artifact.digest
+        if digest not in self._proposers:
+            self._proposers.clear()
+            self._proposers[digest] = proposer_for(batch.artifact.network, self.method, self.device)
+        return self._proposers[digest]
+
+
+@dataclass(frozen=True)
+class CrownIbp(_Linear):
+    """A backward linear pass over interval bounds (Zhang et al. 2020).
+
+    Attributes:
+        device: where the engine computes its proposals.
+    """
+
+    device: str = "cpu"
+    name: str = "crown-ibp"
+    evidence: LinearEvidence = field(default=LinearEvidence(Intermediate.INTERVAL), init=False)
+    method: Method = field(default=Method.CROWN_IBP, init=False)
+    _proposers: dict[str, Proposer | None] = field(default_factory=dict, init=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Crown(_Linear):
+    """Backward linear passes for intermediate bounds too (Zhang et al. 2018).
+
+    Attributes:
+        device: where the engine computes its proposals.
+    """
+
+    device: str = "cpu"
+    name: str = "crown"
+    evidence: LinearEvidence = field(default=LinearEvidence(Intermediate.BACKWARD), init=False)
+    method: Method = field(default=Method.CROWN, init=False)
+    _proposers: dict[str, Proposer | None] = field(default_factory=dict, init=False, compare=False)

@@ -1,0 +1,94 @@
+"""ONNX Runtime sessions with a fixed provider and optimisation level."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from asi_verify.core.box import Box
+from asi_verify.core.canonical import bytes_digest
+from asi_verify.core.properties import Property
+from asi_verify.core.verdict import Witness
+from asi_verify.errors import ModelError
+
+__all__ = ["Session"]
+
+_BATCH = 256
+
+
+class Session:
+    """An artifact as it runs: ONNX Runtime on the CPU, all graph optimisations, as by default.
+
+    Args:
+        artifact: the ONNX file's bytes.
+        head: the name of the file's trailing softmax or sigmoid, if any (``Network.head``).
+        threads: threads inside one operator; 0 lets ONNX Runtime choose.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load it.
+    """
+
+    def __init__(self, artifact: bytes, head: str | None = None, threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                artifact, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            # ONNX Runtime has an exception class per status code and no common base but Exception.
+            raise ModelError(f"ONNX Runtime cannot load the model: {error}") from error
+        (given,) = self._session.get_inputs()
+        self._input = given.name
+        self._fixed_batch = given.shape[0] if isinstance(given.shape[0], int) else None
+        # A sigmoid is above 1/2 where its logit is above 0; near 1/2 the difference is exact.
+        self._middle = np.float32(0.5 if head == "sigmoid" else 0.0)
+        self.digest = bytes_digest(artifact)
+
+    def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The file's outputs, shape ``(N, logits)``, for inputs of shape ``(N, *input_shape)``.
+
+        With a trailing softmax the numbers are probabilities in the order of the logits; with a
+        trailing sigmoid they are probabilities less 1/2, which have the sign of the logits.
+        """
+        size = self._fixed_batch or _BATCH
+        parts = [
+            self._session.run(None, {self._input: inputs[start : start + size]})[0]
+            for start in range(0, len(inputs), size)
+        ]
+        return np.concatenate(parts) - self._middle
+
+    def margins(
+        self, inputs: npt.NDArray[np.float32], property_: Property
+    ) -> npt.NDArray[np.float64]:
+        """How far each output is from violating a property: positive exactly where it holds."""
+        return property_.margins(self.run(inputs))
+
+    def replay(
+        self, points: npt.NDArray[np.float32], box: Box, property_: Property, found_by: str
+    ) -> list[Witness | None]:
+        """Ask ONNX Runtime itself about claimed counterexamples.
+
+        Args:
+            points: one per sample, shape ``(N, *input_shape)``.
+            box: the samples' regions.
+            property_: what the points are claimed to violate.
+            found_by: the search that claims it.
+
+        Returns:
+            A witness where the point lies in the region and the property fails on it; tolerance 0
+            in both. A NaN among the outputs is a failure.
+        """
+        inside = box.contains(points)
+        outputs = self.run(points)
+        fails = ~(property_.margins(outputs) > 0)
+        return [
+            Witness(points[i].copy(), outputs[i].copy(), found_by)
+            if fails[i] and inside[i]
+            else None
+            for i in range(len(points))
+        ]

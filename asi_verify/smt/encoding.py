@@ -1,0 +1,234 @@
+"""A query's negation as an SMT-LIB script in linear real arithmetic.
+
+The script asks: is there an input in the box on which a row of the property is not positive? All
+constants are the exact rational values of the artifact's float32 weights. A ReLU whose phase sound
+bounds fix is replaced by 0 or by its input; only the others become disjunctions. What the property
+does not depend on is left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.core.box import Box
+from asi_verify.core.network import Network
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Conv,
+    Operator,
+    Relu,
+    Reshape,
+    Scale,
+    Transpose,
+)
+from asi_verify.errors import UnsupportedOperatorError
+
+__all__ = ["EncodingTooLarge", "encoded", "input_name"]
+
+
+class EncodingTooLarge(Exception):  # noqa: N818  an outcome that the caller expects, not an error
+    """The script would have more terms than allowed."""
+
+
+def input_name(number: int) -> str:
+    """The variable that stands for a number of the input, in C order."""
+    return f"x{number}"
+
+
+def encoded(
+    network: Network, boxes: tuple[Box, ...], rows: npt.NDArray[np.float64], most_terms: int
+) -> str:
+    """The script for one sample.
+
+    Args:
+        network: every weight a float32 that stands for itself.
+        boxes: sound boxes of every value, batch of length 1 (``TrustedPass.bounds``); the first
+            is the region.
+        rows: the property, shape ``(R, logits)``.
+        most_terms: products with a weight that the script may hold.
+
+    Raises:
+        EncodingTooLarge: it would hold more.
+        UnsupportedOperatorError: a weight is not exact, or an operator has no encoding.
+    """
+    if not network.is_exact_float32:
+        raise UnsupportedOperatorError("the network holds constants that are not exact float32")
+    return _Encoder(network, boxes, most_terms).script(rows)
+
+
+class _Encoder:
+    def __init__(self, network: Network, boxes: tuple[Box, ...], most_terms: int) -> None:
+        self._network = network
+        self._boxes = boxes
+        self._terms_left = most_terms
+        self._names: dict[tuple[int, int], str] = {}
+        self._lines: list[str] = []
+
+    def script(self, rows: npt.NDArray[np.float64]) -> str:
+        outputs = [self._name(self._network.output, i) for i in range(rows.shape[1])]
+        failures = []
+        for row in rows:
+            terms = [
+                (Fraction(float(c)), name) for c, name in zip(row, outputs, strict=True) if c != 0
+            ]
+            failures.append(f"(<= {self._sum(terms, Fraction(0))} 0)")
+        header = ["(set-logic QF_LRA)"]
+        return "\n".join(
+            [*header, *self._lines, f"(assert (or {' '.join(failures)} false))", "(check-sat)", ""]
+        )
+
+    def _name(self, value: int, number: int) -> str:
+        """The term for one number of a value, defined when it is first needed."""
+        # An explicit stack: networks are deeper than Python's recursion.
+        stack = [(value, number)]
+        while stack:
+            current = stack[-1]
+            if current in self._names:
+                stack.pop()
+                continue
+            missing = [key for key in self._needs(*current) if key not in self._names]
+            if missing:
+                stack.extend(missing)
+                continue
+            self._names[current] = self._define(*current)
+            stack.pop()
+        return self._names[value, number]
+
+    def _phase(self, value: int, number: int) -> bool | None:
+        """Whether a number is at least 0 throughout, at most 0 throughout, or neither."""
+        box = self._boxes[value]
+        if box.lower.reshape(-1)[number] >= 0:
+            return True
+        return False if box.upper.reshape(-1)[number] <= 0 else None
+
+    def _needs(self, value: int, number: int) -> list[tuple[int, int]]:
+        if value == 0:
+            return []
+        node = self._network.nodes[value - 1]
+        if isinstance(node.operator, Relu):
+            dead = self._phase(node.inputs[0], number) is False
+            return [] if dead else [(node.inputs[0], number)]
+        return [(source, i) for source, i, _ in self._linear(value, number)[0]]
+
+    def _define(self, value: int, number: int) -> str:
+        if value == 0:
+            name = input_name(number)
+            lower = Fraction(float(self._boxes[0].lower.reshape(-1)[number]))
+            upper = Fraction(float(self._boxes[0].upper.reshape(-1)[number]))
+            self._lines += [
+                f"(declare-const {name} Real)",
+                f"(assert (and (<= {_rational(lower)} {name}) (<= {name} {_rational(upper)})))",
+            ]
+            return name
+        node = self._network.nodes[value - 1]
+        name = f"v{value}_{number}"
+        if isinstance(node.operator, Relu):
+            phase = self._phase(node.inputs[0], number)
+            if phase is False:
+                return "0.0"
+            given = self._names[node.inputs[0], number]
+            if phase is True:
+                return given
+            self._lines += [
+                f"(declare-const {name} Real)",
+                f"(assert (or (and (>= {given} 0) (= {name} {given}))"
+                f" (and (<= {given} 0) (= {name} 0))))",
+            ]
+            return name
+        parts, constant = self._linear(value, number)
+        terms = [(weight, self._names[source, i]) for source, i, weight in parts]
+        self._terms_left -= len(terms)
+        if self._terms_left < 0:
+            raise EncodingTooLarge
+        self._lines += [
+            f"(declare-const {name} Real)",
+            f"(assert (= {name} {self._sum(terms, constant)}))",
+        ]
+        return name
+
+    def _linear(self, value: int, number: int) -> tuple[list[tuple[int, int, Fraction]], Fraction]:
+        """One number of a linear operator's output: parts ``(value, number, weight)``, constant."""
+        node = self._network.nodes[value - 1]
+        shape = self._network.shapes[node.inputs[0]]
+        position = np.unravel_index(number, self._network.shapes[value])
+        rows, constant = _row(node.operator, shape, tuple(int(i) for i in position))
+        return [
+            (source, i, Fraction(float(weight)))
+            for source, entries in zip(node.inputs, rows, strict=True)
+            for i, weight in entries
+            if weight != 0
+        ], Fraction(float(constant))
+
+    @staticmethod
+    def _sum(terms: list[tuple[Fraction, str]], constant: Fraction) -> str:
+        products = [f"(* {_rational(weight)} {name})" for weight, name in terms if name != "0.0"]
+        return (
+            f"(+ {_rational(constant)} {' '.join(products)})" if products else _rational(constant)
+        )
+
+
+_Entries = list[tuple[int, Any]]
+
+
+def _row(
+    operator: Operator, shape: tuple[int, ...], position: tuple[int, ...]
+) -> tuple[list[_Entries], Any]:
+    """One output number of a linear operator: entries ``(input number, weight)`` for each input."""
+    match operator:
+        case Affine():
+            return [list(enumerate(operator.weight[position[0]]))], operator.bias[position[0]]
+        case Conv():
+            return [list(_conv_row(operator, shape, position))], operator.bias[position[0]]
+        case Scale():
+            number = int(np.ravel_multi_index(position, shape))
+            scale = np.broadcast_to(operator.scale, shape)[position]
+            return [[(number, scale)]], np.broadcast_to(operator.shift, shape)[position]
+        case Add():
+            number = int(np.ravel_multi_index(position, shape))
+            return [[(number, 1)], [(number, 1)]], 0
+        case Reshape():
+            return [[(int(np.ravel_multi_index(position, operator.shape)), 1)]], 0
+        case Transpose():
+            source = [0] * len(position)
+            for place, axis in zip(position, operator.permutation, strict=True):
+                source[axis] = place
+            return [[(int(np.ravel_multi_index(source, shape)), 1)]], 0
+        case _:
+            raise UnsupportedOperatorError(f"{type(operator).__name__} has no SMT encoding")
+
+
+def _conv_row(
+    operator: Conv, shape: tuple[int, ...], position: tuple[int, ...]
+) -> Iterator[tuple[int, Any]]:
+    channel, *places = position
+    outputs_per_group = operator.weight.shape[0] // operator.groups
+    first_input = (channel // outputs_per_group) * operator.weight.shape[1]
+    for offset in itertools.product(*map(range, operator.kernel)):
+        source = [
+            place * stride + k * dilation - before
+            for place, stride, k, dilation, (before, _) in zip(
+                places, operator.strides, offset, operator.dilations, operator.pads, strict=True
+            )
+        ]
+        if any(not 0 <= s < extent for s, extent in zip(source, shape[1:], strict=True)):
+            continue
+        for i in range(operator.weight.shape[1]):
+            number = int(np.ravel_multi_index((first_input + i, *source), shape))
+            yield number, operator.weight[(channel, i, *offset)]
+
+
+def _rational(value: Fraction) -> str:
+    magnitude = abs(value)
+    text = (
+        f"{magnitude.numerator}.0"
+        if magnitude.denominator == 1
+        else f"(/ {magnitude.numerator}.0 {magnitude.denominator}.0)"
+    )
+    return f"(- {text})" if value < 0 else text

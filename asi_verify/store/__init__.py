@@ -1,0 +1,20 @@
+"""What a run keeps: the run folder, the bug log, certificates, events."""
+
+from asi_verify.store.bug_log import BugLog, MemoryBugLog
+from asi_verify.store.certificates import write_certificates
+from asi_verify.store.events import EventLog
+from asi_verify.store.files import Files, FolderFiles, MemoryFiles
+from asi_verify.store.run_folder import RunFolder
+from asi_verify.store.sqlite_bug_log import SqliteBugLog
+
+__all__ = [
+    "BugLog",
+    "EventLog",
+    "Files",
+    "FolderFiles",
+    "MemoryBugLog",
+    "MemoryFiles",
+    "RunFolder",
+    "SqliteBugLog",
+    "write_certificates",
+]

@@ -1,0 +1,146 @@
+"""The run folder: everything a run makes, in one documented place (docs/reference/run-folder.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from asi_verify.errors import RunFolderError
+from asi_verify.store.bug_log import BugLog, MemoryBugLog
+from asi_verify.store.events import EventLog
+from asi_verify.store.files import Files, FolderFiles, MemoryFiles
+from asi_verify.store.sqlite_bug_log import SqliteBugLog
+
+__all__ = ["BUGS_FILE", "RunFolder"]
+
+BUGS_FILE = "bugs.sqlite"
+_RUN_FILE = "run.json"
+_LOCK_FILE = ".lock"
+
+
+class RunFolder:
+    """A run's files and bug log, on disk or in memory.
+
+    Attributes:
+        files: everything but the bug log, by name.
+        bugs: the bug log.
+        events: the event log.
+        path: the folder, or None in memory.
+    """
+
+    def __init__(self, files: Files, bugs: BugLog, path: Path | None) -> None:
+        self.files = files
+        self.bugs = bugs
+        self.events = EventLog(files)
+        self.path = path
+
+    @classmethod
+    def in_memory(cls) -> RunFolder:
+        """A folder that lives as long as this object."""
+        return cls(MemoryFiles(), MemoryBugLog(), None)
+
+    @classmethod
+    def at(cls, path: str | Path) -> RunFolder:
+        """The folder at a path; made if it is not there.
+
+        Raises:
+            RunFolderError: the path is a file, or a folder with other things in it.
+        """
+        place = Path(path)
+        if place.exists() and not place.is_dir():
+            raise RunFolderError(f"{place} is a file; give a folder")
+        if place.is_dir() and not (place / _RUN_FILE).exists():
+            others = [p.name for p in place.iterdir() if p.name not in (_LOCK_FILE, BUGS_FILE)]
+            if others:
+                raise RunFolderError(
+                    f"{place} holds other things ({sorted(others)[0]}, ...) and no {_RUN_FILE}; "
+                    "give a new or empty folder, or one of a run"
+                )
+        place.mkdir(parents=True, exist_ok=True)
+        return cls(FolderFiles(place), SqliteBugLog(place / BUGS_FILE), place)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """The folder of a run that was made before.
+
+        Raises:
+            RunFolderError: there is none.
+        """
+        if not (Path(path) / _RUN_FILE).is_file():
+            raise RunFolderError(f"{path}: no {_RUN_FILE}; this is not the folder of a run")
+        return cls.at(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out.
+
+        Raises:
+            RunFolderError: another one is at work here.
+        """
+        if self.path is None:
+            yield
+            return
+        lock = filelock.FileLock(self.path / _LOCK_FILE)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunFolderError(
+                f"{self.path}: another process is at work here; wait for it"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def configure(self, configuration: dict[str, Any]) -> None:
+        """Note what the run is; a folder belongs to one configuration for good.
+
+        Raises:
+            RunFolderError: the folder is another run's; the message names the first difference.
+        """
+        before = self.files.read(_RUN_FILE)
+        if before is None:
+            self.write_json(_RUN_FILE, configuration)
+            return
+        known = json.loads(before)
+        for key in sorted({*known, *configuration}):
+            if known.get(key) != json.loads(json.dumps(configuration.get(key))):
+                raise RunFolderError(
+                    f"{self.files}: a run with {key} = {known.get(key)!r} lies here, not "
+                    f"{configuration.get(key)!r}; give another folder"
+                )
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """What the run is."""
+        found: dict[str, Any] = json.loads(self.files.require(_RUN_FILE))
+        return found
+
+    def read_json(self, name: str) -> Any:
+        """The value written under a name, or None."""
+        data = self.files.read(name)
+        return None if data is None else json.loads(data)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a value as indented JSON with sorted keys."""
+        self.files.write(name, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
+
+    def copy_to(self, other: RunFolder) -> None:
+        """Write everything into another folder.
+
+        Raises:
+            RunFolderError: the other one is not empty.
+        """
+        if other.files.names() not in ([], [BUGS_FILE], [_LOCK_FILE, BUGS_FILE]):
+            raise RunFolderError(f"{other.files} is not empty; give a new folder")
+        for name in self.files.names():
+            if name not in (BUGS_FILE, _LOCK_FILE):
+                other.files.write(name, self.files.require(name))
+        last = self.bugs.last_round()
+        if last is not None:
+            other.bugs.save(self.bugs.bugs(), last)
