@@ -1,7 +1,20 @@
 """Bugs: enumerating a model's errors, sorting them into categories, and following each to its end."""
 
-from asi_verify.bugs.enumerate import Evaluation, evaluate
-from asi_verify.bugs.lifecycle import SampleOutcome, updated
 from asi_verify.bugs.categories import categories
+from asi_verify.bugs.enumerate import (
+    Evaluation,
+    evaluate,
+    require_better_than_majority,
+    require_fit,
+)
+from asi_verify.bugs.lifecycle import Findings, updated
 
-__all__ = ["Evaluation", "SampleOutcome", "categories", "evaluate", "updated"]
+__all__ = [
+    "Evaluation",
+    "Findings",
+    "categories",
+    "evaluate",
+    "require_better_than_majority",
+    "require_fit",
+    "updated",
+]

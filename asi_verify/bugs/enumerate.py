@@ -13,7 +13,7 @@ from asi_verify.data import Samples
 from asi_verify.errors import ModelError
 from asi_verify.export import Artifact
 
-__all__ = ["Evaluation", "evaluate", "require_better_than_majority"]
+__all__ = ["Evaluation", "evaluate", "require_better_than_majority", "require_fit"]
 
 
 @dataclass(frozen=True, eq=False)

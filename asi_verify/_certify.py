@@ -1,0 +1,341 @@
+"""``certify``, ``correct`` and ``check``: they wire the stages and contain no algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asi_verify._provenance import machine, versions
+from asi_verify._result import AUDIT_FILE, CERTIFICATES, GIVEN, RESULT_FILE, Result
+from asi_verify.checker import CheckResult, Outcome, check_folder, read_claims
+from asi_verify.core.claims import ARTIFACT_FILE
+from asi_verify.core.progress import NO_PROGRESS, Progress
+from asi_verify.core.radius import RadiusLike
+from asi_verify.core.region import LInf
+from asi_verify.data import Dataset, DatasetLike, Preprocess, load_dataset
+from asi_verify.errors import CertificateError, DataError, UsageError
+from asi_verify.store import RunFolder
+
+if TYPE_CHECKING:
+    from asi_verify.export import Artifact, ModelLike
+    from asi_verify.prove import Stage
+    from asi_verify.repair import Corrector, Examination, Subject
+
+__all__ = ["certify", "check", "correct"]
+
+_TARGETS = ("label", "prediction")
+
+
+def certify(
+    model: ModelLike,
+    dataset: DatasetLike,
+    radius: RadiusLike = "1/255",
+    *,
+    split: str = "train",
+    target: str = "label",
+    preprocess: Preprocess | None = None,
+    stages: Sequence[Stage] | None = None,
+    out: str | Path | None = None,
+    data_root: str | Path | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> Result:
+    """Errors, proofs and counterexamples of a model as it is.
+
+    Args:
+        model: a torch module, the path of an ONNX file, or its bytes. It is not changed.
+        dataset: a MedMNIST name, a folder, an NPZ file, ``(images, labels)``, a torch data set.
+        radius: of the L-infinity regions: ``"1/255"``, ``"2 grey levels"``, a fraction or a float
+            in pixel units, where [0, 1] is the range of a pixel.
+        split: the samples to certify.
+        target: ``"label"``: the label holds everywhere in the region; ``"prediction"``: whatever
+            the model answers for the sample does.
+        preprocess: what the model expects instead of NCHW in [0, 1].
+        stages: of the cascade (``asi_verify.prove.default_stages()``).
+        out: the run folder; in memory if not given.
+        data_root: where MedMNIST files are looked for first.
+        progress: told how far things are.
+
+    Returns:
+        The result; certificates that the checker accepted are in it.
+
+    Raises:
+        UsageError: the model, the data or the radius cannot be used; see its subclasses.
+        SoundnessAlarm: the checker rejects a proof that was just made.
+
+    What is not promised: anything about inputs outside the regions, such as other patients; and
+    under real semantics, the rounding of the deployed network.
+    """
+    if target not in _TARGETS:
+        raise UsageError(f"target: {target!r}; one of {', '.join(_TARGETS)} is expected")
+    data = load_dataset(dataset, data_root=data_root)
+    family = LInf.of(radius)
+    folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
+    with folder.locked():
+        artifact = _given_model(model, data, preprocess)
+        folder.configure(
+            {**_configuration("certify", data, family, split), "model": artifact.digest}
+            | {"target": target, "stages": _names(stages)}
+        )
+        if folder.read_json(RESULT_FILE) is None:
+            subject = audited(data, family, split, folder, progress, target)
+            _refuse_unprocessed(artifact, subject, preprocess)
+            found = _examine_given(artifact, subject, folder, stages, progress)
+            folder.write_json(
+                RESULT_FILE, {**_figures(found), "before": _accuracies(artifact, data)}
+            )
+        _publish(folder, GIVEN)
+    return Result(folder)
+
+
+def correct(
+    model: ModelLike,
+    dataset: DatasetLike,
+    radius: RadiusLike = "1/255",
+    *,
+    seed: int = 0,
+    preprocess: Preprocess | None = None,
+    corrector: Corrector | None = None,
+    rounds: int = 3,
+    stages: Sequence[Stage] | None = None,
+    out: str | Path | None = None,
+    data_root: str | Path | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> Result:
+    """The whole loop: log every error of a model, correct it, prove that none can recur.
+
+    The model's errors on ``train`` are logged; then it is retrained on the whole split, exported,
+    enumerated, proved and checked in rounds, until every sample outside the contradictions has an
+    accepted certificate or the rounds end. The ``test`` split is only measured.
+
+    Args:
+        model: as for ``certify``. It is not changed: the corrected one is ``result.model``.
+        dataset: as for ``certify``; with a split ``train``.
+        radius: as for ``certify``.
+        seed: of everything random; the same seed gives the same artifact on the same machine.
+        preprocess: as for ``certify``.
+        corrector: ``asi_verify.repair.CertifiedTraining()`` if not given.
+        rounds: at most so many.
+        stages: as for ``certify``.
+        out: the run folder; a run that was killed goes on where it was. In memory if not given.
+        data_root: as for ``certify``.
+        progress: told how far things are.
+
+    Returns:
+        The result of the best round; its status says plainly whether zero was reached.
+
+    Raises:
+        UsageError: the model, the data or the radius cannot be used; see its subclasses.
+        SoundnessAlarm: the checker rejects a proof that was just made.
+    """
+    from asi_verify.repair import CertifiedTraining
+
+    data = load_dataset(dataset, data_root=data_root)
+    family = LInf.of(radius)
+    chosen = corrector if corrector is not None else CertifiedTraining()
+    folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
+    with folder.locked():
+        artifact = _given_model(model, data, preprocess)
+        folder.configure(
+            {**_configuration("correct", data, family, "train"), "model": artifact.digest}
+            | {"corrector": chosen.settings(), "rounds": rounds, "seed": seed}
+            | {"stages": _names(stages)}
+        )
+        corrected(artifact, data, family, seed, chosen, rounds, folder, stages, progress, preprocess)
+    return Result(folder)
+
+
+def corrected(
+    artifact: Artifact,
+    data: Dataset,
+    family: LInf,
+    seed: int,
+    corrector: Corrector,
+    rounds: int,
+    folder: RunFolder,
+    stages: Sequence[Stage] | None,
+    progress: Progress,
+    preprocess: Preprocess | None = None,
+) -> None:
+    """Correct an artifact inside a configured and locked folder; what is there is not done again."""
+    from asi_verify.export import Artifact
+    from asi_verify.prove import Falsify, Intervals
+    from asi_verify.repair import Loop, round_folder
+
+    if folder.read_json(RESULT_FILE) is not None:
+        return
+    subject = audited(data, family, "train", folder, progress)
+    _refuse_unprocessed(artifact, subject, preprocess)
+    if folder.read_json(GIVEN + "examination.json") is None:
+        _examine_given(artifact, subject, folder, (Falsify(), Intervals()), progress)
+    best = Loop(corrector, rounds).run(
+        artifact.network, subject, seed, folder, stages, progress
+    )
+    _publish(folder, round_folder(best))
+    final = Artifact.from_bytes(folder.files.require(CERTIFICATES + ARTIFACT_FILE))
+    examined = folder.read_json(round_folder(best) + "examination.json")
+    record = folder.read_json(round_folder(best) + "round.json")
+    folder.write_json(
+        RESULT_FILE,
+        {
+            "accepted": record["accepted"],
+            "after": _accuracies(final, data),
+            "before": _accuracies(artifact, data),
+            "contradictions": len(subject.audit.contradicted),
+            "misclassified": examined["misclassified"],
+            "open": len(record["open"]),
+            "round": best,
+            "samples": len(subject.samples),
+        },
+    )
+    folder.events.add("finished", round=best)
+
+
+def check(folder: str | Path, dataset: DatasetLike | None = None) -> CheckResult:
+    """Check a run's certificates from the files and the data set alone.
+
+    Args:
+        folder: a run folder, or a folder of certificates.
+        dataset: the data set; by default the one that the run folder names, found again by name
+            or path. Needed for data that was given as arrays.
+
+    Raises:
+        CertificateError: there are no certificates to be read.
+        DataError: the data set cannot be found or used.
+    """
+    place = Path(folder)
+    if (place / CERTIFICATES).is_dir():
+        place = place / CERTIFICATES
+    claims = read_claims(place)
+    data = load_dataset(_named_source(Path(folder)) if dataset is None else dataset)
+    samples = data.split(claims.dataset.split)
+    return check_folder(place, samples.images, samples.labels)
+
+
+def audited(
+    data: Dataset,
+    family: LInf,
+    split: str,
+    folder: RunFolder,
+    progress: Progress,
+    target: str = "label",
+) -> Subject:
+    """The audited split, with the audit written down."""
+    from asi_verify.audit import audit
+    from asi_verify.repair import Subject
+
+    findings = audit(data, family, split, progress)
+    folder.write_json(AUDIT_FILE, findings.to_json())
+    provenance: dict[str, Any] = {"machine": machine(), "versions": versions()}
+    return Subject(data.name, split, data.split(split), findings, target, provenance)
+
+
+def dataset_configuration(data: Dataset) -> dict[str, Any]:
+    """What a run folder notes of its data set; a path where it can be read again from."""
+    return {
+        "classes": list(data.classes),
+        "license": data.license,
+        "name": data.name,
+        "notes": list(data.notes),
+        "samples": {name: len(samples) for name, samples in data.splits.items()},
+        "source": None if data.source is None else str(data.source),
+        "task": data.task.value,
+    }
+
+
+def _configuration(kind: str, data: Dataset, family: LInf, split: str) -> dict[str, Any]:
+    return {
+        "dataset": dataset_configuration(data),
+        "family": family.to_json(),
+        "kind": kind,
+        "split": split,
+    }
+
+
+def _names(stages: Sequence[Stage] | None) -> list[str] | None:
+    return None if stages is None else [stage.name for stage in stages]
+
+
+def _given_model(model: ModelLike, data: Dataset, preprocess: Preprocess | None) -> Artifact:
+    from asi_verify.export import load_model
+
+    return load_model(model, data.image_shape, preprocess)
+
+
+def _refuse_unprocessed(
+    artifact: Artifact, subject: Subject, preprocess: Preprocess | None
+) -> None:
+    from asi_verify.bugs import evaluate, require_better_than_majority
+
+    if preprocess is None:
+        require_better_than_majority(evaluate(artifact, subject.samples), subject.samples)
+
+
+def _examine_given(
+    artifact: Artifact,
+    subject: Subject,
+    folder: RunFolder,
+    stages: Sequence[Stage] | None,
+    progress: Progress,
+) -> Examination:
+    """Examine the model as it was given: round 0."""
+    from asi_verify.repair import examine
+
+    found = examine(artifact, subject, 0, folder, stages, progress=progress)
+    folder.write_json(GIVEN + "examination.json", found.to_json())
+    progress.say(
+        f"as given: {int(found.evaluation.wrong.sum())} of {len(subject.samples)} misclassified, "
+        f"{len(found.accepted)} certified"
+    )
+    folder.events.add("examined", round=0, status=str(found.status))
+    return found
+
+
+def _figures(found: Examination) -> dict[str, Any]:
+    return {
+        "accepted": len(found.accepted),
+        "contradictions": found.status.contradictions,
+        "misclassified": int(found.evaluation.wrong.sum()),
+        "open": found.status.open,
+        "round": 0,
+        "samples": len(found.subject.samples),
+    }
+
+
+def _accuracies(artifact: Artifact, data: Dataset) -> dict[str, Any]:
+    from asi_verify.bugs import evaluate
+
+    return {
+        "accuracy": {
+            name: evaluate(artifact, samples).accuracy for name, samples in data.splits.items()
+        },
+        "model": artifact.digest,
+    }
+
+
+def _publish(folder: RunFolder, source: str) -> None:
+    """Copy a round's certificates to where users and the checker look for them."""
+    prefix = source + CERTIFICATES
+    for name in folder.files.names():
+        if name.startswith(prefix):
+            target = CERTIFICATES + name.removeprefix(prefix)
+            folder.files.write(target, folder.files.require(name))
+
+
+def _named_source(folder: Path) -> str:
+    try:
+        noted = RunFolder.open(folder).configuration["dataset"]
+    except UsageError:
+        raise CertificateError(
+            f"{folder} does not say which data set it is about; pass it along"
+        ) from None
+    source, name = noted["source"], str(noted["name"])
+    if source is None and not name.startswith("phantom"):
+        raise DataError(f"{name} was given as arrays; pass the data set along")
+    if source is not None and not Path(source).exists():
+        return name
+    return name if source is None or name.split("_")[0].endswith(("mnist", "mnist3d")) else source
+
+
+def _outcome_counts(result: CheckResult) -> dict[str, int]:
+    return {outcome.value: len(result.rows(outcome)) for outcome in Outcome}

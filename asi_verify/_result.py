@@ -1,0 +1,103 @@
+"""Results: a view of a run folder, on disk or in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asi_verify.core.bug import Bug
+from asi_verify.core.canonical import bytes_digest
+from asi_verify.core.claims import ARTIFACT_FILE, CLAIMS_FILE, Claims
+from asi_verify.core.status import Status
+from asi_verify.errors import RunFolderError
+from asi_verify.store import RunFolder
+
+if TYPE_CHECKING:
+    from asi_verify.export import NetworkModule
+
+__all__ = ["AUDIT_FILE", "CERTIFICATES", "GIVEN", "RESULT_FILE", "Result", "load"]
+
+AUDIT_FILE = "audit.json"
+RESULT_FILE = "result.json"
+CERTIFICATES = "certificates/"
+GIVEN = "rounds/00/"
+
+
+class Result:
+    """What a run found out. Nothing is computed here; everything was written by the run.
+
+    Attributes:
+        folder: the run folder behind it.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        summary = folder.read_json(RESULT_FILE)
+        if summary is None:
+            raise RunFolderError(f"{folder.files}: the run is not finished; start it again")
+        self._summary: dict[str, Any] = summary
+
+    @property
+    def status(self) -> Status:
+        """``zero``, ``zero_except(n contradictions)`` or ``open(n)``."""
+        return Status(self._summary["open"], self._summary["contradictions"])
+
+    @property
+    def artifact(self) -> bytes:
+        """The final ONNX file."""
+        return self.folder.files.require(CERTIFICATES + ARTIFACT_FILE)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the final ONNX file."""
+        return bytes_digest(self.artifact)
+
+    @property
+    def model(self) -> NetworkModule:
+        """The final model as a torch module, generated from the artifact."""
+        from asi_verify.export import Artifact
+
+        return Artifact.from_bytes(self.artifact).module
+
+    @property
+    def claims(self) -> Claims:
+        """What the certificates claim."""
+        return Claims.from_bytes(self.folder.files.require(CERTIFICATES + CLAIMS_FILE))
+
+    @property
+    def bugs(self) -> list[Bug]:
+        """Every logged error with its trace."""
+        return self.folder.bugs.bugs()
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The figures: accuracies before and after, certificates by outcome, times."""
+        return dict(self._summary)
+
+    @property
+    def audit(self) -> dict[str, Any]:
+        """What the audit of the data set found."""
+        found: dict[str, Any] = self.folder.read_json(AUDIT_FILE)
+        return found
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything into a new or empty folder; returns its path.
+
+        Raises:
+            RunFolderError: there are other things in it.
+        """
+        target = RunFolder.at(path)
+        self.folder.copy_to(target)
+        return Path(path)
+
+    def __repr__(self) -> str:
+        return f"<asi_verify result: {self.status}, model {self.digest[:12]}, {self.folder.files}>"
+
+
+def load(path: str | Path) -> Result:
+    """The result of a finished run.
+
+    Raises:
+        RunFolderError: it is not a run's folder, or the run is not finished.
+    """
+    return Result(RunFolder.open(path))

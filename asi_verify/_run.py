@@ -1,0 +1,114 @@
+"""``run``: train a reference network in the ordinary way, then correct it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asi_verify._certify import _configuration, corrected
+from asi_verify._result import RESULT_FILE, Result
+from asi_verify.core.progress import NO_PROGRESS, Progress
+from asi_verify.core.radius import RadiusLike
+from asi_verify.core.region import LInf
+from asi_verify.data import Dataset, DatasetLike, load_dataset
+from asi_verify.errors import UsageError
+from asi_verify.store import RunFolder
+
+if TYPE_CHECKING:
+    from asi_verify.core.network import Network
+    from asi_verify.prove import Stage
+    from asi_verify.repair import Corrector, OrdinaryTraining
+
+__all__ = ["run"]
+
+_ORDINARY = "ordinary.onnx"
+
+
+def run(
+    dataset: DatasetLike,
+    radius: RadiusLike = "1/255",
+    *,
+    seed: int = 0,
+    architecture: str = "small-cnn",
+    ordinary: OrdinaryTraining | None = None,
+    corrector: Corrector | None = None,
+    rounds: int = 3,
+    stages: Sequence[Stage] | None = None,
+    out: str | Path | None = None,
+    data_root: str | Path | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> Result:
+    """Train a reference network on a data set, and correct it until every error is proved away.
+
+    Args:
+        dataset: as for ``certify``; with a split ``train``, and ``val`` to choose the epoch on.
+        radius: as for ``certify``.
+        seed: of everything random.
+        architecture: one of ``asi_verify.zoo.ARCHITECTURES``.
+        ordinary: the ordinary training; ``asi_verify.repair.OrdinaryTraining()`` if not given.
+        corrector: as for ``correct``.
+        rounds: as for ``correct``.
+        stages: as for ``certify``.
+        out: as for ``correct``.
+        data_root: as for ``certify``.
+        progress: as for ``certify``.
+
+    Raises:
+        UsageError: the data, the radius or the architecture cannot be used; see its subclasses.
+        SoundnessAlarm: the checker rejects a proof that was just made.
+    """
+    from dataclasses import asdict
+
+    from asi_verify.export import Artifact
+    from asi_verify.repair import CertifiedTraining, Checkpoints, OrdinaryTraining
+
+    data = load_dataset(dataset, data_root=data_root)
+    family = LInf.of(radius)
+    training = ordinary if ordinary is not None else OrdinaryTraining()
+    chosen = corrector if corrector is not None else CertifiedTraining()
+    folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
+    with folder.locked():
+        folder.configure(
+            _configuration("run", data, family, "train")
+            | {"architecture": architecture, "corrector": chosen.settings()}
+            | {"ordinary": asdict(training), "rounds": rounds, "seed": seed}
+            | {"stages": None if stages is None else [stage.name for stage in stages]}
+        )
+        if folder.files.read(_ORDINARY) is None:
+            start = _untrained(architecture, data, seed)
+            checkpoints = Checkpoints(folder.files, "ordinary.safetensors")
+            network = training.train(start, data, seed, checkpoints, progress)
+            folder.files.write(_ORDINARY, Artifact.from_network(network).data)
+            checkpoints.clear()
+            folder.events.add("trained", architecture=architecture)
+        artifact = Artifact.from_bytes(folder.files.require(_ORDINARY))
+        if folder.read_json(RESULT_FILE) is None:
+            corrected(artifact, data, family, seed, chosen, rounds, folder, stages, progress)
+    return Result(folder)
+
+
+def _untrained(architecture: str, data: Dataset, seed: int) -> Network:
+    """A reference network with its initial weights, for the shape and statistics of a data set."""
+    import torch
+
+    from asi_verify.core.images import encode
+    from asi_verify.data import Task
+    from asi_verify.export import network_from_torch
+    from asi_verify.zoo import ARCHITECTURES
+
+    if architecture not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise UsageError(f"architecture: {architecture!r} is not known; {known}")
+    if data.task is Task.MULTI_LABEL:
+        raise UsageError(f"{data.name}: several labels per image cannot be corrected yet")
+    inputs = encode(data.split("train").images).astype("float64")
+    axes = (0, *range(2, inputs.ndim))
+    statistics: dict[str, Any] = {
+        "mean": inputs.mean(axis=axes).tolist(),
+        "spread": inputs.std(axis=axes).tolist(),
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = ARCHITECTURES[architecture](data.image_shape, len(data.classes), **statistics)
+    return network_from_torch(module, data.image_shape)

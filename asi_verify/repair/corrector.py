@@ -1,0 +1,75 @@
+"""Correctors: ways of making a model whose errors can be proved away. One signature for all."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.core.network import Network
+from asi_verify.core.progress import NO_PROGRESS, Progress
+from asi_verify.core.region import LInf
+from asi_verify.data import Samples
+from asi_verify.repair.checkpoints import Checkpoints
+
+__all__ = ["Correction", "Corrector", "Task"]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be corrected.
+
+    Attributes:
+        samples: the whole split.
+        family: the regions.
+        rows: the samples that have to be certified: all outside the contradictions.
+        open: those of them that the last round did not certify; a subset of ``rows``.
+        seed: of everything random.
+        round: the round's number, from 1.
+    """
+
+    samples: Samples
+    family: LInf
+    rows: npt.NDArray[np.intp]
+    open: npt.NDArray[np.intp]
+    seed: int
+    round: int
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """A corrected network, and what it took.
+
+    Attributes:
+        network: exact in float32.
+        epochs: passes over the training set.
+        screened: how many samples the corrector believes to be certified; a claim.
+        history: for the report: one entry per epoch looked at.
+    """
+
+    network: Network
+    epochs: int
+    screened: int
+    history: tuple[Mapping[str, Any], ...]
+
+
+class Corrector(abc.ABC):
+    """Makes a network better at being proved. What it claims is proved again by others."""
+
+    @abc.abstractmethod
+    def attempt(
+        self,
+        network: Network,
+        task: Task,
+        checkpoints: Checkpoints | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> Correction:
+        """One round, from a network's weights; the network itself is not changed."""
+
+    @abc.abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What shapes the result, as canonical JSON takes it."""

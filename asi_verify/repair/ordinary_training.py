@@ -1,0 +1,107 @@
+"""Ordinary training: cross-entropy on the images, the epoch chosen on the validation split."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from asi_verify.core.images import encode
+from asi_verify.core.network import Network
+from asi_verify.core.progress import NO_PROGRESS, Progress
+from asi_verify.core.properties import label_margins
+from asi_verify.data import Dataset, Samples
+from asi_verify.export import NetworkModule
+from asi_verify.repair.checkpoints import Checkpoints
+from asi_verify.repair.objective import Objective, deterministic
+from asi_verify.repair.training_state import TrainingState, epoch_generator
+
+__all__ = ["OrdinaryTraining"]
+
+_STREAM = 0
+"""Keeps the randomness of this training apart from that of others with the same seed."""
+
+
+@dataclass(frozen=True)
+class OrdinaryTraining:
+    """Adam on the cross-entropy; the weights of the best validation epoch are kept.
+
+    Attributes:
+        epochs: how many.
+        batch_size: images per step.
+        learning_rate: of Adam.
+    """
+
+    epochs: int = 15
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+
+    def train(
+        self,
+        network: Network,
+        dataset: Dataset,
+        seed: int,
+        checkpoints: Checkpoints | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> Network:
+        """Train from the network's weights.
+
+        The epoch is the one with the best accuracy on ``val``, the first among equals, or the last
+        one if there is no such split. The test split is not looked at.
+
+        Returns:
+            The trained network, exact in float32.
+        """
+        settings = {"training": _plain(asdict(self)), "seed": seed}
+        module = NetworkModule(network)
+        state = TrainingState.begin(module, self.learning_rate)
+        if checkpoints is not None:
+            checkpoints.resume(state, settings)
+        samples = dataset.split("train")
+        objective = Objective.of(samples, network.logits)
+        inputs = torch.from_numpy(encode(samples.images))
+        with deterministic(), progress.task("ordinary training", self.epochs) as advance:
+            advance(state.epoch)
+            while state.epoch < self.epochs:
+                self._epoch(state, objective, inputs, seed)
+                if "val" in dataset.splits:
+                    self._keep_best(state, dataset.split("val"))
+                advance(1)
+                if checkpoints is not None:
+                    checkpoints.offer(state, settings)
+        best = {
+            k.removeprefix("best."): torch.from_numpy(v)
+            for k, v in state.marks.items()
+            if k.startswith("best.")
+        }
+        module.load_state_dict(best or module.state_dict())
+        return module.to_network()
+
+    def _epoch(
+        self, state: TrainingState, objective: Objective, inputs: torch.Tensor, seed: int
+    ) -> None:
+        order = epoch_generator(_STREAM, seed, state.epoch).permutation(len(inputs))
+        for start in range(0, len(order), self.batch_size):
+            rows = torch.from_numpy(order[start : start + self.batch_size])
+            margins = objective.margins(state.module(inputs[rows]), rows)
+            state.optimizer.zero_grad(set_to_none=True)
+            objective.loss(margins).backward()  # type: ignore[no-untyped-call]  # torch's own
+            state.optimizer.step()
+        state.epoch += 1
+
+    @staticmethod
+    def _keep_best(state: TrainingState, val: Samples) -> None:
+        with torch.no_grad():
+            outputs = state.module(torch.from_numpy(encode(val.images))).numpy()
+        right = np.array([(label_margins(val.labels, outputs) > 0).sum()])
+        if "right" not in state.marks or right[0] > state.marks["right"][0]:
+            state.marks = {"right": right} | {
+                f"best.{k}": v.numpy().copy() for k, v in state.module.state_dict().items()
+            }
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as canonical JSON takes them: floats as exact text."""
+    return {k: v.hex() if isinstance(v, float) else v for k, v in settings.items()}
