@@ -1,1 +1,69 @@
-"""asi_verify."""
+"""asi_verify: correct a classifier until every logged mistake is proved unable to come back.
+
+    import asi_verify as asi
+    result = asi.certify(model, dataset, radius="1/255")
+    fixed = asi.correct(model, dataset, radius="1/255")
+    asi.check("out/")
+
+Nothing heavy is imported here; torch, onnxruntime and the engines load when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asi_verify._certify import certify, check, correct
+    from asi_verify._result import Result, load
+    from asi_verify._run import run
+    from asi_verify.core.radius import Radius
+    from asi_verify.core.status import Status
+    from asi_verify.data import Preprocess, load_dataset, phantom
+    from asi_verify.errors import AsiVerifyError, SoundnessAlarm, UsageError
+
+__all__ = [
+    "AsiVerifyError",
+    "Preprocess",
+    "Radius",
+    "Result",
+    "SoundnessAlarm",
+    "Status",
+    "UsageError",
+    "certify",
+    "check",
+    "correct",
+    "load",
+    "load_dataset",
+    "phantom",
+    "run",
+]
+
+_HOME = {
+    "AsiVerifyError": "errors",
+    "Preprocess": "data",
+    "Radius": "core.radius",
+    "Result": "_result",
+    "SoundnessAlarm": "errors",
+    "Status": "core.status",
+    "UsageError": "errors",
+    "certify": "_certify",
+    "check": "_certify",
+    "correct": "_certify",
+    "load": "_result",
+    "load_dataset": "data",
+    "phantom": "data",
+    "run": "_run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

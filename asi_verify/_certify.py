@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from asi_verify._provenance import machine, versions
 from asi_verify._result import AUDIT_FILE, CERTIFICATES, GIVEN, RESULT_FILE, Result
-from asi_verify.checker import CheckResult, Outcome, check_folder, read_claims
+from asi_verify.checker import CheckResult, check_folder, read_claims
 from asi_verify.core.claims import ARTIFACT_FILE
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.region import LInf
-from asi_verify.data import Dataset, DatasetLike, Preprocess, load_dataset
+from asi_verify.data import Dataset, DatasetLike, Preprocess, load_dataset, medmnist_sets
 from asi_verify.errors import CertificateError, DataError, UsageError
 from asi_verify.store import RunFolder
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asi_verify.prove import Stage
     from asi_verify.repair import Corrector, Examination, Subject
 
-__all__ = ["certify", "check", "correct"]
+__all__ = ["certify", "check", "correct", "noted_dataset"]
 
 _TARGETS = ("label", "prediction")
 
@@ -141,7 +141,9 @@ def correct(
             | {"corrector": chosen.settings(), "rounds": rounds, "seed": seed}
             | {"stages": _names(stages)}
         )
-        corrected(artifact, data, family, seed, chosen, rounds, folder, stages, progress, preprocess)
+        corrected(
+            artifact, data, family, seed, chosen, rounds, folder, stages, progress, preprocess
+        )
     return Result(folder)
 
 
@@ -157,7 +159,7 @@ def corrected(
     progress: Progress,
     preprocess: Preprocess | None = None,
 ) -> None:
-    """Correct an artifact inside a configured and locked folder; what is there is not done again."""
+    """Correct an artifact in a configured and locked folder; what is there is not done again."""
     from asi_verify.export import Artifact
     from asi_verify.prove import Falsify, Intervals
     from asi_verify.repair import Loop, round_folder
@@ -168,9 +170,7 @@ def corrected(
     _refuse_unprocessed(artifact, subject, preprocess)
     if folder.read_json(GIVEN + "examination.json") is None:
         _examine_given(artifact, subject, folder, (Falsify(), Intervals()), progress)
-    best = Loop(corrector, rounds).run(
-        artifact.network, subject, seed, folder, stages, progress
-    )
+    best = Loop(corrector, rounds).run(artifact.network, subject, seed, folder, stages, progress)
     _publish(folder, round_folder(best))
     final = Artifact.from_bytes(folder.files.require(CERTIFICATES + ARTIFACT_FILE))
     examined = folder.read_json(round_folder(best) + "examination.json")
@@ -207,7 +207,7 @@ def check(folder: str | Path, dataset: DatasetLike | None = None) -> CheckResult
     if (place / CERTIFICATES).is_dir():
         place = place / CERTIFICATES
     claims = read_claims(place)
-    data = load_dataset(_named_source(Path(folder)) if dataset is None else dataset)
+    data = noted_dataset(Path(folder)) if dataset is None else load_dataset(dataset)
     samples = data.split(claims.dataset.split)
     return check_folder(place, samples.images, samples.labels)
 
@@ -322,20 +322,19 @@ def _publish(folder: RunFolder, source: str) -> None:
             folder.files.write(target, folder.files.require(name))
 
 
-def _named_source(folder: Path) -> str:
+def noted_dataset(folder: Path) -> Dataset:
+    """The data set that a run folder names, from where it was read or by its name."""
     try:
         noted = RunFolder.open(folder).configuration["dataset"]
     except UsageError:
         raise CertificateError(
             f"{folder} does not say which data set it is about; pass it along"
         ) from None
-    source, name = noted["source"], str(noted["name"])
-    if source is None and not name.startswith("phantom"):
+    name = str(noted["name"])
+    source = None if noted["source"] is None else Path(noted["source"])
+    if source is None and not name.startswith("phantom-"):
         raise DataError(f"{name} was given as arrays; pass the data set along")
-    if source is not None and not Path(source).exists():
-        return name
-    return name if source is None or name.split("_")[0].endswith(("mnist", "mnist3d")) else source
-
-
-def _outcome_counts(result: CheckResult) -> dict[str, int]:
-    return {outcome.value: len(result.rows(outcome)) for outcome in Outcome}
+    published = name.partition("_")[0] in medmnist_sets()
+    if source is None or published:
+        return load_dataset(name, data_root=None if source is None else source.parent)
+    return load_dataset(source)

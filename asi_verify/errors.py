@@ -71,5 +71,5 @@ class EngineUnavailableError(UsageError):
     """An optional engine was asked for by name and is not installed."""
 
 
-class SoundnessAlarm(AsiVerifyError):
-    """Two components that must agree on a proof do not. Never caught, never a verdict: report it."""
+class SoundnessAlarm(AsiVerifyError):  # noqa: N818  an alarm, not a mistake of the caller's
+    """Two components that must agree on a proof do not. Never caught, never a verdict."""

@@ -100,7 +100,7 @@ class _Nearest:
 
 
 def _chebyshev(some: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Distances of shape ``(some, others)`` from arrays ``(pixels, some)`` and ``(pixels, others)``."""
+    """Distances, ``(some, others)``, of arrays ``(pixels, some)`` and ``(pixels, others)``."""
     result = np.zeros((some.shape[1], others.shape[1]), dtype=some.dtype)
     high, low = np.empty_like(result), np.empty_like(result)
     for ours, theirs in zip(some, others, strict=True):

@@ -4,11 +4,11 @@ The newest release on the package index is 0.3 (2022); it was written for torch 
 and needs four names that newer versions took away. They are supplied when it is first used, and
 only if they are missing. 0.7 from the project's repository needs none of them.
 
-Known to be unsound or wrong in it (measured on both; docs/explanation/proposers.md): average pooling
-with overlapping or padded windows, ``count_include_pad=False``, the ``forward`` method. None can be
-reached from here: the module that it traces is generated below from an allow-list of operators,
-into which averaging, normalisation and padding are lowered before; only three methods are asked for;
-and whatever it answers, the trusted pass decides.
+Known to be unsound or wrong in it (measured on both; docs/explanation/proposers.md): average
+pooling with overlapping or padded windows, ``count_include_pad=False``, the ``forward`` method.
+None can be reached from here: the module that it traces is generated below from an allow-list of
+operators, into which averaging, normalisation and padding are lowered before; only three methods
+are asked for; and whatever it answers, the trusted pass decides.
 """
 
 from __future__ import annotations
@@ -83,9 +83,10 @@ def _supply_missing_names() -> None:
     if not hasattr(helper, "_set_opset_version"):
         # Private since torch 1.13: the operator set that torch's tracer optimises for.
         helper._set_opset_version = _set_opset_version
-    if not hasattr(torch._C.Node, "__getitem__"):
+    node: Any = torch._C.Node
+    if not hasattr(node, "__getitem__"):
         # Taken away in torch 1.13: attributes of a traced node by name.
-        torch._C.Node.__getitem__ = _attribute  # type: ignore[attr-defined]  # as it was
+        node.__getitem__ = _attribute
 
 
 def _set_opset_version(version: int) -> None:

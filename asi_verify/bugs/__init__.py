@@ -1,4 +1,4 @@
-"""Bugs: enumerating a model's errors, sorting them into categories, and following each to its end."""
+"""Bugs: enumerating a model's errors, sorting them, and following each to its end."""
 
 from asi_verify.bugs.categories import categories
 from asi_verify.bugs.enumerate import (

@@ -17,7 +17,7 @@ _NEAR = 5.0
 """Percentile of the correct samples' margins below which an error counts as near the boundary."""
 
 _OFTEN = 2.0
-"""A pair of classes is confused often if it has more than so many times its even share of errors."""
+"""A pair of classes is confused often if its errors are more than so many times its even share."""
 
 
 def categories(

@@ -22,7 +22,7 @@ class Evaluation:
 
     Attributes:
         predictions: in the form of the labels.
-        margins: smallest row of each sample's property, shape ``(N,)``; an error where not positive.
+        margins: smallest row of each sample's property, ``(N,)``; an error where not positive.
     """
 
     predictions: npt.NDArray[np.int64]
@@ -47,9 +47,7 @@ def evaluate(artifact: Artifact, samples: Samples) -> Evaluation:
     """
     require_fit(artifact, samples)
     outputs = artifact.session.run(encode(samples.images))
-    return Evaluation(
-        predictions(samples.labels, outputs), label_margins(samples.labels, outputs)
-    )
+    return Evaluation(predictions(samples.labels, outputs), label_margins(samples.labels, outputs))
 
 
 def require_fit(artifact: Artifact, samples: Samples) -> None:
@@ -81,7 +79,7 @@ def require_better_than_majority(evaluation: Evaluation, samples: Samples) -> No
     if evaluation.accuracy < majority:
         raise ModelError(
             f"the model is right on {evaluation.accuracy:.1%} of the samples, always answering the "
-            f"most frequent label on {majority:.1%}. No preprocessing contract was given, so images "
-            "were fed as NCHW in [0, 1]; if the model expects otherwise, pass "
+            f"most frequent label on {majority:.1%}. No preprocessing contract was given, so "
+            "images were fed as NCHW in [0, 1]; if the model expects otherwise, pass "
             "preprocess=Preprocess(scale=..., mean=..., std=..., layout=...)"
         )

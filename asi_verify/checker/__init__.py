@@ -1,7 +1,7 @@
 """The trusted pass and the certificate checker.
 
-Everything that has to be believed is here, in ``core`` and in ``lowering``; it needs numpy, onnx and
-the standard library, and runs as ``python -m asi_verify.checker FOLDER --data FILE``.
+Everything that has to be believed is here, in ``core`` and in ``lowering``; it needs numpy, onnx
+and the standard library, and runs as ``python -m asi_verify.checker FOLDER --data FILE``.
 """
 
 from asi_verify.checker.folder import (

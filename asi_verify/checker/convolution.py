@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from types import EllipsisType
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from asi_verify.core.operators import Conv, Shape
 __all__ = ["ConvRule"]
 
 Array = npt.NDArray[np.float64]
-Index = tuple[slice, ...]
+Index = tuple[slice | int | EllipsisType, ...]
 
 
 class ConvRule(LinearRule):
@@ -65,12 +66,8 @@ class ConvRule(LinearRule):
         columns = columns.reshape(groups, inputs, *self._operator.kernel, batch, *positions)
         padded = np.zeros((groups, inputs, batch, *self._padded))
         for offset, window in self._windows():
-            padded[(..., *window)] += columns[(slice(None), slice(None), *offset)]
-        inner = tuple(
-            slice(before, before + size)
-            for size, (before, _) in zip(self._input_shape[1:], self._operator.pads, strict=True)
-        )
-        unpadded = padded[(..., *inner)].reshape(
+            padded[window] += columns[offset]
+        unpadded = padded[self._inner()].reshape(
             self._input_shape[0], batch, *self._input_shape[1:]
         )
         return np.ascontiguousarray(np.moveaxis(unpadded, 1, 0))
@@ -83,25 +80,35 @@ class ConvRule(LinearRule):
         padded = padded.reshape(groups, inputs, batch, *self._padded)
         columns = np.empty((groups, inputs, *self._operator.kernel, batch, *positions))
         for offset, window in self._windows():
-            columns[(slice(None), slice(None), *offset)] = padded[(..., *window)]
+            columns[offset] = padded[window]
         columns = columns.reshape(groups, weight.shape[2], -1)
         result = np.matmul(weight, columns).reshape(-1, batch, *positions)
         return np.ascontiguousarray(np.moveaxis(result, 1, 0))
 
-    def _windows(self) -> Iterator[tuple[tuple[int, ...], Index]]:
-        """For each kernel position, the input positions that lie under it, as slices."""
+    def _inner(self) -> Index:
+        """Where the input lies inside the padded input."""
+        return (
+            ...,
+            *(
+                slice(before, before + size)
+                for size, (before, _) in zip(
+                    self._input_shape[1:], self._operator.pads, strict=True
+                )
+            ),
+        )
+
+    def _windows(self) -> Iterator[tuple[Index, Index]]:
+        """For each kernel position, its place in the columns and the inputs that lie under it."""
         operator = self._operator
         for offset in itertools.product(*map(range, operator.kernel)):
-            yield (
-                offset,
-                tuple(
-                    slice(k * dilation, k * dilation + (count - 1) * stride + 1, stride)
-                    for k, dilation, count, stride in zip(
-                        offset,
-                        operator.dilations,
-                        self._output_shape[1:],
-                        operator.strides,
-                        strict=True,
-                    )
-                ),
+            inputs = (
+                slice(k * dilation, k * dilation + (count - 1) * stride + 1, stride)
+                for k, dilation, count, stride in zip(
+                    offset,
+                    operator.dilations,
+                    self._output_shape[1:],
+                    operator.strides,
+                    strict=True,
+                )
             )
+            yield (slice(None), slice(None), *offset), (..., *inputs)

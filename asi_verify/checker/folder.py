@@ -203,7 +203,7 @@ def check_certificates(
                 else:
                     found[position] = (Outcome.REJECTED, "the solver's script is missing")
             case IntervalEvidence() | LinearEvidence():
-                groups[certificate.query.property, certificate.evidence].append(position)
+                groups[certificate.query.property_, certificate.evidence].append(position)
     for (property_, evidence), positions in groups.items():
         assert not isinstance(evidence, SolverEvidence)
         rows = [certificates[position].row for position in positions]
@@ -312,16 +312,16 @@ def _misfit(
         return "it is about another model"
     if query.region.family != claims.family:
         return "it is about another kind of region"
-    if query.semantics is not claims.semantics:
+    if query.semantics.value != claims.semantics.value:
         return "it is about other semantics"
     if query.region.centre != array_digest(images[row]):
         return "the region's centre is another image"
-    if query.property.logits != logits:
-        return f"the property speaks of {query.property.logits} logits, the model has {logits}"
+    if query.property_.logits != logits:
+        return f"the property speaks of {query.property_.logits} logits, the model has {logits}"
     try:
         wanted = property_for(labels[row], logits)
     except UsageError as error:
         return str(error)
-    if claims.dataset.target == "label" and query.property != wanted:
+    if claims.dataset.target == "label" and query.property_ != wanted:
         return "the property is not that of the sample's label"
     return ""

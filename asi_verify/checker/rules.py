@@ -12,7 +12,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +65,7 @@ class Functionals:
         products = self.flat @ value.reshape(-1)
         return products[None] if self.owners is None else products
 
-    def of_owner(self, numbers: Array) -> Array:
+    def of_owner(self, numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """One number per sample, in the form of the results."""
         return numbers[:, None] if self.owners is None else numbers[self.owners]
 

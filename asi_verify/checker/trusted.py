@@ -1,4 +1,4 @@
-"""The trusted pass: lower bounds on a property's rows over boxes of inputs, rigorous over the reals.
+"""The trusted pass: lower bounds on a property's rows over boxes, rigorous over the reals.
 
 Forward, every value of the network gets a box by interval arithmetic. Backward, the property's rows
 are pushed from the output towards the input as linear functionals:
@@ -49,8 +49,9 @@ __all__ = ["Bounds", "TrustedPass", "rule_for"]
 Array = npt.NDArray[np.float64]
 Owners = npt.NDArray[np.intp]
 
-# Bytes of coefficients and boxes that one step may hold at once; batches are cut to fit.
-_WORKING_SET = 192 << 20
+# Bytes of coefficients and boxes that one step may hold at once; batches are cut to fit. Small
+# enough for a processor's cache: a larger working set is slower (1.8 times at 192 MiB).
+_WORKING_SET = 24 << 20
 
 
 def rule_for(operator: Operator, *shapes: Shape) -> Rule:
@@ -257,11 +258,10 @@ class TrustedPass:
         if 0 in pending:
             _finish(_refuse_beyond_limit(pending[0], usable), bounds.boxes[0], total)
         lower = total.lower()
-        if functionals.owners is None:
-            lower, usable = lower.reshape(batch, count), usable.reshape(-1, count)
-            proves = usable & bounds.sound[:, None]
-        else:
-            proves = usable & bounds.sound[functionals.owners]
+        # Shared functionals have one row of results per sample, whether or not they were split up.
+        form = (-1, count) if functionals.owners is None else (-1,)
+        proves = usable.reshape(form) & functionals.of_owner(bounds.sound)
+        lower = lower.reshape(form)
         return np.where(proves & np.isfinite(lower), lower, -np.inf)
 
     def _tightened(self, bounds: Bounds, value: int) -> Box:

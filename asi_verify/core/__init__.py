@@ -1,0 +1,1 @@
+"""Values that travel between the rooms: exact, read-only, with digests."""

@@ -25,7 +25,7 @@ class NoProgress:
     """Shows nothing."""
 
     @contextlib.contextmanager
-    def task(self, description: str, total: int) -> Iterator[Callable[[int], None]]:  # noqa: ARG002
+    def task(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
         """A task that nobody watches."""
         yield lambda _: None
 

@@ -166,7 +166,7 @@ def predictions(
         return (outputs > 0).astype(np.int64)
     if outputs.shape[1] == 1:
         return (outputs[:, 0] > 0).astype(np.int64)
-    return outputs.argmax(axis=1).astype(np.int64)
+    return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
 
 
 def _refuse_other_than_int(name: str, value: object) -> None:

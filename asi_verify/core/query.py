@@ -1,4 +1,4 @@
-"""Queries: the question that a proof answers, with a digest. Everything later is a function of it."""
+"""Queries: the question that a proof answers. Everything later is a function of it."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class Query:
     Attributes:
         artifact: SHA-256 of the ONNX file's bytes.
         region: the set of inputs.
-        property: what must hold of the logits.
+        property_: what must hold of the logits.
         semantics: the arithmetic meant.
     """
 
     artifact: str
     region: Region
-    property: Property
+    property_: Property
     semantics: Semantics
 
     def to_json(self) -> dict[str, Any]:
         """The canonical form."""
         return {
             "artifact": self.artifact,
-            "property": self.property.to_json(),
+            "property": self.property_.to_json(),
             "region": self.region.to_json(),
             "semantics": self.semantics.value,
         }

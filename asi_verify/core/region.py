@@ -5,10 +5,10 @@ digest of the image at its centre. Everything downstream sees a region as the sm
 that covers it, in the artifact's input space: NCHW in [0, 1].
 
 Why not simply ``[x - r, x + r]``: an 8-bit grey level k reaches a network as some float32 near
-k/255, and which one depends on the program that divided. ``k / 255`` in double precision and a cast,
-and ``k * float32(1/255)``, differ at 126 of 256 levels, and the float32 of level k+1 lies outside the
-exact box of radius 1/255 around the float32 of level k for 254 of 255 levels. A proof over the exact
-box would miss the neighbouring images it is meant to cover.
+k/255, and which one depends on the program that divided. ``k / 255`` in double precision and a
+cast, and ``k * float32(1/255)``, differ at 126 of 256 levels, and the float32 of level k+1 lies
+outside the exact box of radius 1/255 around the float32 of level k for 254 of 255 levels. A proof
+over the exact box would miss the neighbouring images it is meant to cover.
 """
 
 from __future__ import annotations
@@ -132,15 +132,14 @@ class LInf(RegionFamily):
     ) -> npt.NDArray[np.float32]:
         box = self.boxes(images)
         share = generator.random(box.lower.shape, dtype=np.float32)
-        return np.clip(
-            box.lower + share * (box.upper - box.lower), box.lower, box.upper, dtype=np.float32
-        )
+        inside = box.lower + share * (box.upper - box.lower)
+        return np.asarray(np.clip(inside, box.lower, box.upper), dtype=np.float32)
 
     def project(
         self, points: npt.NDArray[np.float32], images: npt.NDArray[Any]
     ) -> npt.NDArray[np.float32]:
         box = self.boxes(images)
-        return np.clip(points, box.lower, box.upper, dtype=np.float32)
+        return np.asarray(np.clip(points, box.lower, box.upper), dtype=np.float32)
 
     def to_json(self) -> dict[str, Any]:
         return {"encoding": _GREY, "kind": "linf", "radius": str(self.radius.value)}

@@ -204,7 +204,7 @@ def _download(
         )
     except (OSError, ValueError) as error:
         # requests' errors are OSErrors; pooch raises ValueError for a wrong checksum.
-        reason = str(error).splitlines()[0]
+        reason = "wrong checksum" if isinstance(error, ValueError) else type(error).__name__
         raise DataNotFoundError(
             f"{file} is in none of {looked}, and downloading it failed ({reason}). Without a "
             f"network, get {url} elsewhere and put it into one of these folders"

@@ -115,7 +115,7 @@ def _image(generator: np.random.Generator, lesion: bool) -> npt.NDArray[np.uint8
         radii = generator.uniform(2.5, 5.0, size=2)
         distance = ((rows - centre[0]) / radii[0]) ** 2 + ((columns - centre[1]) / radii[1]) ** 2
         values += generator.uniform(25, 70) * np.exp(-(distance**2))
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
 
 
 def _shifted(
@@ -126,4 +126,4 @@ def _shifted(
     # Away from the ends of the range, so that clipping cannot undo it.
     middle = np.unravel_index(np.argmin(np.abs(image.astype(int) - 128)), image.shape)
     moves[middle] = levels
-    return np.clip(image.astype(np.int64) + moves, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image.astype(np.int64) + moves, 0, 255), dtype=np.uint8)

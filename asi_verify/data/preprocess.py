@@ -55,7 +55,7 @@ class Preprocess:
             raise UsageError(f"mean: {tuple(self.mean)}; numbers are expected")
 
     def network(self, image_shape: Shape) -> Network | None:
-        """The first layers of the artifact for images of this shape; None if there is nothing to do.
+        """The artifact's first layers for images of this shape; None if there is nothing to do.
 
         Constants are rounded to float32: the artifact is the truth.
 

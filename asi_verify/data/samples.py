@@ -1,4 +1,4 @@
-"""Samples and data sets: images, labels and what they mean, checked once and read-only from then on."""
+"""Samples and data sets: images, labels and what they mean, checked once, then read-only."""
 
 from __future__ import annotations
 

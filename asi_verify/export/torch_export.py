@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -58,16 +57,15 @@ def network_from_torch(module: nn.Module, input_shape: Shape) -> Network:
             program = torch.onnx.export(
                 copied, (example,), dynamo=True, dynamic_shapes=({0: batch},), verbose=False
             )
-            file = io.BytesIO()
             assert program is not None
-            program.save(file)
+            exported = program.model_proto.SerializeToString()
     except AsiVerifyError:
         raise
     except Exception as error:
         # The exporter raises a different class for each stage that fails.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"torch cannot export the module to ONNX: {reason}") from error
-    return read_network(file.getvalue()).rounded()
+    return read_network(exported).rounded()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The graph under construction while an ONNX file is read, and the view a converter has of a node."""
+"""The graph under construction while a file is read, and a converter's view of a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read an ONNX file into a ``Network``. The file is untrusted; what is not understood is refused."""
+"""Read an ONNX file into a ``Network``. It is untrusted; what is not understood is refused."""
 
 from __future__ import annotations
 

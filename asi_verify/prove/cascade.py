@@ -155,7 +155,7 @@ def _without_rounding_gaps(batch: Batch, verdicts: list[Verdict]) -> list[Verdic
     proved = [i for i, verdict in enumerate(verdicts) if isinstance(verdict, Proved)]
     if not proved:
         return verdicts
-    margins = batch.artifact.session.margins(batch.centres[proved], batch.property)
+    margins = batch.artifact.session.margins(batch.centres[proved], batch.property_)
     for i, margin in zip(proved, margins, strict=True):
         if not margin > 0:
             verdicts[i] = Undecided(

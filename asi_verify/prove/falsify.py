@@ -55,7 +55,9 @@ class Falsify(Stage):
         found_by: str,
         found: list[Verdict | None],
     ) -> None:
-        witnesses = batch.artifact.session.replay(points, batch.box[rows], batch.property, found_by)
+        witnesses = batch.artifact.session.replay(
+            points, batch.box[rows], batch.property_, found_by
+        )
         for row, witness in zip(rows.tolist(), witnesses, strict=True):
             if witness is not None:
                 found[row] = Refuted(witness)
@@ -75,7 +77,7 @@ class Falsify(Stage):
     def _descend(self, batch: Batch, starts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The point with the smallest margin seen on the way, for each sample."""
         module = batch.artifact.module
-        rows = torch.from_numpy(batch.property.rows().astype(np.float32))
+        rows = torch.from_numpy(batch.property_.rows().astype(np.float32))
         lower = torch.from_numpy(batch.box.lower.copy())
         upper = torch.from_numpy(batch.box.upper.copy())
         half_width = (upper - lower) / 2

@@ -49,11 +49,9 @@ class Solve(Stage):
 
     def attempt(self, batch: Batch) -> StageResult:
         # One query after the other: each is a script of its own, and there are few.
-        verdicts: list[Verdict | None] = []
         parts: dict[str, bytes] = {}
-        for row in range(len(batch)):
-            verdicts.append(self._ask(batch.take(np.array([row])), parts))
-        return StageResult(tuple(verdicts), parts=parts)
+        asked = (self._ask(batch.take(np.array([row])), parts) for row in range(len(batch)))
+        return StageResult(tuple(asked), parts=parts)
 
     def _ask(self, batch: Batch, parts: dict[str, bytes]) -> Verdict:
         network = batch.artifact.network
@@ -68,7 +66,7 @@ class Solve(Stage):
         if count > self.most_open:
             return Undecided(Reason.TOO_LARGE, f"{count} open phases, {self.most_open} are tried")
         try:
-            script = encoded(network, bounds.boxes, batch.property.rows(), self.most_terms)
+            script = encoded(network, bounds.boxes, batch.property_.rows(), self.most_terms)
         except EncodingTooLarge:
             return Undecided(Reason.TOO_LARGE, f"a script of more than {self.most_terms} terms")
         except UnsupportedOperatorError as error:
@@ -86,7 +84,7 @@ class Solve(Stage):
 
     def _replayed(self, batch: Batch, point: tuple[Fraction | None, ...]) -> Verdict:
         nearest = _nearest_float32(point, batch.centres[0], batch.box)
-        (witness,) = batch.artifact.session.replay(nearest[None], batch.box, batch.property, "z3")
+        (witness,) = batch.artifact.session.replay(nearest[None], batch.box, batch.property_, "z3")
         if witness is not None:
             return Refuted(witness)
         return Undecided(

@@ -24,7 +24,7 @@ class Batch:
         artifact: the model.
         centres: float32 inputs, shape ``(B, *input_shape)``.
         box: their regions.
-        property: what must hold.
+        property_: what must hold.
         keys: one whole number per sample, made from its image's digest: whatever a stage does at
             random, it does from this, so that a batch's make-up changes nothing.
     """
@@ -32,7 +32,7 @@ class Batch:
     artifact: Artifact
     centres: npt.NDArray[np.float32]
     box: Box
-    property: Property
+    property_: Property
     keys: tuple[int, ...]
 
     def __len__(self) -> int:
@@ -44,7 +44,7 @@ class Batch:
             self.artifact,
             self.centres[rows],
             self.box[rows],
-            self.property,
+            self.property_,
             tuple(self.keys[row] for row in rows),
         )
 

@@ -28,7 +28,7 @@ class _Decided(Stage):
         margins = np.full(len(batch), -np.inf)
         if promising.any():
             margins[promising] = batch.artifact.trusted.margins(
-                batch.box[np.flatnonzero(promising)], batch.property, self.evidence
+                batch.box[np.flatnonzero(promising)], batch.property_, self.evidence
             )
         proved = margins > 0
         # Without an engine nothing was proposed, so nothing is declined.
@@ -44,7 +44,7 @@ class _Decided(Stage):
         proposer = self._proposer(batch)
         if proposer is None:
             return np.ones(len(batch), dtype=np.bool_)
-        return np.asarray(proposer.lower(batch.box, batch.property.rows()).min(axis=1) > 0)
+        return np.asarray(proposer.lower(batch.box, batch.property_.rows()).min(axis=1) > 0)
 
     def _proposer(self, batch: Batch) -> Proposer | None:
         del batch
@@ -53,7 +53,7 @@ class _Decided(Stage):
 
 @dataclass(frozen=True)
 class Intervals(_Decided):
-    """Interval arithmetic. The trusted pass costs about what a proposal would: it is asked at once."""
+    """Interval arithmetic. The trusted pass costs about what a proposal would: it is asked."""
 
     name: str = "interval"
     evidence: IntervalEvidence = field(default=IntervalEvidence(), init=False)

@@ -113,8 +113,7 @@ class CertifiedTraining(Corrector):
     def _order(
         self, certified: npt.NDArray[np.bool_], share: float, task: Task, epoch: int
     ) -> npt.NDArray[np.intp]:
-        """An epoch's samples: all of them, and in the second half of the ramp and after it further
-        copies of those that are not certified."""
+        """An epoch's samples: all, and from the middle of the ramp on more of the uncertified."""
         rows = np.arange(len(certified))
         if share >= 0.5:
             copies = self.extra_copies * 2 ** (task.round - 1)

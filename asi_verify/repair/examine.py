@@ -1,4 +1,4 @@
-"""Examine a model: enumerate its errors, prove what can be proved, check the proofs, log the bugs."""
+"""Examine a model: enumerate its errors, prove, check the proofs, log the bugs."""
 
 from __future__ import annotations
 

@@ -28,8 +28,10 @@ def round_folder(number: int) -> str:
 
 @dataclass(frozen=True)
 class Loop:
-    """Rounds of one corrector. Repair guided by counterexamples need not end (Boetius et al. 2023):
-    the number of rounds is a budget, and not reaching zero is a result like any other.
+    """Rounds of one corrector.
+
+    Repair guided by counterexamples need not end (Boetius et al. 2023): the number of rounds is a
+    budget, and not reaching zero is a result like any other.
 
     Attributes:
         corrector: what corrects.
@@ -48,8 +50,9 @@ class Loop:
         stages: Sequence[Stage] | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> int:
-        """Correct a network until every sample outside the contradictions has an accepted
-        certificate, or the rounds end.
+        """Correct a network until nothing is open, or the rounds end.
+
+        Open is every sample outside the contradictions without an accepted certificate.
 
         Every round is kept under ``rounds/NN/`` and not done again by a run that goes on.
 
@@ -63,9 +66,7 @@ class Loop:
             place = round_folder(number)
             done = folder.read_json(place + "round.json")
             if done is None:
-                task = Task(
-                    subject.samples, subject.audit.family, rows, open_rows, seed, number
-                )
+                task = Task(subject.samples, subject.audit.family, rows, open_rows, seed, number)
                 done = self._round(network, task, subject, folder, stages, progress)
             network = read_network(folder.files.require(place + "certificates/artifact.onnx"))
             open_rows = np.array(done["open"], dtype=np.intp)

@@ -136,10 +136,11 @@ class _Encoder:
             given = self._names[node.inputs[0], number]
             if phase is True:
                 return given
+            is_active = f"(and (>= {given} 0) (= {name} {given}))"
+            is_dead = f"(and (<= {given} 0) (= {name} 0))"
             self._lines += [
                 f"(declare-const {name} Real)",
-                f"(assert (or (and (>= {given} 0) (= {name} {given}))"
-                f" (and (<= {given} 0) (= {name} 0))))",
+                f"(assert (or {is_active} {is_dead}))",
             ]
             return name
         parts, constant = self._linear(value, number)

@@ -1,7 +1,8 @@
 """The bug log: one interface, in memory or in one SQLite file.
 
 Law, for both: after ``save(bugs, round)`` the log holds exactly the bugs that were saved last under
-each key ``(row, kind)``, and ``last_round`` is that round; a ``save`` that is cut off changes nothing.
+each key ``(row, kind)``, and ``last_round`` is that round; a ``save`` that is cut off changes
+nothing.
 """
 
 from __future__ import annotations

@@ -76,6 +76,13 @@ class MemoryFiles(Files):
         return "(in memory)"
 
 
+def _umask() -> int:
+    # The only way to read it is to set it.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
 class FolderFiles(Files):
     """Files in a folder, which is made when first written to."""
 
@@ -101,6 +108,8 @@ class FolderFiles(Files):
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            # mkstemp makes files for the owner alone; a result is as readable as any other file.
+            Path(unfinished).chmod(0o666 & ~_umask())
             Path(unfinished).replace(path)
         except BaseException:
             Path(unfinished).unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx
@@ -76,9 +77,9 @@ def dropout(node: OnnxNode, graph: Graph) -> None:
 
 @REGISTRY.converts("Constant", to="nothing", limits="a tensor, or a list of numbers")
 def constant(node: OnnxNode, graph: Graph) -> None:
-    tensor = node.take("value", None)
-    floats = node.take("value_floats", None)
-    integers = node.take("value_ints", None)
+    tensor: Any = node.take("value", None)
+    floats: Any = node.take("value_floats", None)
+    integers: Any = node.take("value_ints", None)
     node.done()
     if isinstance(tensor, onnx.TensorProto):
         graph.define(node, onnx.numpy_helper.to_array(tensor))

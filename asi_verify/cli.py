@@ -1,0 +1,453 @@
+"""The command ``asi-verify``: parses, calls public functions, prints, chooses the exit code.
+
+Exit codes: 0 everything is certified; 1 something is refuted, undecided or open; 2 wrong use, with
+one clear line and no traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from asi_verify.errors import AsiVerifyError, SoundnessAlarm, UsageError
+
+__all__ = ["app", "main"]
+
+_OPEN = 1
+_WRONG_USE = 2
+
+app = typer.Typer(
+    name="asi-verify",
+    help="Correct a classifier until every logged mistake is proved unable to come back.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+DatasetArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A MedMNIST name (breastmnist, breastmnist_64), 'phantom', a folder of images by "
+        "class, or an NPZ file in MedMNIST's layout.",
+        show_default=False,
+    ),
+]
+ModelArgument = Annotated[Path, typer.Argument(help="An ONNX file.", show_default=False)]
+RadiusOption = Annotated[
+    str, typer.Option(help='Radius of the regions: "1/255", "2 grey levels", 0.01 of [0, 1].')
+]
+SeedOption = Annotated[int, typer.Option(help="Of everything random.", min=0)]
+OutOption = Annotated[Path, typer.Option(help="The run folder; a run in it goes on.")]
+DataRootOption = Annotated[
+    Path | None, typer.Option(help="Where MedMNIST files are looked for first.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+NoImagesOption = Annotated[
+    bool, typer.Option("--no-images", help="Leave the images out of the report.")
+]
+RoundsOption = Annotated[int, typer.Option(help="Correction rounds at most.", min=1)]
+EpochsOption = Annotated[int, typer.Option(help="Epochs of a round at most.", min=1)]
+ScaleOption = Annotated[
+    float | None, typer.Option(help="The model's pixel range, if not [0, 1]: 255.")
+]
+MeanOption = Annotated[str | None, typer.Option(help="Means per channel, in the model's range.")]
+StdOption = Annotated[str | None, typer.Option(help="Deviations per channel, likewise.")]
+LayoutOption = Annotated[str | None, typer.Option(help="NCHW, NHWC or flat, if not NCHW.")]
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
+
+
+class _Shown:
+    """Progress on the terminal, on standard error; lines only where that is not one."""
+
+    @contextlib.contextmanager
+    def task(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Bars(*columns, console=_err, transient=True, disable=not _err.is_terminal) as bars:
+            bar = bars.add_task(description, total=total)
+            yield lambda steps: bars.advance(bar, steps)
+
+    def say(self, text: str) -> None:
+        _err.print(text)
+
+
+@app.command()
+def run(
+    dataset: DatasetArgument,
+    radius: RadiusOption = "1/255",
+    seed: SeedOption = 0,
+    out: OutOption = Path("out"),
+    architecture: Annotated[str, typer.Option(help="See 'asi-verify models'.")] = "small-cnn",
+    rounds: RoundsOption = 3,
+    epochs: EpochsOption = 300,
+    data_root: DataRootOption = None,
+    no_images: NoImagesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a reference network, then correct it until every error is proved away."""
+    from asi_verify._run import run as run_
+    from asi_verify.repair import CertifiedTraining
+
+    result = run_(
+        dataset,
+        radius,
+        seed=seed,
+        architecture=architecture,
+        corrector=CertifiedTraining(epochs=epochs),
+        rounds=rounds,
+        out=out,
+        data_root=data_root,
+        progress=_Shown(),
+    )
+    _finish(result, dataset, out, data_root, no_images, as_json)
+
+
+@app.command()
+def correct(
+    model: ModelArgument,
+    dataset: DatasetArgument,
+    radius: RadiusOption = "1/255",
+    seed: SeedOption = 0,
+    out: OutOption = Path("out"),
+    rounds: RoundsOption = 3,
+    epochs: EpochsOption = 300,
+    scale: ScaleOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    layout: LayoutOption = None,
+    data_root: DataRootOption = None,
+    no_images: NoImagesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Correct a model of yours until every error on its training set is proved away."""
+    from asi_verify._certify import correct as correct_
+    from asi_verify.repair import CertifiedTraining
+
+    result = correct_(
+        model,
+        dataset,
+        radius,
+        seed=seed,
+        preprocess=_preprocess(scale, mean, std, layout),
+        corrector=CertifiedTraining(epochs=epochs),
+        rounds=rounds,
+        out=out,
+        data_root=data_root,
+        progress=_Shown(),
+    )
+    _finish(result, dataset, out, data_root, no_images, as_json)
+
+
+@app.command()
+def certify(
+    model: ModelArgument,
+    dataset: DatasetArgument,
+    radius: RadiusOption = "1/255",
+    split: Annotated[str, typer.Option(help="The samples to certify.")] = "train",
+    target: Annotated[str, typer.Option(help="'label' or 'prediction'.")] = "label",
+    out: OutOption = Path("out"),
+    scale: ScaleOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    layout: LayoutOption = None,
+    data_root: DataRootOption = None,
+    no_images: NoImagesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Errors, proofs and counterexamples of a model as it is."""
+    from asi_verify._certify import certify as certify_
+
+    result = certify_(
+        model,
+        dataset,
+        radius,
+        split=split,
+        target=target,
+        preprocess=_preprocess(scale, mean, std, layout),
+        out=out,
+        data_root=data_root,
+        progress=_Shown(),
+    )
+    _finish(result, dataset, out, data_root, no_images, as_json)
+
+
+@app.command()
+def errors(
+    model: ModelArgument,
+    dataset: DatasetArgument,
+    split: Annotated[str, typer.Option(help="The samples to run the model on.")] = "train",
+    scale: ScaleOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    layout: LayoutOption = None,
+    data_root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List every sample that a model gets wrong, as ONNX Runtime runs it."""
+    from asi_verify._errors import list_errors
+
+    found = list_errors(
+        model,
+        dataset,
+        split=split,
+        preprocess=_preprocess(scale, mean, std, layout),
+        data_root=data_root,
+    )
+    if as_json:
+        _print_json(found)
+    else:
+        table = Table("row", "label", "answer", "margin", title=None)
+        for error in found["errors"]:
+            margin = "not a number" if error["margin"] is None else f"{error['margin']:.4f}"
+            table.add_row(str(error["row"]), error["label"], error["prediction"], margin)
+        if found["errors"]:
+            _out.print(table)
+        _out.print(
+            f"{len(found['errors'])} of {found['samples']} misclassified "
+            f"({found['accuracy']:.1%} right)"
+        )
+    raise typer.Exit(_OPEN if found["errors"] else 0)
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="A run folder, or one of certificates.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="The data set, if the folder does not name it.")
+    ] = None,
+    data_root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every certificate from the files and the data set alone."""
+    from asi_verify._certify import check as check_
+    from asi_verify.checker import Outcome
+    from asi_verify.checker.__main__ import summary
+    from asi_verify.data import load_dataset
+
+    data = None if dataset is None else load_dataset(dataset, data_root=data_root)
+    result = check_(folder, data)
+    if as_json:
+        _print_json(summary(result))
+    else:
+        for reason in result.refused:
+            _out.print(f"refused: {reason}")
+        for row in result.rows(Outcome.REJECTED):
+            _out.print(f"row {row} rejected: {result.reasons[row]}")
+        _out.print(
+            f"{len(result.rows(Outcome.ACCEPTED))} accepted, "
+            f"{len(result.rows(Outcome.DELEGATED))} delegated, "
+            f"{len(result.rows(Outcome.REJECTED))} rejected, {len(result.missing)} missing; "
+            f"status {result.status or 'refused'}"
+        )
+    holds = result.status is not None and result.status.is_zero
+    raise typer.Exit(0 if holds and not result.rows(Outcome.REJECTED) else _OPEN)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="The data set, if the folder does not name it.")
+    ] = None,
+    data_root: DataRootOption = None,
+    no_images: NoImagesOption = False,
+) -> None:
+    """Write report.json and report.html again."""
+    from asi_verify._certify import noted_dataset
+    from asi_verify.data import load_dataset
+    from asi_verify.report import HTML_FILE, write_report
+    from asi_verify.store import RunFolder
+
+    place = RunFolder.open(folder)
+    data = None
+    if not no_images:
+        given = dataset is not None
+        data = load_dataset(dataset, data_root=data_root) if given else noted_dataset(folder)
+    _out.print(write_report(place, data)["headline"])
+    _out.print(f"report: {folder / HTML_FILE}")
+
+
+@app.command()
+def datasets(data_root: DataRootOption = None, as_json: JsonOption = False) -> None:
+    """List the data sets that are known by name, and where their files lie."""
+    from asi_verify.data import find_file, medmnist_sets
+
+    facts = [
+        {
+            "classes": len(known.labels),
+            "dimensions": known.dimensions,
+            "file": None if (path := find_file(name, data_root=data_root)) is None else str(path),
+            "license": known.license,
+            "name": name,
+            "samples": dict(known.samples),
+            "sizes": sorted(known.md5),
+            "task": known.task.value,
+        }
+        for name, known in medmnist_sets().items()
+    ]
+    if as_json:
+        _print_json({"datasets": facts})
+        return
+    table = Table("name", "task", "classes", "train/val/test", "sizes", "license", "file")
+    for fact in facts:
+        samples: Any = fact["samples"]
+        sizes: Any = fact["sizes"]
+        table.add_row(
+            str(fact["name"]),
+            str(fact["task"]),
+            str(fact["classes"]),
+            "/".join(str(samples[split]) for split in ("train", "val", "test")),
+            " ".join(map(str, sizes)) + (" 3-D" if fact["dimensions"] == 3 else ""),
+            str(fact["license"]),
+            str(fact["file"] or "not here yet"),
+        )
+    table.add_row("phantom", "binary", "2", "240/60/60", "28", "synthetic", "made when asked for")
+    _out.print(table)
+
+
+@app.command()
+def models(as_json: JsonOption = False) -> None:
+    """List the reference architectures."""
+    from asi_verify.zoo import ARCHITECTURES
+
+    lines = {name: (kind.__doc__ or "").splitlines()[0] for name, kind in ARCHITECTURES.items()}
+    if as_json:
+        _print_json({"models": lines})
+        return
+    for name, line in lines.items():
+        _out.print(f"{name}: {line}")
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Try every component on this machine, and say what is missing."""
+    from asi_verify._doctor import examine_installation
+
+    findings = examine_installation()
+    if as_json:
+        _print_json({"findings": [vars(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            mark = "ok  " if finding.works else ("FAIL" if finding.needed else "-   ")
+            _out.print(f"{mark} {finding.name}: {finding.detail}")
+    raise typer.Exit(_OPEN if any(f.needed and not f.works for f in findings) else 0)
+
+
+def _preprocess(scale: float | None, mean: str | None, std: str | None, layout: str | None) -> Any:
+    from asi_verify.data import Preprocess
+
+    if scale is None and mean is None and std is None and layout is None:
+        return None
+    return Preprocess(
+        scale=1.0 if scale is None else scale,
+        mean=_numbers("--mean", mean),
+        std=_numbers("--std", std),
+        layout=layout or "NCHW",
+    )
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in (text or "").replace(",", " ").split())
+    except ValueError:
+        raise UsageError(
+            f"{option}: {text!r} is not a list of numbers such as 0.5,0.4,0.3"
+        ) from None
+
+
+def _finish(
+    result: Any,
+    dataset: str,
+    out: Path,
+    data_root: Path | None,
+    no_images: bool,
+    as_json: bool,
+) -> None:
+    """Write the report, print the result, and leave with its exit code."""
+    from asi_verify.data import load_dataset
+    from asi_verify.report import HTML_FILE, write_report
+
+    data = None if no_images else load_dataset(dataset, data_root=data_root)
+    written = write_report(result.folder, data)
+    if as_json:
+        _print_json(
+            {
+                **result.summary,
+                "certificates": written["certificates"],
+                "model": written["model"]["sha256"],
+                "status": written["status"],
+            }
+        )
+    else:
+        _out.print(written["headline"])
+        if result.status.open:
+            _out.print("What is open, and why, stands first in the report.")
+        for name, accuracy in written["after"]["accuracy"].items():
+            before = written["before"]["accuracy"][name]
+            _out.print(f"accuracy on {name}: {before:.1%} before, {accuracy:.1%} after")
+        _out.print(f"status: {written['status']}")
+        _out.print(f"model: {out / 'certificates' / 'artifact.onnx'}")
+        _out.print(f"report: {out / HTML_FILE}")
+    raise typer.Exit(0 if result.status.is_zero else _OPEN)
+
+
+def _print_json(value: Any) -> None:
+    # Not through rich, which would wrap lines.
+    sys.stdout.write(json.dumps(value, sort_keys=True) + "\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        app(arguments, prog_name="asi-verify")
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else _OPEN
+    except SoundnessAlarm as alarm:
+        _err.print(f"SOUNDNESS ALARM: {alarm}", markup=False)
+        return _OPEN
+    except AsiVerifyError as error:
+        _err.print(f"error: {error}", markup=False)
+        return _WRONG_USE
+    except KeyboardInterrupt:
+        _err.print("stopped; the same command goes on where it was")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""The report as a value: what the run wrote, in words and counts. Nothing else is computed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from fractions import Fraction
+from importlib import resources
+from typing import Any
+
+from asi_verify.core.bug import Bug
+from asi_verify.core.canonical import bytes_digest
+from asi_verify.core.claims import Claims
+from asi_verify.core.radius import Radius
+from asi_verify.core.status import Status
+from asi_verify.errors import RunFolderError
+from asi_verify.store import RunFolder
+
+__all__ = ["SCHEMA", "build_report", "report_schema"]
+
+SCHEMA = "asi-verify/report/1"
+
+_CERTIFICATES = "certificates/"
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON schema of ``report.json``."""
+    text = resources.files("asi_verify.report").joinpath("schema/report-1.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def build_report(folder: RunFolder) -> dict[str, Any]:
+    """What ``report.json`` holds.
+
+    Raises:
+        RunFolderError: the run is not finished.
+    """
+    result = folder.read_json("result.json")
+    if result is None:
+        raise RunFolderError(f"{folder.files}: the run is not finished; start it again")
+    configuration = folder.configuration
+    audit = folder.read_json("audit.json")
+    claims = Claims.from_bytes(folder.files.require(_CERTIFICATES + "claims.json"))
+    before = folder.read_json("rounds/00/examination.json")
+    after = folder.read_json(f"rounds/{result['round']:02d}/examination.json")
+    status = Status(result["open"], result["contradictions"])
+    contradicted = sorted({row for pair in audit["contradictions"] for row in pair["rows"]})
+    return {
+        "schema": SCHEMA,
+        "status": str(status),
+        "headline": _headline(status, result, configuration, claims),
+        "not_proved": _not_proved(after, contradicted),
+        "statements": _statements(claims, result, configuration),
+        "dataset": _dataset(configuration, claims),
+        "model": {
+            "sha256": claims.artifact,
+            "bytes": len(folder.files.require(_CERTIFICATES + "artifact.onnx")),
+            "corrected": configuration["kind"] != "certify",
+        },
+        "claim": {
+            "radius": str(_radius(claims)),
+            "family": claims.family.to_json(),
+            "semantics": claims.semantics.value,
+            "target": claims.dataset.target,
+        },
+        "before": _side(before, result["before"]),
+        "after": _side(after, result.get("after", result["before"])),
+        "certificates": {
+            "accepted": result["accepted"],
+            "delegated": _delegated(after),
+            "digest": _certificates_digest(folder, claims),
+            "shards": len(claims.shards),
+        },
+        "stages": after["stages"],
+        "rounds": _rounds(folder),
+        "bugs": [_bug(bug, before, after) for bug in folder.bugs.bugs()],
+        "audit": {
+            "ceilings": audit["ceilings"],
+            "contradictions": audit["contradictions"],
+            "duplicates": audit["duplicates"],
+            "nearest_other_label": audit["nearest_other_label"],
+        },
+        "provenance": {**claims.provenance, "configuration": _without_paths(configuration)},
+    }
+
+
+def _radius(claims: Claims) -> Radius:
+    return Radius.of(claims.family.to_json()["radius"])
+
+
+def _headline(
+    status: Status, result: dict[str, Any], configuration: dict[str, Any], claims: Claims
+) -> str:
+    total, radius = result["samples"], _radius(claims)
+    name, split = configuration["dataset"]["name"], claims.dataset.split
+    if status.open:
+        return (
+            f"{status.open} of {total} images of {name} ({split}) have no accepted certificate "
+            f"at radius {radius}."
+        )
+    covered = f"each of {result['accepted']} images of {name} ({split}) has an accepted certificate"
+    if status.contradictions:
+        return (
+            f"Zero repeatable errors except {status.contradictions} contradictory images: "
+            f"{covered} at radius {radius}."
+        )
+    return f"Zero repeatable errors: {covered} at radius {radius}."
+
+
+def _statements(
+    claims: Claims, result: dict[str, Any], configuration: dict[str, Any]
+) -> dict[str, str]:
+    """What is proved and what is not, in words."""
+    radius = _radius(claims)
+    levels = radius.grey_levels
+    amount = f"{float(levels):g} of 255 grey levels" if levels.denominator <= 2 else f"{radius}"
+    decision = (
+        "gives the image's label"
+        if claims.dataset.target == "label"
+        else "gives the same answer as for the image itself"
+    )
+    accuracy = result.get("after", result["before"])["accuracy"]
+    unseen = (
+        "A complete proof over the training images says nothing about patients who are not among "
+        "them. "
+    )
+    if "test" in accuracy:
+        unseen += f"On the test images this model is wrong on {1 - accuracy['test']:.1%}."
+    else:
+        unseen += "This data set has no test images, so how often it is wrong on others is unknown."
+    return {
+        "proved": (
+            "For every image with an accepted certificate: the ONNX file named in this report "
+            f"{decision}, for every picture in which no pixel differs from the image's by more "
+            f"than {amount}."
+        ),
+        "semantics": (
+            "The proof is about exact arithmetic on the file's weights. The rounding of the "
+            "program that runs the model is not covered by it; on the images themselves, and on "
+            "the inputs of an attack, ONNX Runtime was asked as well."
+        ),
+        "unseen": unseen,
+        "use": " ".join(configuration["dataset"]["notes"]),
+    }
+
+
+def _not_proved(after: dict[str, Any], contradicted: list[int]) -> list[dict[str, Any]]:
+    """Every sample without an accepted certificate, with the reason."""
+    found = []
+    for row, sample in enumerate(after["samples"]):
+        if sample["accepted"]:
+            continue
+        if row in contradicted:
+            reason = "contradiction: no model can be right on both images"
+        elif sample["verdict"] == "refuted":
+            reason = f"counterexample found by {sample['found_by']}"
+        elif sample["verdict"] == "proved":
+            reason = "delegated: a solver's word, which the checker cannot confirm"
+        else:
+            reason = ": ".join(text for text in (sample["reason"], sample["detail"]) if text)
+        found.append({"row": row, "reason": reason})
+    return found
+
+
+def _dataset(configuration: dict[str, Any], claims: Claims) -> dict[str, Any]:
+    noted = configuration["dataset"]
+    return {
+        "classes": noted["classes"],
+        "images_sha256": claims.dataset.images,
+        "labels_sha256": claims.dataset.labels,
+        "license": noted["license"],
+        "name": noted["name"],
+        "samples": noted["samples"],
+        "split": claims.dataset.split,
+        "task": noted["task"],
+    }
+
+
+def _side(examination: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+    verdicts = Counter(sample["verdict"] for sample in examination["samples"])
+    return {
+        "accepted": sum(sample["accepted"] for sample in examination["samples"]),
+        "accuracy": measured["accuracy"],
+        "margins": [sample["margin"] for sample in examination["samples"]],
+        "misclassified": examination["misclassified"],
+        "model": examination["artifact"],
+        "refuted": verdicts["refuted"],
+    }
+
+
+def _delegated(examination: dict[str, Any]) -> int:
+    return sum(
+        sample["verdict"] == "proved" and not sample["accepted"]
+        for sample in examination["samples"]
+    )
+
+
+def _certificates_digest(folder: RunFolder, claims: Claims) -> str:
+    """One digest for all certificates: that of their digests, in order, one per line."""
+    digests = [
+        json.loads(line)["digest"]
+        for shard in claims.shards
+        for line in folder.files.require(_CERTIFICATES + shard.file).splitlines()
+    ]
+    return bytes_digest("\n".join(digests).encode())
+
+
+def _rounds(folder: RunFolder) -> list[dict[str, Any]]:
+    rounds = []
+    for number in range(1, 1000):
+        record = folder.read_json(f"rounds/{number:02d}/round.json")
+        if record is None:
+            break
+        rounds.append(
+            {
+                "accepted": record["accepted"],
+                "epochs": record["epochs"],
+                "history": record["history"],
+                "open": len(record["open"]),
+                "round": number,
+                "settings": record["corrector"],
+            }
+        )
+    return rounds
+
+
+def _bug(bug: Bug, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    first, last = before["samples"][bug.row], after["samples"][bug.row]
+    return {
+        "category": bug.category.value,
+        "image": bug.image,
+        "kind": bug.kind.value,
+        "label": list(bug.label),
+        "margin": bug.margin if math.isfinite(bug.margin) else None,
+        "margin_after": last["margin"],
+        "margin_before": first["margin"],
+        "prediction": list(bug.prediction),
+        "prediction_after": last["prediction"],
+        "row": bug.row,
+        "state": bug.state.value,
+        "trace": [
+            {
+                "artifact": event.artifact,
+                "certificate": event.certificate,
+                "detail": event.detail,
+                "round": event.round,
+                "state": event.state.value,
+            }
+            for event in bug.events
+        ],
+    }
+
+
+def _without_paths(configuration: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as it may be passed on: where a file lay is nobody's business."""
+    dataset = {key: value for key, value in configuration["dataset"].items() if key != "source"}
+    return {**configuration, "dataset": dataset}
+
+
+def ceiling_text(value: str | None) -> str:
+    """A ceiling radius in words."""
+    if value is None:
+        return "none: all labels are equal"
+    fraction = Fraction(value)
+    return f"{float(fraction * 255):g}/255"

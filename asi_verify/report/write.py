@@ -1,0 +1,85 @@
+"""Write ``report.json`` and ``report.html`` into a run folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+
+from asi_verify.data import Dataset
+from asi_verify.report.build import build_report, ceiling_text
+from asi_verify.report.charts import certified_over_epochs, margins_before_and_after
+from asi_verify.report.pictures import picture
+from asi_verify.store import RunFolder
+
+__all__ = ["HTML_FILE", "JSON_FILE", "write_report"]
+
+JSON_FILE = "report.json"
+HTML_FILE = "report.html"
+
+_MOST_PICTURES = 120
+
+
+def write_report(folder: RunFolder, dataset: Dataset | None) -> dict[str, Any]:
+    """Write both files; returns what ``report.json`` holds.
+
+    Args:
+        folder: of a finished run.
+        dataset: the data set, for pictures; None leaves them out.
+
+    Raises:
+        RunFolderError: the run is not finished.
+    """
+    report = build_report(folder)
+    folder.write_json(JSON_FILE, report)
+    folder.files.write(HTML_FILE, render(report, dataset).encode())
+    return report
+
+
+def render(report: dict[str, Any], dataset: Dataset | None) -> str:
+    """The report as one self-contained HTML page: no scripts, nothing loaded from elsewhere."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("asi_verify.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["number"] = lambda value: (
+        "not a number" if value is None else f"{value:.3f}"
+    )
+    environment.filters["ceiling"] = ceiling_text
+    environment.filters["classes"] = lambda label: _class_names(label, report)
+    charts = {
+        "margins": margins_before_and_after(report["before"]["margins"], report["after"]["margins"])
+    }
+    if report["rounds"]:
+        total = report["dataset"]["samples"][report["dataset"]["split"]]
+        charts["epochs"] = certified_over_epochs(report["rounds"], total)
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        charts=charts,
+        pictures=_pictures(report, dataset),
+        most_pictures=_MOST_PICTURES,
+    )
+
+
+def _class_names(label: list[int], report: dict[str, Any]) -> str:
+    names = report["dataset"]["classes"]
+    if report["dataset"]["task"] == "multi-label":
+        chosen = [names[i] for i, decision in enumerate(label) if decision]
+        return ", ".join(chosen) or "none"
+    (only,) = label
+    return str(names[only])
+
+
+def _pictures(report: dict[str, Any], dataset: Dataset | None) -> dict[int, str]:
+    """Pictures of the bugs and of the contradictions, by row; not more than a page can hold."""
+    if dataset is None:
+        return {}
+    images = dataset.split(report["dataset"]["split"]).images
+    rows = [row for pair in report["audit"]["contradictions"] for row in pair["rows"]]
+    rows += [bug["row"] for bug in report["bugs"]]
+    chosen = list(dict.fromkeys(rows))[:_MOST_PICTURES]
+    return {row: picture(images[row]) for row in chosen}
