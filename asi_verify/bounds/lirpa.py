@@ -64,9 +64,9 @@ def _library() -> Any:
     if installed_version() is None:
         raise EngineUnavailableError(f"auto_LiRPA is not installed; {INSTALL}")
     _supply_missing_names()
-    with warnings.catch_warnings():
-        # Deprecations inside the library and inside torch, about code that is not ours.
-        warnings.simplefilter("ignore")
+    # Recorded and dropped: deprecations inside the library and inside torch, about code that is not
+    # ours. Filters would not do, because the library sets its own while it is imported.
+    with warnings.catch_warnings(record=True):
         library = importlib.import_module("auto_LiRPA")
     _accept_remove_duplicate(library.BoundedModule)
     return library

@@ -54,13 +54,14 @@ class Property(abc.ABC):
         """The smallest row of ``C @ z`` for each sample: positive exactly where the property holds.
 
         Differences of float32 logits are taken in float64, where no two distinct ones come out
-        equal. A NaN among the logits gives a NaN, which is not positive.
+        equal. A NaN or an infinity among the logits gives a NaN, which is not positive.
 
         Args:
             logits: shape ``(B, logits)``.
         """
-        values = logits.astype(np.float64) @ self.rows().T
-        return np.asarray(values.min(axis=1))
+        numbers = np.isfinite(logits).all(axis=1)
+        values = np.where(numbers[:, None], logits, 0).astype(np.float64) @ self.rows().T
+        return np.where(numbers, values.min(axis=1), np.nan)
 
     @property
     def digest(self) -> str:

@@ -41,14 +41,7 @@ class Radius:
     def __post_init__(self) -> None:
         if not isinstance(self.value, Fraction):
             raise TypeError(f"Radius holds a Fraction, not {self.value!r}; use Radius.of(...)")
-        if self.value < 0:
-            raise RadiusError(f"radius: {self.value} is negative; {_REMEDY}")
-        if self.value >= Fraction(1, 2):
-            raise RadiusError(
-                f"radius: {self.value} is half the pixel range or more, so the regions of all "
-                f"images would meet and nothing could be certified; pixel units are [0, 1], one "
-                f'grey level is 1/255 (did you mean "{self.value} grey levels"?)'
-            )
+        _refuse_unusable(self.value, str(self.value))
 
     @classmethod
     def of(cls, given: RadiusLike) -> Radius:
@@ -65,15 +58,9 @@ class Radius:
         """
         if isinstance(given, Radius):
             return given
-        if isinstance(given, bool):
-            raise RadiusError(f"radius: {given!r} is not a number; {_REMEDY}")
-        if isinstance(given, Fraction | int):
-            return cls(Fraction(given))
-        if isinstance(given, float):
-            return cls(_from_float(given))
-        if isinstance(given, str):
-            return cls(_from_text(given))
-        raise RadiusError(f"radius: {given!r} of type {type(given).__name__}; {_REMEDY}")
+        value = _read(given)
+        _refuse_unusable(value, repr(given))
+        return cls(value)
 
     @property
     def grey_levels(self) -> Fraction:
@@ -88,6 +75,29 @@ class Radius:
             whole = str(levels) if levels.denominator == 1 else f"{float(levels)}"
             return f"{whole}/255"
         return str(self.value)
+
+
+def _refuse_unusable(value: Fraction, shown: str) -> None:
+    if value < 0:
+        raise RadiusError(f"radius: {shown} is negative; {_REMEDY}")
+    if value >= Fraction(1, 2):
+        raise RadiusError(
+            f"radius: {shown} is half the pixel range or more, so the regions of all images would "
+            "meet and nothing could be certified; pixel units are [0, 1], and one grey level is "
+            f'1/255 (did you mean "{value} grey levels"?)'
+        )
+
+
+def _read(given: object) -> Fraction:
+    if isinstance(given, bool):
+        raise RadiusError(f"radius: {given!r} is not a number; {_REMEDY}")
+    if isinstance(given, Fraction | int):
+        return Fraction(given)
+    if isinstance(given, float):
+        return _from_float(given)
+    if isinstance(given, str):
+        return _from_text(given)
+    raise RadiusError(f"radius: {given!r} of type {type(given).__name__}; {_REMEDY}")
 
 
 def _from_float(given: float) -> Fraction:

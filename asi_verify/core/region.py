@@ -26,7 +26,7 @@ from asi_verify.core.box import Box, float32_above, float32_below, read_only
 from asi_verify.core.canonical import digest
 from asi_verify.core.images import refuse_unusable_images
 from asi_verify.core.radius import Radius, RadiusLike
-from asi_verify.errors import CertificateError
+from asi_verify.errors import CertificateError, RadiusError
 
 __all__ = ["LInf", "Region", "RegionFamily", "family_from_json"]
 
@@ -166,7 +166,10 @@ def family_from_json(value: Any) -> RegionFamily:
     radius = value.get("radius")
     if not isinstance(radius, str) or len(radius) > 1000:
         raise CertificateError(f"the region's radius {radius!r} is not text")
-    family = LInf.of(radius)
+    try:
+        family = LInf.of(radius)
+    except RadiusError as error:
+        raise CertificateError(f"the region is not valid: {error}") from None
     if family.to_json() != value:
         raise CertificateError(f"the region {value!r} is not in its canonical form")
     return family

@@ -1,0 +1,127 @@
+"""The float32 boxes that stand for regions."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from asi_verify.core.region import LInf, Region, family_from_json
+from asi_verify.errors import CertificateError, DataError
+
+LEVELS = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+
+
+def encodings(level: int) -> list[float]:
+    """Every float32 that some program makes of a grey level."""
+    level32 = np.float32(level)
+    return [
+        float(np.float32(level / 255)),
+        float(np.float32(level32 * np.float32(1 / 255))),
+        float(level32 / np.float32(255)),
+    ]
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2, 5])
+def test_the_box_holds_every_encoding_of_every_level_within_the_radius(levels):
+    """A neighbouring 8-bit image lies in the region however it was turned into floats."""
+    box = LInf.of(Fraction(levels, 255)).boxes(LEVELS)
+    for level in range(256):
+        lower, upper = (float(b.reshape(-1)[level]) for b in (box.lower, box.upper))
+        for other in range(max(0, level - levels), min(255, level + levels) + 1):
+            for value in encodings(other):
+                assert lower <= min(value, 1.0) <= upper
+        exact = Fraction(level, 255)
+        assert Fraction(lower) <= max(exact - Fraction(levels, 255), Fraction(0))
+        assert min(exact + Fraction(levels, 255), Fraction(1)) <= Fraction(upper)
+
+
+@pytest.mark.parametrize("radius", ["0", "1/255", "0.5/255", "0.013"])
+def test_the_box_is_the_smallest_and_stays_in_the_pixel_range(radius):
+    """One float32 less on either side, and something that belongs to the region is missed."""
+    family = LInf.of(radius)
+    reach = int(family.radius.grey_levels)
+    box = family.boxes(LEVELS)
+    assert box.lower.dtype == np.float32
+    assert box.lower.min() >= 0
+    assert box.upper.max() <= 1
+    for level in range(256):
+        members = [Fraction(v) for j in (level - reach, level + reach) for v in encodings(j)]
+        low = min([*members, Fraction(level, 255) - family.radius.value])
+        high = max([*members, Fraction(level, 255) + family.radius.value])
+        lower, upper = box.lower.reshape(-1)[level], box.upper.reshape(-1)[level]
+        if lower > 0:
+            assert Fraction(float(np.nextafter(lower, np.float32(2)))) > low
+        if upper < 1:
+            assert Fraction(float(np.nextafter(upper, np.float32(-1)))) < high
+
+
+@given(
+    hnp.arrays(np.float32, (1, 1, 4), elements=st.floats(0, 1, width=32)),
+    st.fractions(min_value=0, max_value=Fraction(49, 100)),
+)
+def test_float_images_get_boxes_that_cover_the_exact_ball(images, radius):
+    """For float images the box covers all reals within the radius, inside [0, 1]."""
+    box = LInf.of(radius).boxes(images)
+    for value, lower, upper in zip(images.flat, box.lower.flat, box.upper.flat, strict=True):
+        exact = Fraction(float(value))
+        assert Fraction(float(lower)) <= max(exact - radius, Fraction(0))
+        assert min(exact + radius, Fraction(1)) <= Fraction(float(upper))
+        assert float(value) - float(lower) <= float(radius) + 2e-7
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.full((1, 1, 2, 2), np.nan, dtype=np.float32),
+        np.full((1, 1, 2, 2), 1.5, dtype=np.float32),
+        np.full((1, 1, 2, 2), -0.1, dtype=np.float32),
+        np.zeros((1, 1, 2, 2), dtype=np.float64),
+        np.zeros((1, 1, 2, 2), dtype=np.int64),
+        np.zeros((0, 1, 2, 2), dtype=np.uint8),
+        np.zeros((4,), dtype=np.uint8),
+    ],
+)
+def test_what_is_no_image_has_no_region(images):
+    """NaN, values out of range and other dtypes are refused, not clipped."""
+    with pytest.raises(DataError):
+        LInf.of("1/255").boxes(images)
+
+
+def test_samples_and_projections_are_members():
+    """A sampled point lies in its box, and projecting moves only what is outside."""
+    family, generator = LInf.of("3/255"), np.random.default_rng(0)
+    box = family.boxes(LEVELS)
+    points = family.sample(LEVELS, generator)
+    assert box.contains(points).all()
+    np.testing.assert_array_equal(family.project(points, LEVELS), points)
+    assert box.contains(family.project(points + np.float32(0.5), LEVELS)).all()
+    assert not box.contains(points + np.float32(0.5)).any()
+    assert not box.contains(np.full_like(points, np.nan)).any()
+
+
+def test_a_region_is_named_by_its_family_and_its_centre():
+    """Equal regions have equal digests; another radius or centre has another."""
+    region = Region(LInf.of("1/255"), "a" * 64)
+    assert Region.from_json(region.to_json()) == region
+    others = [Region(LInf.of("2/255"), "a" * 64), Region(LInf.of("1/255"), "b" * 64)]
+    assert len({region.digest, *(other.digest for other in others)}) == 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, {}, {"kind": "l2"}, {"kind": "linf"}, {"kind": "linf", "radius": "2/510"},
+        {"kind": "linf", "radius": "1/255", "encoding": "grey-levels/255", "more": 1},
+        {"kind": "linf", "radius": 0.5, "encoding": "grey-levels/255"},
+        {"kind": "linf", "radius": "1" * 2000, "encoding": "grey-levels/255"},
+    ],
+)  # fmt: skip
+def test_only_the_canonical_form_is_read(value):
+    """Two texts for one family would be two digests for one question."""
+    with pytest.raises(CertificateError):
+        family_from_json(value)

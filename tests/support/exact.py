@@ -1,0 +1,231 @@
+"""An interpreter in exact rationals, and brute force over activation patterns: what is right.
+
+Nothing here shares code with the library's bounds. Slow, and for tiny networks only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from asi_verify.core.network import Network
+from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu, Reshape, Scale, Transpose
+
+Exact = Any  # an object array of Fractions
+
+
+def exact(array: Any) -> Exact:
+    """The array's numbers as Fractions."""
+    flat = [Fraction(float(value)) for value in np.asarray(array).reshape(-1)]
+    result = np.empty(len(flat), dtype=object)
+    result[:] = flat
+    return result.reshape(np.shape(array))
+
+
+def apply(operator: Operator, *inputs: Exact) -> Exact:
+    """One operator, without rounding."""
+    (first, *others) = inputs
+    match operator:
+        case Affine():
+            return exact(operator.weight).dot(first) + exact(operator.bias)
+        case Conv():
+            return _conv(operator, first)
+        case Scale():
+            return first * exact(operator.scale) + exact(operator.shift)
+        case Relu():
+            return np.vectorize(lambda v: max(v, Fraction(0)), otypes=[object])(first)
+        case Reshape(shape=shape):
+            return first.reshape(shape)
+        case Transpose(permutation=permutation):
+            return first.transpose(permutation)
+        case Add():
+            return first + others[0]
+    raise AssertionError(operator)
+
+
+def _conv(operator: Conv, x: Exact) -> Exact:
+    shape = operator.output_shape(x.shape)
+    weight, bias = exact(operator.weight), exact(operator.bias)
+    per_group_out = weight.shape[0] // operator.groups
+    result = np.empty(shape, dtype=object)
+    for position in np.ndindex(*shape):
+        channel, places = position[0], position[1:]
+        total = bias[channel]
+        base = channel // per_group_out * weight.shape[1]
+        for offset in np.ndindex(*weight.shape[1:]):
+            source = [
+                place * stride + k * dilation - pads[0]
+                for place, stride, k, dilation, pads in zip(
+                    places,
+                    operator.strides,
+                    offset[1:],
+                    operator.dilations,
+                    operator.pads,
+                    strict=True,
+                )
+            ]
+            inside = all(0 <= s < n for s, n in zip(source, x.shape[1:], strict=True))
+            if inside:
+                total = total + weight[(channel, *offset)] * x[(base + offset[0], *source)]
+        result[position] = total
+    return result
+
+
+def evaluate(network: Network, x: Any) -> Exact:
+    """The network's output for one input, without rounding."""
+    values = [exact(x)]
+    for node in network.nodes:
+        values.append(apply(node.operator, *(values[i] for i in node.inputs)))
+    return values[-1]
+
+
+def interval(network: Network, lower: Any, upper: Any) -> list[tuple[Exact, Exact]]:
+    """Exact interval arithmetic: the best box of each value given the boxes before it."""
+    boxes = [(exact(lower), exact(upper))]
+    for node in network.nodes:
+        inputs = [boxes[i] for i in node.inputs]
+        if isinstance(node.operator, Relu | Reshape | Transpose | Add):
+            low = apply(node.operator, *(box[0] for box in inputs))
+            high = apply(node.operator, *(box[1] for box in inputs))
+        else:
+            centre = (inputs[0][0] + inputs[0][1]) / Fraction(2)
+            radius = (inputs[0][1] - inputs[0][0]) / Fraction(2)
+            middle = apply(node.operator, centre)
+            spread = apply(_magnitude(node.operator), radius)
+            low, high = middle - spread, middle + spread
+        boxes.append((low, high))
+    return boxes
+
+
+def _magnitude(operator: Operator) -> Operator:
+    """The operator with the magnitudes of its weights and no bias."""
+    match operator:
+        case Affine():
+            return Affine(np.abs(operator.weight), np.zeros_like(operator.bias))
+        case Conv():
+            return Conv(
+                np.abs(operator.weight),
+                np.zeros_like(operator.bias),
+                operator.strides,
+                operator.pads,
+                operator.dilations,
+                operator.groups,
+            )
+        case Scale():
+            return Scale(np.abs(operator.scale), np.zeros_like(operator.shift))
+    raise AssertionError(operator)
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """An affine function of the input: coefficients ``(n,)`` and a constant."""
+
+    coefficients: Exact
+    constant: Fraction
+
+    def __add__(self, other: _Linear | Fraction | int) -> _Linear:
+        if isinstance(other, _Linear):
+            return _Linear(
+                self.coefficients + other.coefficients, self.constant + other.constant
+            )
+        return _Linear(self.coefficients, self.constant + other)
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: Fraction) -> _Linear:
+        return _Linear(self.coefficients * factor, self.constant * factor)
+
+    __rmul__ = __mul__
+
+
+def minimum(network: Network, lower: Any, upper: Any, row: Any) -> Fraction:
+    """The smallest value of ``row @ network(x)`` over the box, exactly.
+
+    On each activation pattern the network is affine on a polytope, so the minimum is attained at a
+    vertex of one of them.
+    """
+    low, high = exact(lower).reshape(-1), exact(upper).reshape(-1)
+    smallest: Fraction | None = None
+    for constraints, outputs in _patterns(network, len(low)):
+        objective = sum(
+            (Fraction(float(c)) * output for c, output in zip(row, outputs, strict=True)),
+            start=_Linear(exact(np.zeros(len(low))), Fraction(0)),
+        )
+        for vertex in _vertices(low, high, constraints):
+            value = objective.coefficients.dot(vertex) + objective.constant
+            smallest = value if smallest is None else min(smallest, value)
+    assert smallest is not None
+    return smallest
+
+
+def _patterns(network: Network, size: int) -> Iterator[tuple[list[_Linear], list[_Linear]]]:
+    """Every activation pattern: linear functions that are >= 0 on it, and the outputs on it."""
+    identity = exact(np.eye(size))
+    count = sum(
+        int(np.prod(network.shapes[node.inputs[0]]))
+        for node in network.nodes
+        if isinstance(node.operator, Relu)
+    )
+    for pattern in itertools.product((True, False), repeat=count):
+        phases = iter(pattern)
+        first = np.empty(size, dtype=object)
+        first[:] = [_Linear(identity[i], Fraction(0)) for i in range(size)]
+        values = [first.reshape(network.input_shape)]
+        constraints: list[_Linear] = []
+        zero = _Linear(exact(np.zeros(size)), Fraction(0))
+        for node in network.nodes:
+            inputs = [values[i] for i in node.inputs]
+            if isinstance(node.operator, Relu):
+                result = np.empty_like(inputs[0])
+                for position in np.ndindex(*inputs[0].shape):
+                    active, z = next(phases), inputs[0][position]
+                    constraints.append(z if active else z * Fraction(-1))
+                    result[position] = z if active else zero
+                values.append(result)
+            else:
+                values.append(apply(node.operator, *inputs))
+        yield constraints, list(values[-1].reshape(-1))
+
+
+def _vertices(low: Exact, high: Exact, constraints: list[_Linear]) -> Iterator[Exact]:
+    """All vertices of the part of the box in which every constraint is >= 0."""
+    size = len(low)
+    planes = [*constraints]
+    for i in range(size):
+        unit = exact(np.eye(size)[i])
+        planes.append(_Linear(unit, -low[i]))
+        planes.append(_Linear(unit * Fraction(-1), high[i]))
+    for chosen in itertools.combinations(planes, size):
+        point = _solve(
+            [list(p.coefficients) for p in chosen], [-p.constant for p in chosen]
+        )
+        if point is None:
+            continue
+        if all(p.coefficients.dot(point) + p.constant >= 0 for p in planes):
+            yield point
+
+
+def _solve(matrix: list[list[Fraction]], right: list[Fraction]) -> Exact | None:
+    """Gaussian elimination; None for a singular matrix."""
+    size = len(matrix)
+    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
+    for column in range(size):
+        pivot = next((r for r in range(column, size) if rows[r][column] != 0), None)
+        if pivot is None:
+            return None
+        rows[column], rows[pivot] = rows[pivot], rows[column]
+        rows[column] = [value / rows[column][column] for value in rows[column]]
+        for other in range(size):
+            if other != column and rows[other][column] != 0:
+                factor = rows[other][column]
+                rows[other] = [
+                    a - factor * b for a, b in zip(rows[other], rows[column], strict=True)
+                ]
+    result = np.empty(size, dtype=object)
+    result[:] = [row[-1] for row in rows]
+    return result

@@ -1,0 +1,167 @@
+"""Networks for tests: tiny ones for brute force, small convolutional ones for sampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from asi_verify.core.network import Network, Node
+from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu, Reshape, Scale, Transpose
+
+
+def weights(generator: np.random.Generator, *shape: int) -> Any:
+    """Weights of a size that keeps values of order 1."""
+    fan_in = int(np.prod(shape[1:])) or 1
+    return (generator.normal(size=shape) * np.sqrt(2 / fan_in)).astype(np.float32)
+
+
+def mlp(generator: np.random.Generator, *sizes: int) -> Network:
+    """Affine layers with ReLU between them."""
+    operators: list[Operator] = []
+    for before, after in zip(sizes, sizes[1:], strict=False):
+        operators += [Affine(weights(generator, after, before), weights(generator, after)), Relu()]
+    return Network.sequential((sizes[0],), operators[:-1])
+
+
+def residual(generator: np.random.Generator, size: int, outputs: int) -> Network:
+    """``affine(x + affine(relu(affine(x))))``: a value that is read twice."""
+    return Network(
+        (size,),
+        (
+            Node(Affine(weights(generator, 2, size), weights(generator, 2)), (0,)),
+            Node(Relu(), (1,)),
+            Node(Affine(weights(generator, size, 2), weights(generator, size)), (2,)),
+            Node(Add(), (0, 3)),
+            Node(Relu(), (4,)),
+            Node(Affine(weights(generator, outputs, size), weights(generator, outputs)), (5,)),
+        ),
+    )
+
+
+def tiny_conv(generator: np.random.Generator) -> Network:
+    """A one-dimensional convolution with stride, unequal padding and a scale before it."""
+    return Network.sequential(
+        (1, 3),
+        [
+            Scale(np.float32([[[1.7]]])[0], np.float32([[-0.4]])),
+            Conv(weights(generator, 2, 1, 2), weights(generator, 2), (2,), ((1, 0),), (1,)),
+            Relu(),
+            Transpose((1, 0)),
+            Reshape((4,)),
+            Affine(weights(generator, 2, 4), weights(generator, 2)),
+        ],
+    )
+
+
+def small_cnn(
+    generator: np.random.Generator, side: int = 8, channels: int = 1, outputs: int = 3
+) -> Network:
+    """Two convolutions and two affine layers on small images."""
+    quarter = (side // 2) // 2
+    two, one = (2, 2), (1, 1)
+    pads = ((1, 1), (1, 1))
+    w = generator
+    return Network.sequential(
+        (channels, side, side),
+        [
+            Scale(np.full((1, 1, 1), 4.0, np.float32), np.full((1, 1, 1), -1.5, np.float32)),
+            Conv(weights(w, 4, channels, 4, 4), weights(w, 4) * 0.1, two, pads, one),
+            Relu(),
+            Conv(weights(w, 6, 4, 4, 4), weights(w, 6) * 0.1, two, pads, one),
+            Relu(),
+            Reshape((6 * quarter**2,)),
+            Affine(weights(w, 10, 6 * quarter**2), weights(w, 10) * 0.1),
+            Relu(),
+            Affine(weights(w, outputs, 10), weights(w, outputs) * 0.1),
+        ],
+    )
+
+
+def grouped_cnn(generator: np.random.Generator) -> Network:
+    """Groups, dilation, unequal padding and a residual sum, on images with two channels."""
+    one = (1, 1)
+    return Network(
+        (2, 6, 5),
+        (
+            Node(
+                Conv(
+                    weights(generator, 4, 1, 3, 2),
+                    weights(generator, 4) * 0.1,
+                    one,
+                    ((2, 2), (0, 2)),
+                    (2, 2),
+                    groups=2,
+                ),
+                (0,),
+            ),
+            Node(Relu(), (1,)),
+            Node(
+                Conv(weights(generator, 4, 4, 1, 1), weights(generator, 4), one, ((0, 0),) * 2, one),
+                (2,),
+            ),
+            Node(Add(), (2, 3)),
+            Node(Relu(), (4,)),
+            Node(Transpose((1, 2, 0)), (5,)),
+            Node(Reshape((120,)), (6,)),
+            Node(Affine(weights(generator, 3, 120), weights(generator, 3)), (7,)),
+        ),
+    )
+
+
+def volume_cnn(generator: np.random.Generator) -> Network:
+    """A three-dimensional convolution."""
+    return Network.sequential(
+        (1, 4, 4, 4),
+        [
+            Conv(
+                weights(generator, 3, 1, 2, 2, 2),
+                weights(generator, 3) * 0.1,
+                (2, 2, 2),
+                ((0, 0),) * 3,
+                (1, 1, 1),
+            ),
+            Relu(),
+            Reshape((24,)),
+            Affine(weights(generator, 2, 24), weights(generator, 2)),
+        ],
+    )
+
+
+TINY = {
+    "mlp": lambda g: mlp(g, 2, 3, 2),
+    "deep": lambda g: mlp(g, 2, 2, 2, 2),
+    "residual": lambda g: residual(g, 2, 2),
+    "conv": tiny_conv,
+}
+"""Networks with at most 3 inputs and 4 ReLUs, for brute force."""
+
+LARGER = {
+    "cnn": small_cnn,
+    "grouped": grouped_cnn,
+    "volume": volume_cnn,
+    "mlp": lambda g: mlp(g, 6, 12, 9, 3),
+}
+"""Networks for sampling."""
+
+seeds = st.integers(min_value=0, max_value=2**32 - 1)
+
+
+def random_box(
+    generator: np.random.Generator, shape: tuple[int, ...], batch: int, radius: float
+) -> tuple[Any, Any]:
+    """Random boxes inside [0, 1], float32."""
+    centre = generator.random((batch, *shape))
+    reach = radius * generator.random((batch, *shape))
+    lower = np.clip(centre - reach, 0, 1).astype(np.float32)
+    upper = np.clip(centre + reach, 0, 1).astype(np.float32)
+    return lower, np.maximum(lower, upper)
+
+
+def sampled(generator: np.random.Generator, lower: Any, upper: Any, count: int) -> Any:
+    """Random points of one box ``(*shape)``: inside it, and corners; shape ``(count, *shape)``."""
+    share = generator.random((count, *lower.shape))
+    share[: count // 2] = np.rint(share[: count // 2])
+    points = lower + share * (upper - lower)
+    return np.clip(points, lower, upper).astype(np.float32)
