@@ -255,7 +255,7 @@ def check(
     """Check every certificate from the files and the data set alone."""
     from asi_verify._certify import check as check_
     from asi_verify.checker import Outcome
-    from asi_verify.checker.__main__ import summary
+    from asi_verify.checker.command import summary
     from asi_verify.data import load_dataset
 
     data = None if dataset is None else load_dataset(dataset, data_root=data_root)

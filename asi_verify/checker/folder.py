@@ -23,9 +23,11 @@ from asi_verify.core.canonical import array_digest, bytes_digest
 from asi_verify.core.certificate import Certificate
 from asi_verify.core.claims import ARTIFACT_FILE, CLAIMS_FILE, Claims, Shard
 from asi_verify.core.container import unpack
-from asi_verify.core.evidence import Evidence, IntervalEvidence, LinearEvidence, SolverEvidence
+from asi_verify.core.evidence import IntervalEvidence, LinearEvidence, SolverEvidence
 from asi_verify.core.images import refuse_unusable_images
 from asi_verify.core.properties import Property, property_for
+from asi_verify.core.query import Query
+from asi_verify.core.region import Region
 from asi_verify.core.status import Status
 from asi_verify.errors import AsiVerifyError, CertificateError, UsageError
 from asi_verify.lowering import read_network
@@ -190,22 +192,21 @@ def check_certificates(
         parts: the shard's binary parts.
     """
     found: list[tuple[Outcome, str]] = [(Outcome.REJECTED, "not looked at")] * len(certificates)
-    groups: dict[tuple[Property, Evidence], list[int]] = defaultdict(list)
+    groups: dict[tuple[Property, IntervalEvidence | LinearEvidence], list[int]] = defaultdict(list)
     for position, certificate in enumerate(certificates):
         reason = _misfit(certificate, claims, trusted.network.logits, images, labels)
         if reason:
             found[position] = (Outcome.REJECTED, reason)
             continue
-        match certificate.evidence:
-            case SolverEvidence(script, solver, version):
-                if script in parts:
-                    found[position] = (Outcome.DELEGATED, f"the word of {solver} {version}")
-                else:
-                    found[position] = (Outcome.REJECTED, "the solver's script is missing")
-            case IntervalEvidence() | LinearEvidence():
-                groups[certificate.query.property_, certificate.evidence].append(position)
+        evidence = certificate.evidence
+        if not isinstance(evidence, SolverEvidence):
+            groups[certificate.query.property_, evidence].append(position)
+        elif evidence.script in parts:
+            word = f"the word of {evidence.solver} {evidence.version}"
+            found[position] = (Outcome.DELEGATED, word)
+        else:
+            found[position] = (Outcome.REJECTED, "the solver's script is missing")
     for (property_, evidence), positions in groups.items():
-        assert not isinstance(evidence, SolverEvidence)
         rows = [certificates[position].row for position in positions]
         margins = trusted.margins(claims.family.boxes(images[rows]), property_, evidence)
         for position, margin in zip(positions, margins, strict=True):
@@ -297,6 +298,15 @@ def _open_shard(read: Reader, shard: Shard) -> tuple[list[Certificate], dict[str
     return [Certificate.from_bytes(line) for line in lines], parts
 
 
+_DIFFERENT = {
+    "artifact": "it is about another model",
+    "region": "it is about another kind of region, or its centre is another image",
+    "property_": "the property is not that of the sample's label",
+    "semantics": "it is about other semantics",
+}
+"""What it means when a field of a certificate's query is not the one that the claims ask for."""
+
+
 def _misfit(
     certificate: Certificate,
     claims: Claims,
@@ -308,20 +318,21 @@ def _misfit(
     row, query = certificate.row, certificate.query
     if row >= len(images):
         return f"row {row} does not exist"
-    if query.artifact != claims.artifact:
-        return "it is about another model"
-    if query.region.family != claims.family:
-        return "it is about another kind of region"
-    if query.semantics.value != claims.semantics.value:
-        return "it is about other semantics"
-    if query.region.centre != array_digest(images[row]):
-        return "the region's centre is another image"
     if query.property_.logits != logits:
         return f"the property speaks of {query.property_.logits} logits, the model has {logits}"
     try:
-        wanted = property_for(labels[row], logits)
+        of_label = property_for(labels[row], logits)
     except UsageError as error:
         return str(error)
-    if claims.dataset.target == "label" and query.property_ != wanted:
-        return "the property is not that of the sample's label"
-    return ""
+    wanted = Query(
+        claims.artifact,
+        Region(claims.family, array_digest(images[row])),
+        of_label if claims.dataset.target == "label" else query.property_,
+        claims.semantics,
+    )
+    differences = (
+        reason
+        for name, reason in _DIFFERENT.items()
+        if getattr(query, name) != getattr(wanted, name)
+    )
+    return next(differences, "")

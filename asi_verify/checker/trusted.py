@@ -149,12 +149,16 @@ class TrustedPass:
             Shape ``(B,)``; -inf where the error analysis does not hold. Never NaN.
         """
         rows = property_.rows().reshape(-1, *self.network.output_shape)
+        intermediate = (
+            evidence.intermediate
+            if isinstance(evidence, LinearEvidence)
+            else Intermediate.INTERVAL
+        )
         result = np.empty(len(box))
         for part in self._batches(len(box), self._total):
-            bounds = self.bounds(box[part], self._intermediate(evidence))
-            result[part] = self.lower(
-                bounds, rows, to_input=isinstance(evidence, LinearEvidence)
-            ).min(axis=1)
+            bounds = self.bounds(box[part], intermediate)
+            lower = self.lower(bounds, rows, to_input=isinstance(evidence, LinearEvidence))
+            result[part] = lower.min(axis=1)
         return result
 
     def enclosure(self, box: Box) -> Box:
@@ -280,14 +284,6 @@ class TrustedPass:
                 tighter = np.maximum if sign > 0 else np.minimum
                 bound[owners, chosen] = tighter(bound[owners, chosen], found)
         return Box(lower.reshape(box.lower.shape), upper.reshape(box.lower.shape))
-
-    @staticmethod
-    def _intermediate(evidence: IntervalEvidence | LinearEvidence) -> Intermediate:
-        match evidence:
-            case IntervalEvidence():
-                return Intermediate.INTERVAL
-            case LinearEvidence(intermediate):
-                return intermediate
 
     @staticmethod
     def _batches(count: int, numbers_each: int) -> Iterator[slice]:

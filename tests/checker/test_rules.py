@@ -1,0 +1,152 @@
+"""The small laws of the trusted pass: rounding constants, refusals, contradictions."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.networks import mlp, small_cnn
+
+from asi_verify.checker import TrustedPass
+from asi_verify.checker.arithmetic import ETA, UNIT, down, enlarged, gamma, up
+from asi_verify.checker.contradictions import exclude_each_other, meeting_point
+from asi_verify.checker.relu import ReluRule
+from asi_verify.checker.rules import Functionals
+from asi_verify.checker.trusted import rule_for
+from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate
+from asi_verify.core.operators import Operator
+from asi_verify.core.properties import MultiLabel, SingleLabel
+from asi_verify.errors import UnsupportedOperatorError
+
+finite = st.floats(-1e100, 1e100)
+
+
+@given(st.integers(0, 2**39))
+def test_gamma_is_at_least_its_definition(terms):
+    """n u / (1 - n u), evaluated exactly."""
+    exact = Fraction(terms, 2**53) / (1 - Fraction(terms, 2**53))
+    assert Fraction(gamma(terms)) >= exact
+    assert Fraction(gamma(terms)) <= exact * (1 + Fraction(8, 2**53)) + Fraction(1, 2**200)
+
+
+@pytest.mark.parametrize("terms", [-1, 2**40])
+def test_gamma_is_refused_where_it_means_nothing(terms):
+    """Negative counts, and sums so long that n u is not small."""
+    with pytest.raises(ValueError, match="rounding bound"):
+        gamma(terms)
+
+
+@given(finite, finite)
+def test_directed_rounding_brackets_the_exact_result(a, b):
+    """Of a sum, a difference and a product, also where the result underflows."""
+    for computed, exact in (
+        (a + b, Fraction(a) + Fraction(b)),
+        (a - b, Fraction(a) - Fraction(b)),
+    ):
+        assert Fraction(float(down(np.float64(computed)))) < exact
+        assert exact < Fraction(float(up(np.float64(computed))))
+
+
+@given(st.lists(st.floats(0, 1e100), min_size=1, max_size=30))
+def test_an_enlarged_sum_is_at_least_the_exact_one(terms):
+    """Though every term was rounded before and the sum is computed in floats."""
+    exact = sum(Fraction(t) for t in terms)
+    assert Fraction(float(enlarged(np.float64(sum(terms)), len(terms)))) >= exact * (
+        1 + Fraction(4, 2**53)
+    )
+
+
+def test_the_constants_are_what_the_analysis_says():
+    """Unit roundoff of binary64; the allowance for underflow far below any bound."""
+    assert 1 + UNIT == 1
+    assert 1 + 2 * UNIT > 1
+    assert 0 < ETA < 1e-150
+
+
+class Unknown(Operator):
+    """An operator that nobody gave a rule."""
+
+    def output_shape(self, *inputs):
+        return inputs[0]
+
+
+def test_an_operator_without_a_rule_is_refused():
+    """By name; there is no rule that is used for lack of a better one."""
+    with pytest.raises(UnsupportedOperatorError, match="Unknown"):
+        rule_for(Unknown(), (3,))
+
+
+def test_boxes_of_another_shape_are_refused():
+    """Broadcasting would prove something about other inputs."""
+    trusted = TrustedPass(small_cnn(np.random.default_rng(0)))
+    box = Box(np.zeros((2, 8, 8), np.float32), np.ones((2, 8, 8), np.float32))
+    with pytest.raises(ValueError, match=r"boxes of shape \(8, 8\)"):
+        trusted.bounds(box, Intermediate.INTERVAL)
+
+
+def test_an_enclosure_that_cannot_be_computed_is_refused():
+    """Rather than given with bounds that mean nothing."""
+    network = mlp(np.random.default_rng(0), 2, 2)
+    object.__setattr__(network.nodes[0].operator, "bias", np.full(2, 1e200))
+    point = np.zeros((1, 2), np.float32)
+    with pytest.raises(ValueError, match="range"):
+        TrustedPass(network).enclosure(Box(point, point.copy()))
+
+
+def test_a_relu_refuses_functionals_that_samples_share():
+    """Its slopes belong to one sample; sharing them would mix samples up."""
+    box = Box(np.full((2, 3), -1.0), np.full((2, 3), 1.0))
+    shared = Functionals(np.ones((1, 3)), None)
+    with pytest.raises(ValueError, match="of a sample"):
+        ReluRule().push_back(shared, box)
+    own = shared.one_per_sample(2)
+    assert own.one_per_sample(2) is own
+    assert own.owners.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"),
+    [([[0.0, 2.0]], [[1.0, 1.0]]), ([[np.nan, 0.0]], [[1.0, 1.0]]), ([[0.0]], [[1.0, 1.0]])],
+)
+def test_a_box_with_crossed_bounds_or_nan_cannot_be_made(lower, upper):
+    """An empty box would prove anything."""
+    with pytest.raises(ValueError, match="box"):
+        Box(np.array(lower), np.array(upper))
+
+
+def test_boxes_meet_where_they_share_a_point():
+    """Touching is meeting; one float apart is not."""
+
+    def box(low, high):
+        return Box(np.float32([[low, 0.0]]), np.float32([[high, 1.0]]))
+
+    assert meeting_point(box(0.1, 0.5), box(0.5, 0.7)).tolist() == [np.float32(0.5), 0.0]
+    beyond = np.nextafter(np.float32(0.5), np.float32(1))
+    assert meeting_point(box(0.1, 0.5), box(beyond, 0.7)) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "exclude"),
+    [(SingleLabel(0, 3), SingleLabel(1, 3), True), (SingleLabel(0, 3), SingleLabel(0, 3), False),
+     (MultiLabel((1, 0)), MultiLabel((1, 1)), True), (MultiLabel((1, 0)), MultiLabel((1, 0)), False),
+     (SingleLabel(0, 2), SingleLabel(1, 3), False), (MultiLabel((1,)), MultiLabel((0, 1)), False),
+     (SingleLabel(0, 2), MultiLabel((1, 0)), False)],
+)  # fmt: skip
+def test_properties_exclude_each_other_only_where_no_logits_satisfy_both(first, second, exclude):
+    """Different labels of one model do; properties of different models say nothing of each other."""
+    assert exclude_each_other(first, second) is exclude
+
+
+def test_the_module_is_a_command(monkeypatch, capsys):
+    """``python -m asi_verify.checker`` runs it."""
+    monkeypatch.setattr(sys, "argv", ["checker", "nowhere", "--data", "x.npz"])
+    with pytest.raises(SystemExit) as leaving:
+        runpy.run_module("asi_verify.checker", run_name="__main__", alter_sys=False)
+    assert leaving.value.code == 2
+    assert "nowhere" in capsys.readouterr().err

@@ -1,0 +1,300 @@
+"""Every converter against ONNX Runtime and against exact arithmetic, and every refusal by name."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from support import exact
+from support.onnx_files import model, node
+
+from asi_verify.checker import TrustedPass
+from asi_verify.core.box import Box
+from asi_verify.errors import ModelError, UnsupportedOperatorError
+from asi_verify.lowering import read_network, write_artifact
+from asi_verify.lowering.registry import REGISTRY, Registry
+
+G = np.random.default_rng(0)
+
+
+def r(*shape: int):
+    return G.normal(size=shape).astype(np.float32)
+
+
+CASES = {
+    "Gemm": model([node("Gemm", "x w b", transB=1)], (5,), {"w": r(3, 5), "b": r(3)}),
+    "Gemm, not transposed": model([node("Gemm", "x w b")], (5,), {"w": r(5, 3), "b": r(1, 3)}),
+    "Gemm, one bias": model([node("Gemm", "x w b")], (5,), {"w": r(5, 3), "b": r(1)}),
+    "Gemm, no bias": model([node("Gemm", "x w")], (5,), {"w": r(5, 3)}),
+    "MatMul": model([node("MatMul", "x w")], (5,), {"w": r(5, 3)}),
+    "Conv 1-D": model([node("Conv", "x w b", pads=[1, 2])], (2, 7), {"w": r(3, 2, 3), "b": r(3)}),
+    "Conv 2-D": model(
+        [node("Conv", "x w b", pads=[0, 1, 2, 3], strides=[2, 1], dilations=[1, 2])],
+        (2, 7, 6),
+        {"w": r(4, 2, 3, 2), "b": r(4)},
+    ),
+    "Conv, groups": model(
+        [node("Conv", "x w", group=2, auto_pad="VALID")], (4, 5, 5), {"w": r(6, 2, 2, 2)}
+    ),
+    "Conv 3-D": model([node("Conv", "x w", pads=[1] * 6)], (1, 4, 3, 4), {"w": r(2, 1, 2, 3, 2)}),
+    "Relu": model([node("Relu", "x")], (3, 4)),
+    "Add constant": model([node("Add", "x c")], (2, 3, 3), {"c": r(2, 1, 1)}),
+    "Add constant first": model([node("Add", "c x")], (3,), {"c": r(1, 3)}),
+    "Add two values": model([node("Relu", "x", "h"), node("Add", "x h")], (4,)),
+    "Sub constant": model([node("Sub", "x c")], (4,), {"c": r(4)}),
+    "Sub from constant": model([node("Sub", "c x")], (4,), {"c": r(4)}),
+    "Sub two values": model([node("Relu", "x", "h"), node("Sub", "h x")], (4,)),
+    "Mul": model([node("Mul", "x c")], (2, 3), {"c": r(1, 2, 1)}),
+    "Mul by a number": model([node("Mul", "c x")], (2, 3), {"c": np.float32(0.3)}),
+    "Div": model([node("Div", "x c")], (2, 3), {"c": np.float32([[3.0], [-0.7]])}),
+    "BatchNormalization": model(
+        [node("BatchNormalization", "x s b m v", epsilon=1e-3)],
+        (3, 4, 4),
+        {"s": r(3), "b": r(3), "m": r(3), "v": np.abs(r(3))},
+    ),
+    "AveragePool": model(
+        [node("AveragePool", "x", kernel_shape=[3, 2], strides=[2, 1])], (2, 7, 5)
+    ),
+    "AveragePool, overlapping and padded": model(
+        [
+            node(
+                "AveragePool", "x", kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1],
+                count_include_pad=1,
+            )
+        ],
+        (2, 5, 5),
+    ),
+    "AveragePool of 4": model([node("AveragePool", "x", kernel_shape=[2, 2])], (2, 5, 5)),
+    "GlobalAveragePool": model([node("GlobalAveragePool", "x")], (2, 3, 5)),
+    "ReduceMean": model([node("ReduceMean", "x", axes=[2, 3], keepdims=0)], (2, 3, 5)),
+    "ReduceMean, axes as input": model(
+        [node("ReduceMean", "x a")], (2, 3, 5), {"a": np.int64([-1, -2])}, opset=18
+    ),
+    "Flatten": model([node("Flatten", "x")], (2, 3, 4)),
+    "Reshape": model([node("Reshape", "x s")], (2, 3, 4), {"s": np.int64([0, -1, 8])}),
+    "Reshape, batch first": model([node("Reshape", "x s")], (2, 6), {"s": np.int64([-1, 4, 3])}),
+    "Reshape, copied extent": model([node("Reshape", "x s")], (2, 6), {"s": np.int64([0, 0, 6])}),
+    "Transpose": model([node("Transpose", "x", perm=[0, 3, 1, 2])], (2, 3, 4)),
+    "Identity": model([node("Identity", "x", "h"), node("Relu", "h")], (3,)),
+    "Dropout": model([node("Dropout", "x", "h"), node("Relu", "h")], (3,)),
+    "Constant": model(
+        [
+            helper
+            for helper in (
+                onnx.helper.make_node(
+                    "Constant", [], ["c"], value=onnx.numpy_helper.from_array(r(3), "c")
+                ),
+                node("Add", "x c"),
+            )
+        ],
+        (3,),
+    ),
+    "Constant, floats": model(
+        [onnx.helper.make_node("Constant", [], ["c"], value_floats=[1.0, 2.0]), node("Add", "x c")],
+        (2,),
+    ),
+    "Constant, shape": model(
+        [onnx.helper.make_node("Constant", [], ["s"], value_ints=[0, 6]), node("Reshape", "x s")],
+        (2, 3),
+    ),
+    "Identity of a constant": model(
+        [node("Identity", "k", "c"), node("Add", "x c")], (3,), {"k": r(3)}
+    ),
+    "fixed batch of 1": model(
+        [node("Reshape", "x s")], (2, 3), {"s": np.int64([1, 6])}, batch=1
+    ),
+    "old operator set": model([node("Relu", "x")], (3,), opset=11),
+}  # fmt: skip
+
+
+def run(data: bytes, points):
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    fixed = isinstance(session.get_inputs()[0].shape[0], int)
+    parts = [points[i : i + 1] for i in range(len(points))] if fixed else [points]
+    return np.concatenate([session.run(None, {"x": part})[0] for part in parts])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_network_computes_what_onnx_runtime_does(name):
+    """Float32 results agree with the exact network up to float32 rounding."""
+    network = read_network(CASES[name])
+    points = np.random.default_rng(1).normal(size=(4, *network.input_shape)).astype(np.float32)
+    enclosure = TrustedPass(network).enclosure(Box(points, points.copy()))
+    deployed = run(CASES[name], points)
+    assert deployed.shape[1:] == network.output_shape
+    np.testing.assert_allclose(0.5 * (enclosure.lower + enclosure.upper), deployed, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_network_that_is_written_and_read_again_is_the_same_function(name):
+    """After rounding, writing and reading change nothing: exactly, and bytes are stable."""
+    network = read_network(CASES[name]).rounded()
+    data = write_artifact(network)
+    again = read_network(data)
+    assert write_artifact(again) == data
+    point = np.random.default_rng(2).normal(size=network.input_shape).astype(np.float32)
+    np.testing.assert_array_equal(exact.evaluate(again, point), exact.evaluate(network, point))
+
+
+def test_the_mean_of_nine_lies_inside_its_bounds():
+    """1/9 is no float: the slack has to cover the difference, and does so barely."""
+    data = model([node("AveragePool", "x", kernel_shape=[3, 3])], (1, 3, 3))
+    point = np.random.default_rng(3).random((1, 1, 3, 3)).astype(np.float32)
+    truth = exact.exact(point[0]).sum() / Fraction(9)
+    found = TrustedPass(read_network(data)).enclosure(Box(point, point.copy()))
+    low, high = Fraction(float(found.lower.item())), Fraction(float(found.upper.item()))
+    assert low <= truth <= high
+    assert high - low < Fraction(1, 10**13)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_batch_normalisation_lies_inside_its_bounds(seed):
+    """The square root and the division are rounded; the exact value is still enclosed."""
+    generator = np.random.default_rng(seed)
+    scale, bias, mean = generator.normal(size=(3, 1)).astype(np.float32) * 10
+    variance = generator.random(1).astype(np.float32)
+    data = model(
+        [node("BatchNormalization", "x s b m v", epsilon=1e-5)],
+        (1, 1),
+        {"s": scale, "b": bias, "m": mean, "v": variance},
+    )
+    point = generator.normal(size=(1, 1, 1)).astype(np.float32)
+    with mpmath.workdps(60):
+        spread = mpmath.sqrt(mpmath.mpf(float(variance[0])) + mpmath.mpf(float(np.float32(1e-5))))
+        centred = mpmath.mpf(float(point.item())) - mpmath.mpf(float(mean[0]))
+        truth = centred / spread * mpmath.mpf(float(scale[0])) + mpmath.mpf(float(bias[0]))
+        found = TrustedPass(read_network(data)).enclosure(Box(point, point.copy()))
+        assert mpmath.mpf(float(found.lower.item())) <= truth <= mpmath.mpf(float(found.upper.item()))
+        assert found.upper.item() - found.lower.item() < 1e-10 * (1 + abs(float(truth)))
+
+
+def test_division_lies_inside_its_bounds():
+    """The reciprocal is rounded; the exact quotient is still enclosed."""
+    divisors = np.float32([3.0, 7.0, -0.1, 1e-3, 49.0])
+    data = model([node("Div", "x c")], (5,), {"c": divisors})
+    point = np.random.default_rng(4).normal(size=(1, 5)).astype(np.float32)
+    truth = exact.exact(point[0]) / exact.exact(divisors)
+    found = TrustedPass(read_network(data)).enclosure(Box(point, point.copy()))
+    assert np.all(exact.exact(found.lower[0]) <= truth)
+    assert np.all(truth <= exact.exact(found.upper[0]))
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "head"),
+    [("Softmax", {"axis": -1}, "softmax"), ("Softmax", {"axis": 1}, "softmax"),
+     ("LogSoftmax", {}, "log-softmax"), ("Sigmoid", {}, "sigmoid")],
+)  # fmt: skip
+def test_a_head_is_stripped_to_logits_and_named(operator, attributes, head):
+    """What is left are the logits; the head's name is kept."""
+    data = model(
+        [node("Gemm", "x w", "z"), node(operator, "z", **attributes)], (4,), {"w": r(4, 3)}
+    )
+    network = read_network(data)
+    assert network.head == head
+    assert [type(n.operator).__name__ for n in network.nodes] == ["Affine"]
+
+
+def test_what_the_output_does_not_need_is_left_out():
+    """A branch that leads nowhere is no part of the function."""
+    data = model([node("Relu", "x", "y"), node("Flatten", "y", "unused")], (2, 2))
+    assert len(read_network(data).nodes) == 1
+
+
+REFUSED = {
+    "Tanh": model([node("Tanh", "x")], (3,)),
+    "Gemm alpha": model([node("Gemm", "x w", alpha=2.0)], (5,), {"w": r(5, 3)}),
+    "Gemm transA": model([node("Gemm", "x w", transA=1)], (5,), {"w": r(5, 3)}),
+    "Gemm bias per sample": model([node("Gemm", "x w b")], (5,), {"w": r(5, 3), "b": r(3, 1)}),
+    "Gemm of two values": model([node("Relu", "x", "h"), node("Gemm", "x h")], (5,)),
+    "MatMul of three axes": model([node("MatMul", "x w")], (5,), {"w": r(1, 5, 3)}),
+    "Conv auto_pad": model([node("Conv", "x w", auto_pad="SAME_UPPER")], (1, 5, 5), {"w": r(1, 1, 3, 3)}),
+    "Conv kernel_shape": model([node("Conv", "x w", kernel_shape=[2, 2])], (1, 5, 5), {"w": r(1, 1, 3, 3)}),
+    "Conv pads": model([node("Conv", "x w", pads=[1, 1])], (1, 5, 5), {"w": r(1, 1, 3, 3)}),
+    "Conv 4-D": model([node("Conv", "x w")], (1, 2, 2, 2, 2), {"w": r(1, 1, 1, 1, 1, 1)}),
+    "AveragePool ceil_mode": model([node("AveragePool", "x", kernel_shape=[2, 2], ceil_mode=1)], (1, 5, 5)),
+    "AveragePool border": model([node("AveragePool", "x", kernel_shape=[2, 2], pads=[1, 1, 0, 0])], (1, 5, 5)),
+    "AveragePool too large": model([node("AveragePool", "x", kernel_shape=[9, 9])], (1, 5, 5)),
+    "AveragePool dilations": model([node("AveragePool", "x", kernel_shape=[2, 2], dilations=[2, 2])], (1, 5, 5), opset=19),
+    "ReduceMean over channels": model([node("ReduceMean", "x", axes=[1])], (2, 3, 5)),
+    "BatchNormalization training": model(
+        [onnx.helper.make_node("BatchNormalization", ["x", "s", "s", "s", "s"], ["y", "m", "v"], training_mode=1)],
+        (3, 4), {"s": np.abs(r(3))}),
+    "BatchNormalization variance": model([node("BatchNormalization", "x s s s v")], (2, 4), {"s": r(2), "v": np.float32([1, -1])}),
+    "Flatten axis": model([node("Flatten", "x", axis=2)], (2, 3)),
+    "Reshape batch": model([node("Reshape", "x s")], (2, 3), {"s": np.int64([6, -1])}),
+    "Reshape to one": model([node("Reshape", "x s")], (2, 3), {"s": np.int64([1, 6])}),
+    "Reshape zero": model([node("Reshape", "x s", allowzero=1)], (2, 3), {"s": np.int64([0, 6])}),
+    "Reshape size": model([node("Reshape", "x s")], (2, 3), {"s": np.int64([0, 7])}),
+    "Transpose batch": model([node("Transpose", "x", perm=[1, 0])], (3,)),
+    "Add per sample": model([node("Add", "x c")], (3,), {"c": r(2, 3)}),
+    "Add enlarges": model([node("Add", "x c")], (1,), {"c": r(3)}),
+    "Add shapes": model([node("Gemm", "x w", "h"), node("Add", "x h")], (3,), {"w": r(3, 2)}),
+    "Div by a value": model([node("Div", "c x")], (3,), {"c": r(3)}),
+    "Div by zero": model([node("Div", "x c")], (3,), {"c": np.float32([1, 0, 1])}),
+    "Mul of two values": model([node("Mul", "x x")], (3,)),
+    "double weights": model([node("Add", "x c")], (3,), {"c": np.zeros(3)}),
+    "NaN weights": model([node("Add", "x c")], (3,), {"c": np.float32([1, np.nan, 1])}),
+    "softmax inside": model([node("Softmax", "x", "h"), node("Relu", "h")], (3,)),
+    "softmax over channels": model([node("Softmax", "x", axis=1)], (3, 4)),
+    "softmax, another axis": model([node("Softmax", "x", axis=0)], (3,)),
+    "Dropout training": model([node("Dropout", "x r t")], (3,), {"r": np.float32(0.5), "t": np.bool_(True)}),
+    "Constant of text": model([onnx.helper.make_node("Constant", [], ["c"], value_string="a"), node("Add", "x c")], (3,)),
+    "other domain": model([onnx.helper.make_node("Relu", ["x"], ["y"], domain="com.example")], (3,)),
+    "opset too new": model([node("Relu", "x")], (3,), opset=99),
+    "opset too old": model([node("Relu", "x")], (3,), opset=6),
+    "fixed batch": model([node("Relu", "x")], (3,), batch=4),
+    "float16": model([node("Relu", "x")], (3,), element=onnx.TensorProto.FLOAT16),
+    "open extent": model([node("Relu", "x")], ("H", 3)),
+    "no operators needed": model([node("Identity", "x")], (3,)),
+    "constant output": model([node("Identity", "k")], (3,), {"k": r(3)}),
+    "huge value": model([node("Relu", "x")], (100_000, 100_000)),
+    "empty extent": model([node("Relu", "x")], (0, 3)),
+    "conv does not fit": model([node("Conv", "x w")], (1, 2, 2), {"w": r(1, 1, 3, 3)}),
+    "conv channels": model([node("Conv", "x w")], (3, 5, 5), {"w": r(1, 1, 3, 3)}),
+    "unknown attribute": model([node("Relu", "x", speed=3)], (3,)),
+    "wrong reduce": model([node("ReduceMean", "x", axes=[1])], (3,)),
+    "Gemm width": model([node("Gemm", "x w")], (4,), {"w": r(5, 3)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_understood_is_refused(name):
+    """A clear error, never a guess: each of these would change what the file means."""
+    with pytest.raises(ModelError) as refusal:
+        read_network(REFUSED[name])
+    assert len(str(refusal.value)) > 10
+
+
+def test_an_unsupported_operator_is_named_with_what_is_supported():
+    """The message says which operator it is, and what there is instead."""
+    with pytest.raises(UnsupportedOperatorError, match=r"operator Tanh .*supported: Add, AveragePool"):
+        read_network(REFUSED["Tanh"])
+
+
+def test_registering_an_operator_twice_is_an_error_that_names_it():
+    """Two converters for one operator would leave it to chance which one is used."""
+    registry = Registry()
+    registry.converts("Relu", to="Relu")(lambda n, g: None)
+    with pytest.raises(ValueError, match="Relu"):
+        registry.converts("Relu", to="Relu")(lambda n, g: None)
+
+
+def test_the_newest_converter_that_is_right_for_a_version_is_taken():
+    """Versions before ``since`` get the older converter, or none."""
+    registry = Registry()
+    registry.converts("A", to="x", since=11)(lambda n, g: None)
+    registry.converts("A", to="y", since=15)(lambda n, g: None)
+    assert registry.find("", "A", 14).lowered_to == "x"
+    assert registry.find("ai.onnx", "A", 15).lowered_to == "y"
+    with pytest.raises(UnsupportedOperatorError):
+        registry.find("", "A", 10)
+
+
+def test_every_registered_operator_has_a_case_here():
+    """An operator without a test is not supported."""
+    used = {n.op_type for data in CASES.values() for n in onnx.load_from_string(data).graph.node}
+    assert {entry.operator for entry in REGISTRY} - used == {"Softmax", "LogSoftmax", "Sigmoid"}
