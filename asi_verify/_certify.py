@@ -66,6 +66,8 @@ def certify(
     What is not promised: anything about inputs outside the regions, such as other patients; and
     under real semantics, the rounding of the deployed network.
     """
+    from asi_verify.repair import tried_at_ceilings
+
     if target not in _TARGETS:
         raise UsageError(f"target: {target!r}; one of {', '.join(_TARGETS)} is expected")
     data = load_dataset(dataset, data_root=data_root)
@@ -82,7 +84,12 @@ def certify(
             _refuse_unprocessed(artifact, subject, preprocess)
             found = _examine_given(artifact, subject, folder, stages, progress)
             folder.write_json(
-                RESULT_FILE, {**_figures(found), "before": _accuracies(artifact, data)}
+                RESULT_FILE,
+                {
+                    **_figures(found),
+                    "before": _accuracies(artifact, data),
+                    "contradicted": tried_at_ceilings(artifact, subject, stages),
+                },
             )
         _publish(folder, GIVEN)
     return Result(folder)
@@ -162,7 +169,7 @@ def corrected(
     """Correct an artifact in a configured and locked folder; what is there is not done again."""
     from asi_verify.export import Artifact
     from asi_verify.prove import Falsify, Intervals
-    from asi_verify.repair import Loop, round_folder
+    from asi_verify.repair import Loop, round_folder, tried_at_ceilings
 
     if folder.read_json(RESULT_FILE) is not None:
         return
@@ -181,6 +188,7 @@ def corrected(
             "accepted": record["accepted"],
             "after": _accuracies(final, data),
             "before": _accuracies(artifact, data),
+            "contradicted": tried_at_ceilings(final, subject, stages),
             "contradictions": len(subject.audit.contradicted),
             "misclassified": examined["misclassified"],
             "open": len(record["open"]),

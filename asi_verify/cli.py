@@ -416,9 +416,10 @@ def _finish(
         _out.print(written["headline"])
         if result.status.open:
             _out.print("What is open, and why, stands first in the report.")
-        for name, accuracy in written["after"]["accuracy"].items():
-            before = written["before"]["accuracy"][name]
-            _out.print(f"accuracy on {name}: {before:.1%} before, {accuracy:.1%} after")
+        before, after = written["before"]["accuracy"], written["after"]["accuracy"]
+        for name in sorted(after, key=("train", "val", "test").index):
+            was = f"{before[name]:.1%} before, " if written["model"]["corrected"] else ""
+            _out.print(f"accuracy on {name}: {was}{after[name]:.1%}")
         _out.print(f"status: {written['status']}")
         _out.print(f"model: {out / 'certificates' / 'artifact.onnx'}")
         _out.print(f"report: {out / HTML_FILE}")

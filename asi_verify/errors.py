@@ -12,6 +12,7 @@ __all__ = [
     "ChecksumError",
     "DataError",
     "DataNotFoundError",
+    "EngineFailedError",
     "EngineUnavailableError",
     "ModelError",
     "ParityError",
@@ -69,6 +70,10 @@ class RunFolderError(UsageError):
 
 class EngineUnavailableError(UsageError):
     """An optional engine was asked for by name and is not installed."""
+
+
+class EngineFailedError(AsiVerifyError):
+    """An engine failed on a query. Nothing was proposed; the trusted pass is asked directly."""
 
 
 class SoundnessAlarm(AsiVerifyError):  # noqa: N818  an alarm, not a mistake of the caller's

@@ -31,7 +31,11 @@ from asi_verify.bounds.method import Method, Proposer
 from asi_verify.core.box import Box
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu, Reshape, Scale
-from asi_verify.errors import EngineUnavailableError, UnsupportedOperatorError
+from asi_verify.errors import (
+    EngineFailedError,
+    EngineUnavailableError,
+    UnsupportedOperatorError,
+)
 from asi_verify.export.parity import probes, require_agreement
 from asi_verify.export.torch_module import ConvLayer, Layer, layer_for
 
@@ -66,14 +70,20 @@ def _library() -> Any:
     _supply_missing_names()
     # Recorded and dropped: deprecations inside the library and inside torch, about code that is not
     # ours. Filters would not do, because the library sets its own while it is imported.
+    limit = sys.getrecursionlimit()
     with warnings.catch_warnings(record=True):
         library = importlib.import_module("auto_LiRPA")
+    # It raises the limit to a million for the whole process, where a runaway recursion then ends in
+    # a crash instead of an error.
+    sys.setrecursionlimit(limit)
     _accept_remove_duplicate(library.BoundedModule)
     return library
 
 
 def _supply_missing_names() -> None:
-    if importlib.util.find_spec("numpy.lib.arraysetops") is None:
+    try:
+        importlib.import_module("numpy.lib.arraysetops")
+    except ModuleNotFoundError:
         # Gone since numpy 2; the library imports one function from it and never calls it.
         module = types.ModuleType("numpy.lib.arraysetops")
         module.isin = np.isin  # type: ignore[attr-defined]  # a module made here
@@ -137,7 +147,10 @@ class LirpaProposer(Proposer):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._bounded = library.BoundedModule(
-                module, torch.zeros(1, *network.input_shape), device=device
+                module,
+                torch.zeros(1, *network.input_shape),
+                bound_opts={"conv_mode": "matrix" if _adds_vectors(network) else "patches"},
+                device=device,
             )
         self._bounded.eval()
         self._compare(module, network)
@@ -150,12 +163,17 @@ class LirpaProposer(Proposer):
         specification = torch.from_numpy(rows.astype(np.float32)).to(self._device)
         with torch.no_grad(), _without_tensor_cores(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            bound, _ = self._bounded.compute_bounds(
-                x=(given,),
-                C=specification[None].repeat(len(box), 1, 1),
-                method=_METHODS[self.method],
-                bound_upper=False,
-            )
+            try:
+                bound, _ = self._bounded.compute_bounds(
+                    x=(given,),
+                    C=specification[None].repeat(len(box), 1, 1),
+                    method=_METHODS[self.method],
+                    bound_upper=False,
+                )
+            except Exception as error:
+                # It has no exceptions of its own: whatever it raises, nothing was proposed.
+                reason = f"{type(error).__name__}: {error}"
+                raise EngineFailedError(f"{self.engine}, {self.method.value}: {reason}") from error
         return np.asarray(bound.cpu().numpy(), dtype=np.float32)
 
     def _compare(self, module: nn.Module, network: Network) -> None:
@@ -217,6 +235,14 @@ def _allowed(node: Node, network: Network) -> nn.Module:
             return layer_for(_as_diagonal(operator, shape))
         case _:
             raise _refusal(operator)
+
+
+def _adds_vectors(network: Network) -> bool:
+    """Whether a residual sum is over vectors: 0.3 takes every sum for one of images otherwise."""
+    return any(
+        isinstance(node.operator, Add) and len(network.shapes[position]) == 1
+        for position, node in enumerate(network.nodes, start=1)
+    )
 
 
 def _pads_alike(operator: Conv) -> bool:

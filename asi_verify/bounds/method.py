@@ -45,4 +45,7 @@ class Proposer(abc.ABC):
 
         Returns:
             Shape ``(B, R)``; NaN or -inf where nothing is proposed.
+
+        Raises:
+            EngineFailedError: the engine failed; nothing is proposed for the whole batch.
         """

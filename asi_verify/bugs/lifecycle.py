@@ -56,10 +56,11 @@ def updated(known: Iterable[Bug], findings: Findings) -> list[Bug]:
 
 def _next_event(bug: Bug, findings: Findings) -> BugEvent | None:
     """The bug's next step, or None if it stays as it is."""
-    certificate = findings.accepted.get(bug.row)
+    aside = bug.row in findings.contradicted
+    certificate = None if aside else findings.accepted.get(bug.row)
     was_better = bug.state in (BugState.FIXED, BugState.CERTIFIED)
     worse = BugState.REOPENED if was_better else BugState.OPEN
-    if bug.row in findings.contradicted:
+    if aside:
         state, detail = BugState.SET_ASIDE, "in a listed contradiction"
     elif certificate is not None:
         state, detail = BugState.CERTIFIED, "certificate accepted"

@@ -54,7 +54,7 @@ def refuse_unusable_images(images: npt.NDArray[Any]) -> None:
 
 
 def encode(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """The float32 inputs that stand for images: ``float32(k / 255)`` for 8-bit ones.
+    """The float32 inputs that stand for images, in a new array: ``float32(k / 255)`` for 8-bit.
 
     Args:
         images: shape ``(N, C, *spatial)``, uint8 or float32 in [0, 1].
@@ -62,4 +62,4 @@ def encode(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     if images.dtype == np.uint8:
         table = (np.arange(_LEVELS, dtype=np.float64) / 255).astype(np.float32)
         return np.asarray(table[images])
-    return np.asarray(images, dtype=np.float32)
+    return np.array(images, dtype=np.float32)

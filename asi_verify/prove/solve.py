@@ -39,12 +39,13 @@ class Solve(Stage):
     Attributes:
         most_terms: products with a weight in the script; larger queries are not asked.
         most_open: ReLUs with an open phase; with more, enumeration is hopeless.
-        steps: z3's resource limit for each query, a count of its own steps.
+        steps: z3's resource limit for each query, a count of its own steps; with rational weights
+            100,000 are about a second.
     """
 
     most_terms: int = 20_000
-    most_open: int = 40
-    steps: int = 20_000_000
+    most_open: int = 24
+    steps: int = 100_000
     name: str = "smt"
 
     def attempt(self, batch: Batch) -> StageResult:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from asi_verify.bounds import Method, Proposer, proposer_for
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.verdict import Proved
+from asi_verify.errors import EngineFailedError
 from asi_verify.prove.stage import Batch, Stage, StageResult
 
 __all__ = ["Crown", "CrownIbp", "Intervals"]
@@ -24,27 +25,33 @@ class _Decided(Stage):
     evidence: IntervalEvidence | LinearEvidence
 
     def attempt(self, batch: Batch) -> StageResult:
-        promising = self._promising(batch)
+        promising, proposed = self._promising(batch)
         margins = np.full(len(batch), -np.inf)
         if promising.any():
             margins[promising] = batch.artifact.trusted.margins(
                 batch.box[np.flatnonzero(promising)], batch.property_, self.evidence
             )
         proved = margins > 0
-        # Without an engine nothing was proposed, so nothing is declined.
-        declined = int((promising & ~proved).sum()) if self._proposes(batch) else 0
+        declined = int((promising & ~proved).sum()) if proposed else 0
         return StageResult(
             tuple(Proved(self.evidence) if yes else None for yes in proved), declined
         )
 
-    def _proposes(self, batch: Batch) -> bool:
-        return self._proposer(batch) is not None
+    def _promising(self, batch: Batch) -> tuple[npt.NDArray[np.bool_], bool]:
+        """Where the trusted pass is worth asking, and whether an engine says so.
 
-    def _promising(self, batch: Batch) -> npt.NDArray[np.bool_]:
+        Without an engine, or if it fails, the trusted pass is asked about all of the batch.
+        """
+        everything = np.ones(len(batch), dtype=np.bool_)
         proposer = self._proposer(batch)
         if proposer is None:
-            return np.ones(len(batch), dtype=np.bool_)
-        return np.asarray(proposer.lower(batch.box, batch.property_.rows()).min(axis=1) > 0)
+            return everything, False
+        try:
+            bounds = proposer.lower(batch.box, batch.property_.rows())
+        except EngineFailedError as error:
+            _log.warning("nothing proposed for %d samples: %s", len(batch), error)
+            return everything, False
+        return np.asarray(bounds.min(axis=1) > 0), True
 
     def _proposer(self, batch: Batch) -> Proposer | None:
         del batch

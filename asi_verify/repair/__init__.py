@@ -1,5 +1,6 @@
 """Repair: training, correctors and the loop that goes on until nothing is open."""
 
+from asi_verify.repair.ceilings import tried_at_ceilings
 from asi_verify.repair.certified_training import CertifiedTraining
 from asi_verify.repair.checkpoints import Checkpoints
 from asi_verify.repair.corrector import Correction, Corrector, Task
@@ -19,4 +20,5 @@ __all__ = [
     "Task",
     "examine",
     "round_folder",
+    "tried_at_ceilings",
 ]

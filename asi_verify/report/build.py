@@ -78,6 +78,7 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
         "bugs": [_bug(bug, before, after) for bug in folder.bugs.bugs()],
         "audit": {
             "ceilings": audit["ceilings"],
+            "contradicted": result["contradicted"],
             "contradictions": audit["contradictions"],
             "duplicates": audit["duplicates"],
             "nearest_other_label": audit["nearest_other_label"],
@@ -100,13 +101,13 @@ def _headline(
             f"{status.open} of {total} images of {name} ({split}) have no accepted certificate "
             f"at radius {radius}."
         )
-    covered = f"each of {result['accepted']} images of {name} ({split}) has an accepted certificate"
+    covered = f"images of {name} ({split}) has an accepted certificate at radius {radius}."
     if status.contradictions:
         return (
-            f"Zero repeatable errors except {status.contradictions} contradictory images: "
-            f"{covered} at radius {radius}."
+            f"Zero repeatable errors except {status.contradictions} contradictory images: each of "
+            f"the other {total - status.contradictions} {covered}"
         )
-    return f"Zero repeatable errors: {covered} at radius {radius}."
+    return f"Zero repeatable errors: each of {total} {covered}"
 
 
 def _statements(

@@ -16,14 +16,22 @@ _BINS = 60
 
 
 def margins_before_and_after(before: Sequence[float | None], after: Sequence[float | None]) -> str:
-    """Histograms of the margins of all samples; what is left of 0 is an error."""
+    """Histograms of the margins of all samples; what is left of 0 is an error.
+
+    Args:
+        before: of the model as it was given; empty if nothing was corrected.
+        after: of the model that the report is about.
+    """
     first, last = _finite(before), _finite(after)
     together = np.concatenate([first, last])
     low, high = np.percentile(together, [0.5, 99.5])
     bins = np.linspace(min(low, 0.0), max(high, 1e-6), _BINS)
     figure, axes = _figure()
-    axes.hist(np.clip(first, bins[0], bins[-1]), bins, color=_BEFORE, alpha=0.55, label="before")
-    axes.hist(np.clip(last, bins[0], bins[-1]), bins, color=_AFTER, alpha=0.55, label="after")
+    if len(first):
+        inside = np.clip(first, bins[0], bins[-1])
+        axes.hist(inside, bins, color=_BEFORE, alpha=0.55, label="before")
+    name = "after" if len(first) else "images"
+    axes.hist(np.clip(last, bins[0], bins[-1]), bins, color=_AFTER, alpha=0.55, label=name)
     axes.axvline(0, color=_INK, linewidth=1)
     axes.set_xlabel("margin: the label's logit less the largest other one")
     axes.set_ylabel("images")

@@ -52,7 +52,10 @@ def render(report: dict[str, Any], dataset: Dataset | None) -> str:
     environment.filters["ceiling"] = ceiling_text
     environment.filters["classes"] = lambda label: _class_names(label, report)
     charts = {
-        "margins": margins_before_and_after(report["before"]["margins"], report["after"]["margins"])
+        "margins": margins_before_and_after(
+            report["before"]["margins"] if report["model"]["corrected"] else [],
+            report["after"]["margins"],
+        )
     }
     if report["rounds"]:
         total = report["dataset"]["samples"][report["dataset"]["split"]]

@@ -21,7 +21,8 @@ def mlp(generator: np.random.Generator, *sizes: int) -> Network:
     """Affine layers with ReLU between them."""
     operators: list[Operator] = []
     for before, after in zip(sizes, sizes[1:], strict=False):
-        operators += [Affine(weights(generator, after, before), weights(generator, after)), Relu()]
+        bias = weights(generator, after) * np.float32(0.2)
+        operators += [Affine(weights(generator, after, before), bias), Relu()]
     return Network.sequential((sizes[0],), operators[:-1])
 
 

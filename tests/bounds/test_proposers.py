@@ -1,0 +1,201 @@
+"""Every bound method, of every engine, against exact brute force, sampling and the trusted pass."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from support import exact
+from support.networks import LARGER, TINY, random_box, sampled, seeds
+
+from asi_verify.bounds import Method, TwinIntervals, proposer_for
+from asi_verify.bounds.lirpa import LirpaProposer, installed_version
+from asi_verify.checker import TrustedPass
+from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.network import Network
+from asi_verify.core.operators import Affine, Conv, Relu, Scale, Transpose
+from asi_verify.errors import EngineUnavailableError, ParityError, UnsupportedOperatorError
+from asi_verify.export import NetworkModule
+
+EVIDENCE = {
+    Method.INTERVAL: IntervalEvidence(),
+    Method.CROWN_IBP: LinearEvidence(Intermediate.INTERVAL),
+    Method.CROWN: LinearEvidence(Intermediate.BACKWARD),
+}
+
+
+def twin(network):
+    return TwinIntervals(NetworkModule(network))
+
+
+PROPOSERS = {
+    "twin, interval": twin,
+    **{f"auto_LiRPA, {m.value}": lambda n, m=m: LirpaProposer(n, m) for m in Method},
+}
+
+SUPPORTED_TINY = ("mlp", "deep", "residual")
+"""The one-dimensional convolution is not on auto_LiRPA's allow-list."""
+
+SUPPORTED_LARGER = ("cnn", "mlp")
+
+
+@pytest.mark.parametrize("proposer", PROPOSERS)
+@pytest.mark.parametrize("name", SUPPORTED_TINY)
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_no_proposal_exceeds_the_exact_minimum(name, proposer, seed):
+    """Up to float32 rounding: the exact minimum over all activation patterns is not crossed."""
+    generator = np.random.default_rng(seed)
+    network = TINY[name](generator)
+    box = Box(*random_box(generator, network.input_shape, 2, radius=0.4))
+    rows = generator.normal(size=(2, network.logits))
+    bounds = PROPOSERS[proposer](network).lower(box, rows)
+    for sample in range(2):
+        for row in range(2):
+            truth = exact.minimum(
+                network, box.lower[sample], box.upper[sample], np.float32(rows[row])
+            )
+            assert Fraction(float(bounds[sample, row])) <= truth + Fraction(1, 10**4)
+
+
+@pytest.mark.parametrize("proposer", PROPOSERS)
+@pytest.mark.parametrize("name", SUPPORTED_LARGER)
+@pytest.mark.parametrize("seed", range(3))
+def test_no_sampled_point_lies_below_a_proposal(name, proposer, seed):
+    """Corners and inner points respect it."""
+    generator = np.random.default_rng(seed)
+    network = LARGER[name](generator)
+    lower, upper = random_box(generator, network.input_shape, 3, radius=0.1)
+    rows = generator.normal(size=(2, network.logits)).astype(np.float32).astype(np.float64)
+    bounds = PROPOSERS[proposer](network).lower(Box(lower, upper), rows)
+    trusted = TrustedPass(network)
+    for sample in range(3):
+        points = sampled(generator, lower[sample], upper[sample], 50)
+        outputs = trusted.enclosure(Box(points, points.copy()))
+        assert np.all(bounds[sample] <= outputs.upper @ rows.T + 1e-4)
+
+
+@pytest.mark.parametrize("method", Method)
+@pytest.mark.parametrize("name", [*SUPPORTED_TINY, *SUPPORTED_LARGER])
+def test_the_trusted_pass_confirms_what_auto_lirpa_proposes(name, method):
+    """The same method gives the same bound to float32 rounding, or ours is a little tighter.
+
+    Ours keeps the better of interval and backward bounds before each ReLU.
+    """
+    generator = np.random.default_rng(7)
+    network = (TINY | LARGER)[name](generator)
+    box = Box(*random_box(generator, network.input_shape, 3, radius=0.05))
+    rows = np.eye(network.logits)
+    proposed = LirpaProposer(network, method).lower(box, rows)
+    trusted = TrustedPass(network)
+    evidence = EVIDENCE[method]
+    linear = isinstance(evidence, LinearEvidence)
+    bounds = trusted.bounds(box, evidence.intermediate if linear else Intermediate.INTERVAL)
+    ours = trusted.lower(bounds, rows, to_input=linear)
+    assert np.all(ours >= proposed - 2e-4)
+    np.testing.assert_allclose(ours, proposed, atol=2e-4, rtol=0.05)
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_the_twin_computes_the_trusted_intervals(name):
+    """What is trained on is what is checked."""
+    generator = np.random.default_rng(9)
+    network = LARGER[name](generator)
+    box = Box(*random_box(generator, network.input_shape, 3, radius=0.05))
+    rows = generator.normal(size=(2, network.logits)).astype(np.float32).astype(np.float64)
+    trusted = TrustedPass(network)
+    ours = trusted.lower(trusted.bounds(box, Intermediate.INTERVAL), rows, to_input=False)
+    np.testing.assert_allclose(twin(network).lower(box, rows), ours, atol=1e-4, rtol=1e-4)
+
+
+def test_the_twin_bounds_a_network_that_ends_otherwise():
+    """Without a last affine layer the logits' box is used: looser, and still right."""
+    generator = np.random.default_rng(1)
+    network = TINY["mlp"](generator)
+    ends = Network(network.input_shape, (*network.nodes, type(network.nodes[0])(Relu(), (3,))))
+    lower, upper = random_box(generator, (2,), 1, radius=0.3)
+    bound = twin(ends).lower(Box(lower, upper), np.array([[1.0, -1.0]]))[0, 0]
+    assert float(bound) <= float(exact.minimum(ends, lower[0], upper[0], [1, -1])) + 1e-5
+
+
+def unequal_pads():
+    ones = (1, 1)
+    return Network.sequential(
+        (1, 4, 4),
+        [Conv(np.ones((1, 1, 2, 2), np.float32), np.zeros(1, np.float32), ones, ((1, 0), (0, 0)), ones)],
+    )
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        TINY["conv"](np.random.default_rng(0)),
+        LARGER["volume"](np.random.default_rng(0)),
+        LARGER["grouped"](np.random.default_rng(0)),
+        unequal_pads(),
+        Network.sequential((2, 3, 1), [Transpose((1, 0, 2))]),
+        Network.sequential(
+            (1, 2, 2),
+            [Scale(np.arange(1, 5, dtype=np.float32).reshape(1, 2, 2), np.zeros((), np.float32))],
+        ),
+    ],
+)
+def test_what_is_not_on_the_allow_list_never_reaches_the_library(network):
+    """An operator that it may get wrong is refused by name; then nothing is proposed."""
+    with pytest.raises(UnsupportedOperatorError, match="auto_LiRPA"):
+        LirpaProposer(network, Method.CROWN)
+    assert proposer_for(network, Method.CROWN) is None
+
+
+def test_a_scale_on_vectors_is_on_the_allow_list():
+    """As a diagonal matrix."""
+    scale, shift = np.float32([2.0, -1.0]), np.float32([0.5, 0.25])
+    network = Network.sequential((2,), [Scale(scale, shift), Relu()])
+    box = Box(np.float32([[0.1, 0.2]]), np.float32([[0.3, 0.9]]))
+    bound = LirpaProposer(network, Method.INTERVAL).lower(box, np.eye(2))
+    np.testing.assert_allclose(bound, [[0.7, 0.0]], atol=1e-6)
+
+
+def test_a_bounded_module_that_computes_something_else_is_an_error(monkeypatch):
+    """Not a warning: nothing that it proposes would be about this network."""
+    network = TINY["mlp"](np.random.default_rng(0))
+    other = TINY["mlp"](np.random.default_rng(1))
+    from asi_verify.bounds import lirpa
+
+    generated = lirpa._generated_module
+    original = lirpa.LirpaProposer._compare
+    monkeypatch.setattr(
+        lirpa.LirpaProposer, "_compare", lambda self, module, n: original(self, generated(other), n)
+    )
+    with pytest.raises(ParityError, match="bounded module"):
+        LirpaProposer(network, Method.CROWN)
+
+
+def test_without_the_engine_nothing_is_proposed_and_the_error_says_how_to_get_it(monkeypatch):
+    """The library works without it."""
+    from asi_verify.bounds import lirpa
+
+    monkeypatch.setattr(lirpa, "installed_version", lambda: None)
+    lirpa._library.cache_clear()
+    network = TINY["mlp"](np.random.default_rng(0))
+    with pytest.raises(EngineUnavailableError, match="pip install --no-deps auto_LiRPA"):
+        LirpaProposer(network, Method.CROWN)
+    assert proposer_for(network, Method.CROWN) is None
+    lirpa._library.cache_clear()
+
+
+def test_the_engine_is_here():
+    """These tests are about it; without it they would say nothing."""
+    assert installed_version() is not None
+
+
+def test_affine_weights_reach_the_library_unchanged():
+    """A layer with unequal rows and a bias, so that a transposed matrix would show."""
+    weight = np.float32([[1, 2, 3], [4, 5, 6]])
+    network = Network.sequential((3,), [Affine(weight, np.float32([7, 8]))])
+    point = np.float32([[0.5, 0.25, 0.125]])
+    bound = LirpaProposer(network, Method.CROWN).lower(Box(point, point.copy()), np.eye(2))
+    np.testing.assert_allclose(bound, point @ weight.T + [7, 8], rtol=1e-6)

@@ -1,0 +1,251 @@
+"""Between torch, the network and the artifact; the parity gate."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from support.networks import LARGER, TINY, mlp
+from support.onnx_files import model, node
+from torch import nn
+
+from asi_verify.core.network import Network
+from asi_verify.core.operators import Affine
+from asi_verify.data import Preprocess
+from asi_verify.errors import ModelError, ParityError, UnsupportedOperatorError
+from asi_verify.export import Artifact, NetworkModule, load_model, network_from_torch
+from asi_verify.export.parity import probes, require_agreement, require_parity
+from asi_verify.export.torch_module import layer_for
+from asi_verify.runtime import Session
+from asi_verify.zoo import ARCHITECTURES, SmallCNN
+
+
+class Residual(nn.Module):
+    """A user's network with batch norm, a residual sum, pooling and dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(1, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.b = nn.Conv2d(4, 4, 3, padding=1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.drop = nn.Dropout(0.5)
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.norm(self.a(x)))
+        h = torch.relu(h + self.b(h))
+        return self.last(self.drop(torch.flatten(self.pool(h), 1)))
+
+
+def trained_residual():
+    torch.manual_seed(0)
+    module = Residual()
+    module.train()
+    for _ in range(3):
+        module(torch.rand(8, 1, 6, 6))
+    return module
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 2)), (1, 4, 4)),
+        (trained_residual(), (1, 6, 6)),
+        (SmallCNN((1, 12, 12), 2, [0.4], [0.2], (3, 4), 5), (1, 12, 12)),
+        (SmallCNN((3, 8, 8), 4, [0.4] * 3, [0.2] * 3, (3, 4), 5), (3, 8, 8)),
+        (SmallCNN((1, 8, 8, 8), 2, [0.4], [0.2], (3, 4), 5), (1, 8, 8, 8)),
+    ],
+)
+def test_a_torch_module_becomes_an_artifact_that_agrees_with_it(module, shape):
+    """In evaluation mode, whatever mode it is in; and the module is not touched."""
+    before = copy.deepcopy(module.state_dict())
+    training = module.training
+    artifact = load_model(module, shape)
+    assert set(artifact.parity.differences) == {"torch = ONNX Runtime", "Network = ONNX Runtime"}
+    assert max(artifact.parity.differences.values()) < 1e-5
+    assert module.training == training
+    for key, value in module.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_the_artifact_of_a_module_is_the_same_every_time():
+    """Its name is its digest."""
+    module = SmallCNN((1, 8, 8), 2, [0.4], [0.2], (3, 4), 5)
+    assert load_model(module, (1, 8, 8)).digest == load_model(module, (1, 8, 8)).digest
+
+
+@pytest.mark.parametrize("name", [*TINY, *LARGER])
+def test_the_generated_module_computes_the_network(name):
+    """And gives the same network back, to the bit."""
+    network = (TINY | LARGER)[name](np.random.default_rng(0))
+    artifact = Artifact.from_network(network)
+    module = NetworkModule(network)
+    points = probes(network.input_shape)
+    with torch.no_grad():
+        ours = module(torch.from_numpy(points)).numpy()
+    np.testing.assert_allclose(ours, artifact.session.run(points), atol=1e-5)
+    assert Artifact.from_network(module.to_network()).data == artifact.data
+
+
+def test_an_onnx_file_is_taken_as_it_is(tmp_path):
+    """Its bytes are the artifact."""
+    data = model([node("Flatten", "x", "f"), node("Gemm", "f w")], (1, 2, 2), {"w": np.ones((4, 2), np.float32)})
+    (tmp_path / "model.onnx").write_bytes(data)
+    assert load_model(tmp_path / "model.onnx", (1, 2, 2)).data == data
+    assert load_model(data, (1, 2, 2)).data == data
+
+
+def test_an_onnx_file_with_a_contract_is_written_anew():
+    """With the contract as its first layers, agreeing with the file on prepared images."""
+    weight = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
+    data = model([node("Gemm", "x w")], (4,), {"w": weight})
+    artifact = load_model(data, (1, 2, 2), Preprocess(scale=255, layout="flat"))
+    x = np.random.default_rng(1).random((3, 1, 2, 2)).astype(np.float32)
+    np.testing.assert_allclose(artifact.session.run(x), 255 * x.reshape(3, 4) @ weight, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "says"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(9, 2)), (1, 4, 4), "does not take images"),
+        (nn.Flatten(0), (1, 2, 2), "returns"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.Tanh()), (1, 2, 2), "Tanh"),
+        (nn.Sequential(nn.MaxPool2d(2), nn.Flatten()), (1, 4, 4), "MaxPool"),
+    ],
+)
+def test_modules_that_cannot_be_proved_about_are_refused(module, shape, says):
+    """What is wrong, by name."""
+    with pytest.raises(ModelError, match=says):
+        load_model(module, shape)
+
+
+@pytest.mark.parametrize("path", ["nowhere.onnx", "."])
+def test_a_file_that_is_not_there_is_refused(path):
+    """With its name."""
+    with pytest.raises(ModelError, match="no such file"):
+        load_model(path, (1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("operator", "head"),
+    [("Softmax", "softmax"), ("LogSoftmax", "log-softmax"), ("Sigmoid", "sigmoid")],
+)
+def test_a_file_with_a_head_passes_the_gate_on_what_it_answers(operator, head):
+    """Compared are the probabilities; decided is on the logits' order or sign."""
+    weight = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    data = model([node("Gemm", "x w", "z"), node(operator, "z")], (4,), {"w": weight})
+    artifact = Artifact.from_bytes(data)
+    assert artifact.network.head == head
+    points = probes((4,))
+    logits = points @ weight
+    outputs = artifact.session.run(points)
+    if head == "sigmoid":
+        np.testing.assert_array_equal(outputs > 0, logits > 0)
+    else:
+        np.testing.assert_array_equal(outputs.argmax(axis=1), logits.argmax(axis=1))
+
+
+def test_the_gate_refuses_a_module_that_is_another(monkeypatch):
+    """One weight is enough."""
+    network = mlp(np.random.default_rng(0), 4, 5, 2)
+    artifact = Artifact.from_network(network)
+    module = NetworkModule(network)
+    with torch.no_grad():
+        module.layers[0].bias[0] += 0.01
+    with pytest.raises(ParityError, match="torch = ONNX Runtime"):
+        require_parity(artifact.trusted, artifact.session, module)
+
+
+def test_the_gate_refuses_a_network_that_is_another():
+    """A lowering that got something wrong would show here."""
+    artifact = Artifact.from_network(mlp(np.random.default_rng(0), 4, 5, 2))
+    other = Artifact.from_network(mlp(np.random.default_rng(1), 4, 5, 2))
+    with pytest.raises(ParityError, match="Network = ONNX Runtime"):
+        require_parity(other.trusted, artifact.session)
+
+
+@pytest.mark.parametrize("wrong", [np.full((2, 3), np.nan), np.zeros((2, 2)), np.ones((2, 3))])
+def test_outputs_that_differ_are_an_error_and_not_a_warning(wrong):
+    """NaN, another shape, another number."""
+    with pytest.raises(ParityError):
+        require_agreement("torch = ONNX Runtime", wrong, np.zeros((2, 3)))
+
+
+def test_an_operator_without_a_torch_form_is_refused():
+    """By name."""
+    from asi_verify.core.operators import Conv, Operator
+
+    class Odd(Operator):
+        def output_shape(self, *inputs):
+            return inputs[0]
+
+    with pytest.raises(UnsupportedOperatorError, match="Odd"):
+        layer_for(Odd())
+    ones = (1, 1, 1, 1)
+    four = Conv(np.ones((1, 1, *ones), np.float32), np.zeros(1, np.float32), ones, ((0, 0),) * 4, ones)
+    with pytest.raises(UnsupportedOperatorError, match="4 spatial"):
+        layer_for(four)
+
+
+def test_onnx_runtime_refuses_what_it_cannot_load():
+    """With one clear error."""
+    with pytest.raises(ModelError, match="cannot load"):
+        Session(b"no model")
+
+
+def test_a_batch_that_is_fixed_to_one_is_run_one_by_one():
+    """And gives what a free batch gives."""
+    weight = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    fixed, free = (
+        Session(model([node("Gemm", "x w")], (4,), {"w": weight}, batch=batch)) for batch in (1, "N")
+    )
+    points = probes((4,))
+    np.testing.assert_allclose(fixed.run(points), free.run(points), rtol=1e-6)
+
+
+def test_every_architecture_of_the_zoo_can_be_exported():
+    """Built from a shape and statistics alone."""
+    for kind in ARCHITECTURES.values():
+        network = network_from_torch(kind((1, 8, 8), 3, mean=[0.5], spread=[0.0]), (1, 8, 8))
+        assert network.logits == 3
+
+
+def test_composition_needs_fitting_shapes():
+    """A value of one shape does not go into a network that reads another."""
+    first = mlp(np.random.default_rng(0), 4, 5)
+    with pytest.raises(ModelError, match="goes into"):
+        first.then(mlp(np.random.default_rng(0), 4, 2))
+    assert first.then(mlp(np.random.default_rng(0), 5, 2)).logits == 2
+
+
+def test_networks_that_make_no_sense_cannot_be_made():
+    """No operators, values that come later, outputs that are no vector."""
+    from asi_verify.core.network import Node
+
+    affine = Affine(np.ones((2, 2), np.float32), np.zeros(2, np.float32))
+    with pytest.raises(ModelError, match="no operators"):
+        Network((2,), ())
+    with pytest.raises(ModelError, match="later"):
+        Network((2,), (Node(affine, (1,)),))
+    with pytest.raises(ModelError, match="reads 2 values"):
+        Network((2,), (Node(affine, (0, 0)),))
+    with pytest.raises(ModelError, match="vector of logits"):
+        assert LARGER["cnn"](np.random.default_rng(0)) and Network.sequential(
+            (1, 2, 2), [layer_for_relu()]
+        ).logits
+
+
+def layer_for_relu():
+    from asi_verify.core.operators import Relu
+
+    return Relu()
+
+
+def test_the_exported_file_is_valid_onnx():
+    """Other tools can read it."""
+    artifact = Artifact.from_network(LARGER["cnn"](np.random.default_rng(0)))
+    onnx.checker.check_model(onnx.load_from_string(artifact.data), full_check=True)

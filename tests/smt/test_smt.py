@@ -1,0 +1,149 @@
+"""The solver's stage against exact brute force: over the rationals it is exact, both ways."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from support import exact
+from support.networks import TINY, grouped_cnn, random_box, seeds
+from support.onnx_files import model, node
+
+from asi_verify.checker import TrustedPass
+from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate
+from asi_verify.core.properties import SingleLabel
+from asi_verify.errors import UnsupportedOperatorError
+from asi_verify.lowering import read_network
+from asi_verify.smt import (
+    EncodingTooLarge,
+    Satisfiable,
+    Unknown,
+    Unsatisfiable,
+    encoded,
+    solve,
+    solver_version,
+)
+
+STEPS = 10_000_000
+
+
+def script_for(network, box, rows, most_terms=10_000):
+    bounds = TrustedPass(network).bounds(box, Intermediate.INTERVAL)
+    return encoded(network, bounds.boxes, rows, most_terms)
+
+
+@pytest.mark.parametrize("name", TINY)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_the_answer_is_the_exact_one(name, seed):
+    """Unsatisfiable exactly where the minimum of every row is positive; else a true point."""
+    generator = np.random.default_rng(seed)
+    network = TINY[name](generator)
+    box = Box(*random_box(generator, network.input_shape, 1, radius=0.4))
+    rows = SingleLabel(int(generator.integers(2)), 2).rows()
+    smallest = exact.minimum(network, box.lower[0], box.upper[0], rows[0])
+    answer = solve(script_for(network, box, rows), int(np.prod(network.input_shape)), STEPS)
+    match answer:
+        case Unsatisfiable():
+            assert smallest > 0
+        case Satisfiable(point):
+            assert smallest <= 0
+            middle = exact.exact(box.lower[0]).reshape(-1)
+            filled = np.empty(len(point), dtype=object)
+            filled[:] = [m if p is None else p for p, m in zip(point, middle, strict=True)]
+            low, high = (exact.exact(b[0]).reshape(-1) for b in (box.lower, box.upper))
+            assert np.all(low <= filled)
+            assert np.all(filled <= high)
+            value = _evaluate(network, filled)
+            assert value.dot(exact.exact(rows[0])) <= 0
+        case _:
+            pytest.fail(f"{answer} on a network with at most four ReLUs")
+
+
+def _evaluate(network, point):
+    values = [point.reshape(network.input_shape)]
+    for step in network.nodes:
+        values.append(exact.apply(step.operator, *(values[i] for i in step.inputs)))
+    return values[-1]
+
+
+def test_groups_dilations_and_sums_are_encoded_as_they_are_computed():
+    """On a point the script's only solution is the network's exact output."""
+    generator = np.random.default_rng(4)
+    network = grouped_cnn(generator)
+    point = generator.random((1, *network.input_shape)).astype(np.float32)
+    output = exact.evaluate(network, point[0])
+    box = Box(point, point.copy())
+    size = int(np.prod(network.input_shape))
+    for label in range(3):
+        rows = SingleLabel(label, 3).rows()
+        holds = all(output[label] > output[k] for k in range(3) if k != label)
+        answer = solve(script_for(network, box, rows), size, STEPS)
+        assert isinstance(answer, Unsatisfiable if holds else Satisfiable)
+
+
+def test_constants_are_exact():
+    """A margin of one part in 2**80 is decided right; floats would call it zero."""
+    from asi_verify.core.network import Network
+    from asi_verify.core.operators import Affine
+
+    tiny = np.float32(2.0**-80)
+    network = Network.sequential(
+        (1,), [Affine(np.zeros((2, 1), np.float32), np.array([1 + 0.0, 1.0], np.float32))]
+    )
+    apart = Network.sequential(
+        (1,), [Affine(np.zeros((2, 1), np.float32), np.array([tiny, 0.0], np.float32))]
+    )
+    box = Box(np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
+    rows = SingleLabel(0, 2).rows()
+    assert isinstance(solve(script_for(network, box, rows), 1, STEPS), Satisfiable)
+    assert isinstance(solve(script_for(apart, box, rows), 1, STEPS), Unsatisfiable)
+
+
+def test_what_is_too_large_is_not_asked():
+    """The number of terms is a budget."""
+    network = TINY["mlp"](np.random.default_rng(0))
+    box = Box(*random_box(np.random.default_rng(0), (2,), 1, radius=0.4))
+    with pytest.raises(EncodingTooLarge):
+        script_for(network, box, SingleLabel(0, 2).rows(), most_terms=3)
+
+
+def test_a_budget_that_is_used_up_is_no_answer():
+    """Neither proved nor refuted."""
+    hard = "(declare-const x0 Real)(declare-const y Real)(assert (= (* x0 x0 y) (+ y 3.0)))"
+    answer = solve(hard + "(assert (> (* y y x0) 5.0))(check-sat)", 1, 5)
+    assert isinstance(answer, Unknown)
+    assert answer.reason
+
+
+def test_constants_that_are_no_float32_are_refused():
+    """The solver's answer would be about another network."""
+    network = read_network(model([node("AveragePool", "x", kernel_shape=[3, 3])], (1, 3, 3)))
+    box = Box(np.zeros((1, 1, 3, 3), np.float32), np.ones((1, 1, 3, 3), np.float32))
+    with pytest.raises(UnsupportedOperatorError, match="exact"):
+        script_for(network, box, np.ones((1, 1)))
+
+
+def test_the_script_can_be_asked_of_any_solver():
+    """Plain SMT-LIB of linear real arithmetic, with rationals and without z3's extensions."""
+    network = TINY["mlp"](np.random.default_rng(0))
+    box = Box(*random_box(np.random.default_rng(0), (2,), 1, radius=0.4))
+    script = script_for(network, box, SingleLabel(0, 2).rows())
+    assert script.startswith("(set-logic QF_LRA)")
+    assert script.rstrip().endswith("(check-sat)")
+    assert script.count("(") == script.count(")")
+    assert not re.search(r"[0-9]e", script)
+    assert solver_version()
+
+
+def test_points_are_rationals():
+    """What z3 answers is read exactly."""
+    script = "(declare-const x0 Real)(declare-const x1 Real)(assert (= (* 3.0 x0) 1.0))(check-sat)"
+    answer = solve(script, 3, STEPS)
+    assert isinstance(answer, Satisfiable)
+    assert answer.point[0] == Fraction(1, 3)
+    assert answer.point[2] is None
