@@ -1,0 +1,273 @@
+"""The command line, run as a stranger would: in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.runs import trained
+
+import asi_verify as asi
+from asi_verify.cli import app, main
+from asi_verify.data import phantom
+from asi_verify.prove import Intervals
+
+QUICK = ["--epochs", "3", "--rounds", "1"]
+
+
+def run(*arguments, **options):
+    """The command in a process; standard output and error, and the exit code."""
+    return subprocess.run(
+        [sys.executable, "-m", "asi_verify.cli", *map(str, arguments)],
+        check=False, capture_output=True, text=True, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small NPZ data set, a model of it, and a run folder."""
+    place = tmp_path_factory.mktemp("cli")
+    data, _ = phantom(9, samples=(30, 6, 6), duplicates=0, across=0, dual_labels=0, near=())
+    arrays = {}
+    for name, samples in data.splits.items():
+        arrays[f"{name}_images"] = samples.images[:, 0]
+        arrays[f"{name}_labels"] = samples.labels[:, None]
+    np.savez(place / "data.npz", **arrays)
+    model = asi.certify(trained(data), data, stages=[Intervals()]).artifact
+    (place / "model.onnx").write_bytes(model)
+    return place
+
+
+def test_certify_writes_a_folder_and_prints_what_it_found(folder):
+    """Exit code 0 if all is certified, 1 if something is open; the report lies in the folder."""
+    done = run("certify", folder / "model.onnx", folder / "data.npz", "--radius", 0,
+               "--out", folder / "zero")  # fmt: skip
+    errors = json.loads(run("errors", folder / "model.onnx", folder / "data.npz", "--json").stdout)
+    assert done.returncode == (1 if errors["errors"] else 0), done.stderr
+    assert (folder / "zero" / "report.html").is_file()
+    assert "status: " in done.stdout
+    done = run("certify", folder / "model.onnx", folder / "data.npz", "--radius", "60/255",
+               "--out", folder / "wide", "--json")  # fmt: skip
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["status"].startswith("open(")
+
+
+def test_correct_and_check_and_report(folder):
+    """The loop from a file, its check, and its report without pictures."""
+    out = folder / "corrected"
+    done = run("correct", folder / "model.onnx", folder / "data.npz", *QUICK, "--out", out)
+    assert done.returncode in (0, 1), done.stderr
+    assert "misclassified" in done.stderr
+    checked = run("check", out, "--json")
+    assert checked.returncode == done.returncode
+    found = json.loads(checked.stdout)
+    assert not found["rejected"]
+    assert found["status"] in done.stdout
+    assert run("check", out, "--dataset", folder / "data.npz").returncode == done.returncode
+    done = run("report", out, "--no-images")
+    assert done.returncode == 0
+    assert "data:image" not in (out / "report.html").read_text()
+    assert run("report", out).returncode == 0
+    assert run("report", out, "--dataset", folder / "data.npz").returncode == 0
+
+
+def test_check_says_what_is_wrong(folder, tmp_path):
+    """A model that was swapped, an image that was changed: exit code 1 and the reason."""
+    out = tmp_path / "out"
+    run("certify", folder / "model.onnx", folder / "data.npz", "--radius", 0, "--out", out)
+    other = dict(np.load(folder / "data.npz"))
+    other["train_images"] = other["train_images"].copy()
+    other["train_images"][0, 0, 0] ^= 1
+    np.savez(tmp_path / "other.npz", **other)
+    done = run("check", out, "--dataset", tmp_path / "other.npz")
+    assert done.returncode == 1
+    assert "another data set" in done.stdout
+    artifact = out / "certificates" / "artifact.onnx"
+    artifact.write_bytes(artifact.read_bytes() + b"\x00")
+    done = run("check", out)
+    assert done.returncode == 1
+    assert "another model" in done.stdout
+
+
+def test_errors_lists_what_is_wrong(folder):
+    """In a table or as JSON; exit code 1 if there is any."""
+    as_json = run("errors", folder / "model.onnx", folder / "data.npz", "--json")
+    found = json.loads(as_json.stdout)
+    assert found["samples"] == 30
+    assert as_json.returncode == (1 if found["errors"] else 0)
+    table = run("errors", folder / "model.onnx", folder / "data.npz", "--split", "test")
+    assert "misclassified" in table.stdout
+
+
+def test_lists_of_data_sets_and_models():
+    """What is known by name."""
+    found = json.loads(run("datasets", "--json").stdout)["datasets"]
+    assert len(found) == 18
+    assert "retinamnist" in run("datasets").stdout
+    assert "small-cnn" in json.loads(run("models", "--json").stdout)["models"]
+    assert "small-cnn" in run("models").stdout
+
+
+def test_the_doctor_tries_everything():
+    """On a machine where these tests run, nothing that is needed is missing."""
+    done = run("doctor", "--json")
+    findings = {f["name"]: f for f in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 0
+    for name in ("trusted pass", "auto_LiRPA", "z3", "torch"):
+        assert findings[name]["works"], findings[name]
+    assert "ok   trusted pass" in run("doctor").stdout
+
+
+WRONG = [
+    ["run", "phantom", "--radius=-1/255"],
+    ["run", "phantom", "--radius", "7"],
+    ["run", "phantom", "--radius", "much"],
+    ["run", "brestmnist"],
+    ["run", "phantom", "--architecture", "big"],
+    ["run", "phantom", "--seed", "-1"],
+    ["run"],
+    ["certify", "nowhere.onnx", "phantom"],
+    ["certify", __file__, "phantom"],
+    ["certify", "{model}", "{data}", "--split", "all"],
+    ["certify", "{model}", "{data}", "--target", "truth"],
+    ["certify", "{model}", "{data}", "--mean", "a,b"],
+    ["certify", "{model}", "{data}", "--layout", "HWC"],
+    ["check", "nowhere"],
+    ["report", "nowhere"],
+    ["nothing"],
+    ["run", "breastmnist", "--data-root", "{empty}"],
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG, ids=lambda a: " ".join(a)[:40])
+def test_wrong_use_is_one_line_and_exit_code_2(arguments, folder, tmp_path, monkeypatch, capsys):
+    """No traceback, nothing written."""
+    for name in ("ASI_VERIFY_SHARED", "ASI_VERIFY_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("asi_verify.data.medmnist._URL", "http://127.0.0.1:9/{file}")
+    places = {"model": folder / "model.onnx", "data": folder / "data.npz", "empty": tmp_path / "e"}
+    assert main([part.format(**places) if "{" in part else part for part in arguments]) == 2
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    lines = [line for line in printed.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 or "Usage:" in printed.err
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_a_soundness_alarm_ends_with_exit_code_1(monkeypatch, capsys):
+    """And is not mistaken for wrong use."""
+    from asi_verify import _run
+    from asi_verify.errors import SoundnessAlarm
+
+    def alarm(*_, **__):
+        raise SoundnessAlarm("two components disagree")
+
+    monkeypatch.setattr(_run, "run", alarm)
+    assert main(["run", "phantom"]) == 1
+    assert "SOUNDNESS ALARM: two components disagree" in capsys.readouterr().err
+
+
+def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
+    """Control-C is not an error."""
+    from asi_verify import _run
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_run, "run", interrupted)
+    assert main(["run", "phantom"]) == 130
+    assert "goes on" in capsys.readouterr().err
+
+
+def test_every_command_has_help():
+    """With a sentence about what it does."""
+    for command in app.registered_commands:
+        done = run(command.callback.__name__, "--help")
+        assert done.returncode == 0
+        assert command.callback.__doc__.split(".")[0][:30] in " ".join(done.stdout.split())
+
+
+DRIVER = """
+import sys
+from asi_verify.repair import checkpoints
+checkpoints._SECONDS_BETWEEN = 0.0
+from asi_verify.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def phantom_run(out, wait=None):
+    """A run on the phantom set, killed after a while if asked for; whether it came to its end."""
+    command = [sys.executable, "-c", DRIVER, "run", "phantom-4", "--epochs", "25", "--rounds", "2",
+               "--radius", "2/255", "--out", str(out)]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            _, errors = process.communicate(timeout=wait)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            return False
+        assert process.returncode in (0, 1), errors.decode()
+        return True
+
+
+def digests(out):
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in sorted(Path(out).glob("certificates/*"))
+    }
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_digests(tmp_path):
+    """Killed again and again at growing times, it ends with the bytes of a run left in peace."""
+    start = time.monotonic()
+    assert phantom_run(tmp_path / "whole")
+    whole = time.monotonic() - start
+    kills = 0
+    for share in np.linspace(0.35, 0.95, 5):
+        if phantom_run(tmp_path / "killed", wait=share * whole):
+            break
+        kills += 1
+    else:
+        assert phantom_run(tmp_path / "killed")
+    assert kills >= 2
+    assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
+    names = ("round.json", "examination.json")
+    for name in names:
+        for number in ("01", "02"):
+            one, two = (
+                json.loads(path.read_bytes()) if path.exists() else None
+                for path in (tmp_path / w / "rounds" / number / name for w in ("whole", "killed"))
+            )
+            for value in (one, two):
+                for stage in (value or {}).get("stages", []):
+                    stage.pop("seconds")
+            assert one == two
+    bugs = [asi.load(tmp_path / which).bugs for which in ("whole", "killed")]
+    assert bugs[0] == bugs[1]
+
+
+def test_two_runs_in_one_folder_do_not_mix(tmp_path):
+    """The second one is told to wait."""
+    from asi_verify.store import RunFolder
+
+    with RunFolder.at(tmp_path / "out").locked():
+        done = run("run", "phantom", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "another process" in done.stderr
+
+
+def test_the_environment_is_left_alone():
+    """Running the command in this process changes no variables."""
+    before = dict(os.environ)
+    main(["models"])
+    assert dict(os.environ) == before

@@ -1,0 +1,285 @@
+"""The public functions: the whole way of the data, on the phantom set and on real images."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from support.runs import quick_run, tiny_model, trained
+from torch import nn
+
+import asi_verify as asi
+from asi_verify.checker import Outcome
+from asi_verify.core.images import encode
+from asi_verify.data import Dataset, Preprocess, Task, from_arrays, phantom
+from asi_verify.errors import (
+    CertificateError,
+    DataError,
+    ModelError,
+    RadiusError,
+    RunFolderError,
+    UnsupportedOperatorError,
+    UsageError,
+)
+from asi_verify.prove import Intervals
+from asi_verify.repair import CertifiedTraining
+
+
+@pytest.fixture(scope="module")
+def phantom_run(tmp_path_factory):
+    """A corrected phantom in a folder."""
+    data, planted = phantom(0, samples=(120, 30, 30))
+    out = tmp_path_factory.mktemp("run") / "out"
+    return quick_run(data, epochs=250, out=out), data, planted, out
+
+
+def test_the_phantom_ends_as_zero_except_its_contradictions(phantom_run):
+    """Every sample outside the planted pairs has an accepted certificate; the pairs are named."""
+    result, data, planted, out = phantom_run
+    pairs = {*planted.dual_labels, *((a, b) for a, b, _ in planted.near)}
+    rows = {row for pair in pairs for row in pair}
+    assert str(result.status) == f"zero_except({len(rows)})"
+    assert {tuple(c["rows"]) for c in result.audit["contradictions"]} == pairs
+    checked = asi.check(out, data)
+    assert checked.status == result.status
+    assert checked.contradictions == rows
+    assert set(checked.rows(Outcome.ACCEPTED)) >= set(range(120)) - rows
+
+
+def test_no_error_is_left_on_what_is_certified(phantom_run):
+    """ONNX Runtime gets every certified image right, and every neighbour that is tried."""
+    result, data, _, out = phantom_run
+    accepted = asi.check(out, data).rows(Outcome.ACCEPTED)
+    session = onnxruntime.InferenceSession(result.artifact, providers=["CPUExecutionProvider"])
+    samples = data.split("train")
+    images, labels = samples.images[accepted], samples.labels[accepted]
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        moved = images.astype(int) + generator.integers(-1, 2, images.shape)
+        inputs = encode(np.clip(moved, 0, 255).astype(np.uint8))
+        answers = session.run(None, {"image": inputs})[0].argmax(axis=1)
+        np.testing.assert_array_equal(answers, labels)
+
+
+def test_the_corrected_model_is_the_artifact(phantom_run):
+    """As torch module, as bytes and as file: one model."""
+    result, data, _, out = phantom_run
+    assert (out / "certificates" / "artifact.onnx").read_bytes() == result.artifact
+    inputs = encode(data.split("test").images)
+    session = onnxruntime.InferenceSession(result.artifact, providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        ours = result.model(torch.from_numpy(inputs)).numpy()
+    np.testing.assert_allclose(ours, session.run(None, {"image": inputs})[0], atol=1e-4)
+
+
+def test_a_result_can_be_loaded_saved_and_checked_again(phantom_run, tmp_path):
+    """The folder is the result."""
+    result, data, _, out = phantom_run
+    again = asi.load(out)
+    assert (again.status, again.digest, again.summary) == (result.status, result.digest, result.summary)
+    assert again.bugs == result.bugs
+    copied = asi.load(again.save(tmp_path / "copy"))
+    assert asi.check(tmp_path / "copy", data).status == result.status
+    assert copied.claims == result.claims
+    assert result.digest[:12] in repr(copied)
+
+
+def test_bugs_are_closed_only_by_accepted_certificates(phantom_run):
+    """Each certified bug names a certificate that is in the folder."""
+    result, data, _, out = phantom_run
+    digests = asi.check(out, data).digests
+    closed = [bug for bug in result.bugs if bug.state.value == "certified"]
+    assert all(bug.events[-1].certificate == digests[bug.row] for bug in closed)
+    assert all(bug.is_closed for bug in result.bugs)
+
+
+def test_the_same_seed_gives_the_same_digests(phantom_run):
+    """Of the artifact and of every certificate."""
+    result, data, _, out = phantom_run
+    again = quick_run(data, epochs=250)
+    assert again.digest == result.digest
+    names = [n for n in again.folder.files.names() if n.startswith("certificates/0")]
+    assert names
+    for name in names:
+        assert again.folder.files.require(name) == (out / name).read_bytes()
+
+
+def test_the_same_seed_gives_the_same_digests_in_the_same_order_of_classes(phantom_run):
+    """Nothing depends on the order in which Python walks a set."""
+    result, _, planted, _ = phantom_run
+    assert [tuple(c["rows"]) for c in result.audit["contradictions"]] == sorted(
+        {*planted.dual_labels, *((a, b) for a, b, _ in planted.near)}
+    )
+
+
+def test_certifying_changes_nothing_about_the_model(phantom_run):
+    """An artifact that was corrected is certified again as it is: the same digest, accepted again."""
+    result, data, _, _ = phantom_run
+    again = asi.certify(result.artifact, data)
+    assert again.digest == result.digest
+    assert again.status == result.status
+    assert asi.certify(result.artifact, data, stages=[Intervals()]).status == result.status
+
+
+def test_other_splits_and_predictions_can_be_certified(phantom_run):
+    """Stability of whatever the model answers on the test split."""
+    result, data, _, _ = phantom_run
+    found = asi.certify(result.artifact, data, split="test", target="prediction")
+    assert found.claims.dataset.split == "test"
+    assert found.claims.dataset.target == "prediction"
+    assert found.status.contradictions == 0
+
+
+def test_a_users_torch_module_is_corrected_and_not_touched():
+    """The corrected model is another object; the radius may be a float."""
+    data, _ = phantom(5, samples=(40, 10, 10), duplicates=0, across=0, dual_labels=0, near=())
+    module = trained(data)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    corrector = CertifiedTraining(epochs=3, ramp_steps=1, ramp_epochs=1)
+    result = asi.correct(module, data, radius=1 / 255, corrector=corrector, rounds=1)
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    assert result.model is not module
+    assert result.claims.family.to_json()["radius"] == "1/255"
+
+
+def test_not_reaching_zero_is_a_result_like_any_other():
+    """The budget ends; the status says how many are open, and the bugs stay open."""
+    data, _ = phantom(6, samples=(40, 10, 10), duplicates=0, across=0, dual_labels=0, near=())
+    corrector = CertifiedTraining(epochs=1, ramp_steps=1, ramp_epochs=1)
+    result = asi.correct(
+        trained(data), data, "20/255", corrector=corrector, rounds=2, stages=[Intervals()]
+    )
+    assert result.status.open > 0
+    assert not result.status.is_zero
+    assert result.folder.read_json("rounds/02/round.json")["open"]
+
+
+def test_a_preprocessing_contract_is_part_of_what_is_proved():
+    """A model of brightness that reads [0, 255] is certified on [0, 1] through its contract."""
+    images = np.repeat(np.uint8([60, 180, 180, 60, 180]), 64).reshape(5, 8, 8)
+    data = from_arrays(images, [0, 1, 1, 0, 1])
+    brightness = nn.Linear(64, 2)
+    with torch.no_grad():
+        brightness.weight[:] = torch.tensor([[0.0], [1 / 64]]).expand(2, 64)
+        brightness.bias[:] = torch.tensor([0.0, -120.0])
+    module = nn.Sequential(nn.Flatten(), brightness)
+    with pytest.raises(ModelError, match=r"40\.0%.*60\.0%.*preprocess=Preprocess"):
+        asi.certify(module, data)
+    assert str(asi.certify(module, data, preprocess=Preprocess(scale=255)).status) == "zero"
+    assert str(asi.certify(module, data, "59/255", preprocess=Preprocess(scale=255)).status) == "zero"
+    beyond = asi.certify(module, data, "61/255", preprocess=Preprocess(scale=255))
+    assert beyond.status.contradictions == 5
+
+
+def small():
+    data, _ = phantom(8, samples=(20, 4, 4), duplicates=0, across=0, dual_labels=0, near=())
+    return data
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda d: asi.certify(tiny_model(d), d, radius=-1), RadiusError, "negative"),
+        (lambda d: asi.certify(tiny_model(d), d, radius=200), RadiusError, "half the pixel range"),
+        (lambda d: asi.certify(tiny_model(d), d, split="vall"), DataError, "no split 'vall'"),
+        (lambda d: asi.certify(tiny_model(d), d, target="truth"), UsageError, "target"),
+        (lambda d: asi.certify(nn.Sequential(nn.Flatten(), nn.Linear(784, 2), nn.Tanh()), d), UnsupportedOperatorError, "Tanh"),
+        (lambda d: asi.certify(nn.Linear(3, 2), d), ModelError, "does not take"),
+        (lambda d: asi.certify("nowhere.onnx", d), ModelError, "no such file"),
+        (lambda d: asi.certify(b"no model", d), ModelError, "not an ONNX"),
+        (lambda d: asi.certify(tiny_model(d), "nowhere"), DataError, "nowhere"),
+        (lambda d: asi.certify(tiny_model(d), (np.full((4, 28, 28), np.nan), [0, 1, 0, 1])), DataError, "NaN"),
+        (lambda d: asi.certify(tiny_model(d), (np.zeros((4, 28, 28), np.uint8), [0, 1, 0, 7])), ModelError, "label is 7"),
+        (lambda d: asi.certify(tiny_model(d), (np.zeros((4, 28, 28), np.uint8), [0, -1, 0, 1])), DataError, "label of row 1 is -1"),
+        (lambda d: asi.certify(tiny_model(d), (np.zeros((4, 9, 9), np.uint8), [0, 1, 0, 1])), ModelError, "does not take"),
+        (lambda d: asi.run(d, architecture="huge-net"), UsageError, "small-cnn"),
+        (lambda d: asi.load("nowhere"), RunFolderError, "not the folder of a run"),
+        (lambda d: asi.check("nowhere"), CertificateError, "no such file"),
+    ],
+)  # fmt: skip
+def test_wrong_use_gets_one_clear_error(call, error, says):
+    """With the value that was given and the remedy."""
+    with pytest.raises(error, match=says) as refusal:
+        call(small())
+    assert "\n" not in str(refusal.value)
+    assert isinstance(refusal.value, UsageError)
+
+
+def test_several_labels_cannot_be_trained_on_by_name_yet():
+    """Said plainly instead of trained wrongly."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 28, 28), dtype=np.uint8)
+    data = from_arrays(images, np.random.default_rng(0).integers(0, 2, (12, 3)))
+    assert data.task is Task.MULTI_LABEL
+    with pytest.raises(UsageError, match="several labels"):
+        asi.run(data)
+
+
+def test_a_model_with_several_labels_is_certified():
+    """Every decision on its side."""
+    images = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 3)).eval()
+    with torch.no_grad():
+        outputs = module(torch.from_numpy(encode(images[:, None]))).numpy()
+    data = from_arrays(images, (outputs > 0).astype(int))
+    result = asi.certify(module, data, radius=0)
+    assert str(result.status) == "zero"
+    flipped = from_arrays(images, 1 - (outputs > 0).astype(int))
+    found = asi.certify(module, flipped, radius=0, preprocess=Preprocess())
+    assert found.status.open == 10
+
+
+def test_a_check_of_arrays_needs_the_arrays(tmp_path):
+    """A folder does not hold the images; it says so."""
+    data = small()
+    plain = Dataset("mine", data.task, data.classes, data.splits)
+    asi.certify(trained(data), plain, out=tmp_path / "out", stages=[Intervals()])
+    with pytest.raises(DataError, match="pass the data set along"):
+        asi.check(tmp_path / "out")
+    assert asi.check(tmp_path / "out", plain).status is not None
+
+
+def test_a_check_finds_the_phantom_by_its_name(tmp_path):
+    """A named set is made or found again."""
+    data, _ = phantom(0)
+    asi.certify(trained(data, epochs=4), data, out=tmp_path / "out", stages=[Intervals()])
+    assert asi.check(tmp_path / "out").status is not None
+    assert asi.check(tmp_path / "out" / "certificates", data).status is not None
+    with pytest.raises(CertificateError, match="does not say"):
+        asi.check(tmp_path / "out" / "certificates")
+
+
+def test_a_finished_run_is_not_done_again(tmp_path):
+    """Another call with the same settings reads it; with other settings it is refused."""
+    data, module = small(), trained(small())
+    first = asi.certify(module, data, out=tmp_path / "out", stages=[Intervals()])
+    events = first.folder.files.require("events.jsonl")
+    again = asi.certify(module, data, out=tmp_path / "out", stages=[Intervals()])
+    assert again.folder.files.require("events.jsonl") == events
+    with pytest.raises(RunFolderError, match="give another folder"):
+        asi.certify(module, data, "2/255", out=tmp_path / "out", stages=[Intervals()])
+
+
+def test_no_file_of_a_run_holds_pixels(tmp_path):
+    """But for the report's pictures, which can be left out."""
+    data = small()
+    asi.certify(trained(data), data, out=tmp_path / "out", stages=[Intervals()])
+    image = data.split("train").images[3].tobytes()
+    encoded = json.dumps(data.split("train").images[3].tolist())[1:200]
+    for path in (tmp_path / "out").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert image not in content
+            assert encoded.encode() not in content
+
+
+def test_the_package_lists_what_it_has():
+    """Lazily, and nothing else."""
+    assert set(asi.__all__) <= set(dir(asi))
+    for name in asi.__all__:
+        assert getattr(asi, name) is not None
+    with pytest.raises(AttributeError, match="nothing_like_this"):
+        asi.nothing_like_this
