@@ -79,7 +79,11 @@ def test_a_result_can_be_loaded_saved_and_checked_again(phantom_run, tmp_path):
     """The folder is the result."""
     result, data, _, out = phantom_run
     again = asi.load(out)
-    assert (again.status, again.digest, again.summary) == (result.status, result.digest, result.summary)
+    assert (again.status, again.digest, again.summary) == (
+        result.status,
+        result.digest,
+        result.summary,
+    )
     assert again.bugs == result.bugs
     copied = asi.load(again.save(tmp_path / "copy"))
     assert asi.check(tmp_path / "copy", data).status == result.status
@@ -169,7 +173,9 @@ def test_a_preprocessing_contract_is_part_of_what_is_proved():
     with pytest.raises(ModelError, match=r"40\.0%.*60\.0%.*preprocess=Preprocess"):
         asi.certify(module, data)
     assert str(asi.certify(module, data, preprocess=Preprocess(scale=255)).status) == "zero"
-    assert str(asi.certify(module, data, "59/255", preprocess=Preprocess(scale=255)).status) == "zero"
+    assert (
+        str(asi.certify(module, data, "59/255", preprocess=Preprocess(scale=255)).status) == "zero"
+    )
     beyond = asi.certify(module, data, "61/255", preprocess=Preprocess(scale=255))
     assert beyond.status.contradictions == 5
 

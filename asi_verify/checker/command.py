@@ -66,4 +66,3 @@ def main(arguments: list[str] | None = None) -> int:
     print(json.dumps(summary(result), sort_keys=True))
     holds = result.status is not None and result.status.is_zero
     return 0 if holds and not result.rows(Outcome.REJECTED) else 1
-

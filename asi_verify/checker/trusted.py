@@ -150,9 +150,7 @@ class TrustedPass:
         """
         rows = property_.rows().reshape(-1, *self.network.output_shape)
         intermediate = (
-            evidence.intermediate
-            if isinstance(evidence, LinearEvidence)
-            else Intermediate.INTERVAL
+            evidence.intermediate if isinstance(evidence, LinearEvidence) else Intermediate.INTERVAL
         )
         result = np.empty(len(box))
         for part in self._batches(len(box), self._total):

@@ -81,7 +81,7 @@ def test_exactly_what_was_planted_is_found(seed):
 )
 def test_regions_meet_up_to_twice_the_radius(radius, farthest):
     """In integers, at every pair of grey levels: floats would miss some exactly two apart."""
-    for level in range(0, 256 - farthest - 1):
+    for level in range(256 - farthest - 1):
         for apart in (farthest, farthest + 1):
             images = np.full((2, 1, 2, 2), level, np.uint8)
             images[1, 0, 1, 1] += apart
@@ -113,7 +113,10 @@ def test_ceilings_are_half_the_distance():
     images[:, 0, 0, 0] = [0, 1, 10, 30]
     found = audit(data_of(images, [0, 1, 1, 0]), LInf.of("1/255"))
     assert [found.ceiling(row) for row in range(4)] == [Fraction(d, 510) for d in (1, 1, 10, 20)]
-    assert found.ceilings() == {"all": Fraction(1, 510), "outside_contradictions": Fraction(10, 510)}
+    assert found.ceilings() == {
+        "all": Fraction(1, 510),
+        "outside_contradictions": Fraction(10, 510),
+    }
     alike = audit(data_of(images, [1, 1, 1, 1]), LInf.of("1/255"))
     assert alike.ceilings() == {"all": None, "outside_contradictions": None}
     assert alike.ceiling(0) is None

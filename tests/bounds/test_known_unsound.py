@@ -81,9 +81,9 @@ def test_overlapping_average_pooling_is_unsound_in_it_and_sound_here():
         network = network_from_torch(module, (1, 6, 6))
         trusted = TrustedPass(network)
         box = Box(lower, upper)
-        ours = trusted.lower(
-            trusted.bounds(box, Intermediate.BACKWARD), np.eye(3), to_input=True
-        )[0]
+        ours = trusted.lower(trusted.bounds(box, Intermediate.BACKWARD), np.eye(3), to_input=True)[
+            0
+        ]
         assert np.all(ours <= truth + 1e-5)
         lowered = LirpaProposer(network, Method.CROWN).lower(box, np.eye(3))[0]
         assert np.all(lowered <= truth + 1e-4)
@@ -121,9 +121,7 @@ def test_an_average_that_leaves_padding_out_is_another_network_in_it_and_refused
     with torch.no_grad():
         value = flat(torch.from_numpy(point)).numpy()
     assert np.abs(raw_bounds(flat, point, point, "IBP") - value).max() > 0.05
-    data = model(
-        [node("AveragePool", "x", kernel_shape=[2, 2], pads=[1, 1, 1, 1])], (1, 3, 3)
-    )
+    data = model([node("AveragePool", "x", kernel_shape=[2, 2], pads=[1, 1, 1, 1])], (1, 3, 3))
     with pytest.raises(UnsupportedOperatorError, match="count_include_pad"):
         read_network(data)
 
@@ -146,9 +144,9 @@ def test_its_float32_bounds_are_not_rounded_outward_and_decide_nothing():
         enclosure = trusted.enclosure(box)
         proposed = LirpaProposer(network, Method.CROWN).lower(box, np.eye(3))[0]
         crossed += int((proposed > enclosure.upper[0]).any())
-        ours = trusted.lower(
-            trusted.bounds(box, Intermediate.INTERVAL), np.eye(3), to_input=True
-        )[0]
+        ours = trusted.lower(trusted.bounds(box, Intermediate.INTERVAL), np.eye(3), to_input=True)[
+            0
+        ]
         assert np.all(ours <= enclosure.upper[0])
     assert crossed > 0
 

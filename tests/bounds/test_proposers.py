@@ -125,7 +125,15 @@ def unequal_pads():
     ones = (1, 1)
     return Network.sequential(
         (1, 4, 4),
-        [Conv(np.ones((1, 1, 2, 2), np.float32), np.zeros(1, np.float32), ones, ((1, 0), (0, 0)), ones)],
+        [
+            Conv(
+                np.ones((1, 1, 2, 2), np.float32),
+                np.zeros(1, np.float32),
+                ones,
+                ((1, 0), (0, 0)),
+                ones,
+            )
+        ],
     )
 
 

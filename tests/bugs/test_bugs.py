@@ -85,7 +85,10 @@ def test_categories_are_given_in_the_stated_order():
     predictions = [1, 1, 1, 1, 2, 2, 2, 2]
     margins = [-9, -9, -0.5, -9, -9, 1.0, 2.0, 3.0]
     found = categories(
-        samples(labels), evaluation(labels, predictions, margins), contradicted=[0], suspected=[0, 1]
+        samples(labels),
+        evaluation(labels, predictions, margins),
+        contradicted=[0],
+        suspected=[0, 1],
     )
     assert found == {
         0: Category.CONTRADICTION,
@@ -161,13 +164,18 @@ def test_a_bug_that_comes_back_is_reopened():
     for again, detail in (
         (findings(2, [1, 0, 1]), "misclassified"),
         (findings(2, [0, 0, 1], {0: witness()}), "a counterexample in the region"),
-        (findings(2, [0, 0, 1], {0: Undecided(Reason.TOO_LOOSE)}), "right on the sample, but no longer certified"),
+        (
+            findings(2, [0, 0, 1], {0: Undecided(Reason.TOO_LOOSE)}),
+            "right on the sample, but no longer certified",
+        ),
     ):
         bug = follow(findings(0, [1, 0, 1]), certified, again)[0, MIS]
         assert bug.state is BugState.REOPENED
         assert bug.events[-1].detail == detail
         assert not bug.is_closed
-    still = follow(findings(0, [1, 0, 1]), certified, findings(2, [1, 0, 1]), findings(3, [1, 0, 1]))
+    still = follow(
+        findings(0, [1, 0, 1]), certified, findings(2, [1, 0, 1]), findings(3, [1, 0, 1])
+    )
     assert states(still[0, MIS])[-1] is BugState.REOPENED
     assert len(still[0, MIS].events) == 3
 

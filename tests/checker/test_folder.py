@@ -85,7 +85,10 @@ def test_a_bound_that_does_not_close_is_rejected(made):
         (lambda q: {"region": Region(LInf.of("0"), q.region.centre)}, "another kind of region"),
         (lambda q: {"region": Region(q.region.family, "0" * 64)}, "another image"),
         (lambda q: {"property_": SingleLabel(0, 2)}, "speaks of 2 logits"),
-        (lambda q: {"property_": SingleLabel((q.property_.label + 1) % 3, 3)}, "not that of the sample"),
+        (
+            lambda q: {"property_": SingleLabel((q.property_.label + 1) % 3, 3)},
+            "not that of the sample",
+        ),
         (lambda q: {"property_": MultiLabel((1, 0, 0))}, "not that of the sample"),
     ],
 )

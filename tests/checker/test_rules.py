@@ -29,7 +29,7 @@ finite = st.floats(-1e100, 1e100)
 
 @given(st.integers(0, 2**39))
 def test_gamma_is_at_least_its_definition(terms):
-    """n u / (1 - n u), evaluated exactly."""
+    """N u / (1 - n u), evaluated exactly."""
     exact = Fraction(terms, 2**53) / (1 - Fraction(terms, 2**53))
     assert Fraction(gamma(terms)) >= exact
     assert Fraction(gamma(terms)) <= exact * (1 + Fraction(8, 2**53)) + Fraction(1, 2**200)

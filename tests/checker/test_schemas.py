@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 from support.folders import delegated, make_folder
 
-from asi_verify.core.claims import SCHEMA as CLAIMS
 from asi_verify.core.certificate import SCHEMA as CERTIFICATE
+from asi_verify.core.claims import SCHEMA as CLAIMS
 
 
 def schema(name):

@@ -38,7 +38,10 @@ CLAIMS = Claims(
     LInf.of("1/255"),
     Semantics.REAL,
     ((0, 2),),
-    (Shard("00000.jsonl", "6" * 64, 1, ("00000.bin", "7" * 64)), Shard("00001.jsonl", "8" * 64, 1, None)),
+    (
+        Shard("00000.jsonl", "6" * 64, 1, ("00000.bin", "7" * 64)),
+        Shard("00001.jsonl", "8" * 64, 1, None),
+    ),
     {"made": "by a test"},
 )
 
@@ -71,7 +74,13 @@ def test_the_digest_covers_the_question_and_the_proof_and_nothing_else():
 def leaves(value, path=()):
     """Every path to a value inside nested JSON, the inner nodes included."""
     yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, item in items:
         yield from leaves(item, (*path, key))
 

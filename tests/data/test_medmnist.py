@@ -82,7 +82,7 @@ def few_samples(monkeypatch):
     """The facts, changed to four samples a split and to the made files' checksums."""
     changed = {
         name: dataclasses.replace(
-            facts, samples={split: 4 for split in facts.samples}, md5={28: made_file(name)[1]}
+            facts, samples=dict.fromkeys(facts.samples, 4), md5={28: made_file(name)[1]}
         )
         for name, facts in medmnist_sets().items()
     }
@@ -108,7 +108,12 @@ def test_a_file_is_looked_for_in_the_stated_order(few_samples, tmp_path, monkeyp
     monkeypatch.setenv("ASI_VERIFY_DATA", str(tmp_path / "b"))
     monkeypatch.setenv("ASI_VERIFY_SHARED", str(tmp_path / "c"))
     monkeypatch.setenv("HOME", str(tmp_path / "d"))
-    places = [tmp_path / "a", tmp_path / "b", tmp_path / "c/data/medmnist", tmp_path / "d/.medmnist"]
+    places = [
+        tmp_path / "a",
+        tmp_path / "b",
+        tmp_path / "c/data/medmnist",
+        tmp_path / "d/.medmnist",
+    ]
     assert search_path(tmp_path / "a") == places
     data, _ = made_file("bloodmnist")
     for place in reversed(places):
@@ -118,7 +123,9 @@ def test_a_file_is_looked_for_in_the_stated_order(few_samples, tmp_path, monkeyp
         assert loaded.source == place / "bloodmnist.npz"
 
 
-@pytest.mark.parametrize("damage", [lambda d: d[:-100], lambda d: d[:50] + b"x" + d[51:], lambda d: b""])
+@pytest.mark.parametrize(
+    "damage", [lambda d: d[:-100], lambda d: d[:50] + b"x" + d[51:], lambda d: b""]
+)
 def test_a_damaged_file_is_refused_with_the_remedy(damage, few_samples, tmp_path):
     """Truncated or changed: the checksum says so before anything is read."""
     (tmp_path / "octmnist.npz").write_bytes(damage(made_file("octmnist")[0]))
@@ -126,7 +133,9 @@ def test_a_damaged_file_is_refused_with_the_remedy(damage, few_samples, tmp_path
         load_medmnist("octmnist", data_root=tmp_path)
 
 
-def test_without_a_file_and_a_network_the_error_says_where_to_put_one(few_samples, tmp_path, monkeypatch):
+def test_without_a_file_and_a_network_the_error_says_where_to_put_one(
+    few_samples, tmp_path, monkeypatch
+):
     """Offline is normal in a hospital."""
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(DataNotFoundError, match=r"https://zenodo\.org/.*dermamnist\.npz"):

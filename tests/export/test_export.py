@@ -93,7 +93,11 @@ def test_the_generated_module_computes_the_network(name):
 
 def test_an_onnx_file_is_taken_as_it_is(tmp_path):
     """Its bytes are the artifact."""
-    data = model([node("Flatten", "x", "f"), node("Gemm", "f w")], (1, 2, 2), {"w": np.ones((4, 2), np.float32)})
+    data = model(
+        [node("Flatten", "x", "f"), node("Gemm", "f w")],
+        (1, 2, 2),
+        {"w": np.ones((4, 2), np.float32)},
+    )
     (tmp_path / "model.onnx").write_bytes(data)
     assert load_model(tmp_path / "model.onnx", (1, 2, 2)).data == data
     assert load_model(data, (1, 2, 2)).data == data
@@ -186,7 +190,9 @@ def test_an_operator_without_a_torch_form_is_refused():
     with pytest.raises(UnsupportedOperatorError, match="Odd"):
         layer_for(Odd())
     ones = (1, 1, 1, 1)
-    four = Conv(np.ones((1, 1, *ones), np.float32), np.zeros(1, np.float32), ones, ((0, 0),) * 4, ones)
+    four = Conv(
+        np.ones((1, 1, *ones), np.float32), np.zeros(1, np.float32), ones, ((0, 0),) * 4, ones
+    )
     with pytest.raises(UnsupportedOperatorError, match="4 spatial"):
         layer_for(four)
 
@@ -201,7 +207,8 @@ def test_a_batch_that_is_fixed_to_one_is_run_one_by_one():
     """And gives what a free batch gives."""
     weight = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     fixed, free = (
-        Session(model([node("Gemm", "x w")], (4,), {"w": weight}, batch=batch)) for batch in (1, "N")
+        Session(model([node("Gemm", "x w")], (4,), {"w": weight}, batch=batch))
+        for batch in (1, "N")
     )
     points = probes((4,))
     np.testing.assert_allclose(fixed.run(points), free.run(points), rtol=1e-6)
@@ -234,9 +241,12 @@ def test_networks_that_make_no_sense_cannot_be_made():
     with pytest.raises(ModelError, match="reads 2 values"):
         Network((2,), (Node(affine, (0, 0)),))
     with pytest.raises(ModelError, match="vector of logits"):
-        assert LARGER["cnn"](np.random.default_rng(0)) and Network.sequential(
-            (1, 2, 2), [layer_for_relu()]
-        ).logits
+        assert (
+            LARGER["cnn"](np.random.default_rng(0))
+        )
+        assert (
+            Network.sequential((1, 2, 2), [layer_for_relu()]).logits
+        )
 
 
 def layer_for_relu():

@@ -18,7 +18,9 @@ from asi_verify.lowering import read_network, write_artifact
 ARTIFACT = write_artifact(small_cnn(np.random.default_rng(0)))
 
 
-@pytest.mark.parametrize("data", [b"", b"not a model", b"\x00" * 100, ARTIFACT[:200], ARTIFACT[:-20]])
+@pytest.mark.parametrize(
+    "data", [b"", b"not a model", b"\x00" * 100, ARTIFACT[:200], ARTIFACT[:-20]]
+)
 def test_a_truncated_or_foreign_file_is_refused(data):
     """One clear error, whatever the bytes are."""
     with pytest.raises(ModelError):

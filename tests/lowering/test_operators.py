@@ -83,14 +83,11 @@ CASES = {
     "Dropout": model([node("Dropout", "x", "h"), node("Relu", "h")], (3,)),
     "Constant": model(
         [
-            helper
-            for helper in (
                 onnx.helper.make_node(
                     "Constant", [], ["c"], value=onnx.numpy_helper.from_array(r(3), "c")
                 ),
                 node("Add", "x c"),
-            )
-        ],
+            ],
         (3,),
     ),
     "Constant, floats": model(
@@ -168,7 +165,9 @@ def test_batch_normalisation_lies_inside_its_bounds(seed):
         centred = mpmath.mpf(float(point.item())) - mpmath.mpf(float(mean[0]))
         truth = centred / spread * mpmath.mpf(float(scale[0])) + mpmath.mpf(float(bias[0]))
         found = TrustedPass(read_network(data)).enclosure(Box(point, point.copy()))
-        assert mpmath.mpf(float(found.lower.item())) <= truth <= mpmath.mpf(float(found.upper.item()))
+        assert (
+            mpmath.mpf(float(found.lower.item())) <= truth <= mpmath.mpf(float(found.upper.item()))
+        )
         assert found.upper.item() - found.lower.item() < 1e-10 * (1 + abs(float(truth)))
 
 
@@ -271,7 +270,9 @@ def test_what_is_not_understood_is_refused(name):
 
 def test_an_unsupported_operator_is_named_with_what_is_supported():
     """The message says which operator it is, and what there is instead."""
-    with pytest.raises(UnsupportedOperatorError, match=r"operator Tanh .*supported: Add, AveragePool"):
+    with pytest.raises(
+        UnsupportedOperatorError, match=r"operator Tanh .*supported: Add, AveragePool"
+    ):
         read_network(REFUSED["Tanh"])
 
 

@@ -57,15 +57,15 @@ def test_verdicts_on_tiny_networks_are_true(name, seed):
     boxes = LInf.of("20/255").boxes(images)
     for i, verdict in enumerate(proof.verdicts):
         rows = SingleLabel(int(labels[i]), 2).rows()
-        smallest = min(
-            exact.minimum(network, boxes.lower[i], boxes.upper[i], row) for row in rows
-        )
+        smallest = min(exact.minimum(network, boxes.lower[i], boxes.upper[i], row) for row in rows)
         match verdict:
             case Proved():
                 assert smallest > 0
             case Refuted(witness):
                 assert boxes[[i]].contains(witness.point[None])[0]
-                again = artifact.session.margins(witness.point[None], SingleLabel(int(labels[i]), 2))
+                again = artifact.session.margins(
+                    witness.point[None], SingleLabel(int(labels[i]), 2)
+                )
                 assert not again[0] > 0
                 assert smallest <= Fraction(1, 10**5)
             case Undecided(reason):
@@ -103,7 +103,13 @@ def test_stages_are_an_argument():
     assert {type(v) for v in proof.verdicts} <= {Proved, Undecided}
     reasons = {v.reason for v in proof.verdicts if isinstance(v, Undecided)}
     assert reasons <= {Reason.TOO_LOOSE, Reason.ROUNDING_GAP}
-    assert [s.name for s in default_stages()] == ["falsify", "interval", "crown-ibp", "crown", "smt"]
+    assert [s.name for s in default_stages()] == [
+        "falsify",
+        "interval",
+        "crown-ibp",
+        "crown",
+        "smt",
+    ]
 
 
 def test_batches_and_their_order_change_no_verdict(monkeypatch):
@@ -117,7 +123,9 @@ def test_batches_and_their_order_change_no_verdict(monkeypatch):
     whole = ask(artifact, images, labels, "2/255", stages, 3)
     order = generator.permutation(30)
     shuffled = ask(artifact, images[order], labels[order], "2/255", stages, 3)
-    alone = [ask(artifact, images[[i]], labels[[i]], "2/255", stages, 3).verdicts[0] for i in range(30)]
+    alone = [
+        ask(artifact, images[[i]], labels[[i]], "2/255", stages, 3).verdicts[0] for i in range(30)
+    ]
     for i in range(30):
         assert describe(whole.verdicts[i]) == describe(alone[i])
         assert describe(whole.verdicts[order[i]]) == describe(shuffled.verdicts[i])

@@ -26,6 +26,8 @@ from asi_verify.repair import (
     Loop,
     OrdinaryTraining,
     Subject,
+)
+from asi_verify.repair import (
     Task as RepairTask,
 )
 from asi_verify.repair import checkpoints as checkpoint_module

@@ -146,7 +146,7 @@ def test_the_same_run_gives_the_same_page(run):
 
 def test_names_are_escaped(run):
     """A class called <script> is text."""
-    result, data, _ = run
+    result, _data, _ = run
     report = build_report(result.folder)
     report["dataset"]["classes"] = ["<script>alert(1)</script>", "b"]
     from asi_verify.report.write import render

@@ -59,7 +59,9 @@ def test_every_box_covers_exact_interval_arithmetic_and_hardly_more(name, seed):
     lower, upper = random_box(generator, network.input_shape, 1, radius=0.2)
     found = TrustedPass(network).bounds(Box(lower, upper), Intermediate.INTERVAL)
     assert found.sound.all()
-    for box, (low, high) in zip(found.boxes, exact.interval(network, lower[0], upper[0]), strict=True):
+    for box, (low, high) in zip(
+        found.boxes, exact.interval(network, lower[0], upper[0]), strict=True
+    ):
         ours_low, ours_high = exact.exact(box.lower[0]), exact.exact(box.upper[0])
         assert np.all(ours_low <= low)
         assert np.all(high <= ours_high)
@@ -157,9 +159,7 @@ def test_several_decisions_are_bounded_each_on_its_side():
     generator = np.random.default_rng(8)
     network = TINY["mlp"](generator)
     lower, upper = random_box(generator, (2,), 1, radius=0.2)
-    bound = TrustedPass(network).margins(
-        Box(lower, upper), MultiLabel((1, 0)), METHODS["crown"]
-    )[0]
+    bound = TrustedPass(network).margins(Box(lower, upper), MultiLabel((1, 0)), METHODS["crown"])[0]
     truth = min(
         exact.minimum(network, lower[0], upper[0], [1, 0]),
         exact.minimum(network, lower[0], upper[0], [0, -1]),

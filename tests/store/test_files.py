@@ -56,7 +56,7 @@ TestBothFiles = BothFiles.TestCase
 TestBothFiles.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
 
 
-@pytest.mark.parametrize("make", [lambda p: FolderFiles(p), lambda p: MemoryFiles()])
+@pytest.mark.parametrize("make", [FolderFiles, lambda p: MemoryFiles()])
 @pytest.mark.parametrize("name", ["", "/etc/x", "../x", "a/../../x", "a//b", "."])
 def test_names_stay_inside(make, name, tmp_path):
     """No name reaches out of the folder."""
@@ -128,7 +128,10 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path):
     other = context.Process(target=hold, args=(tmp_path / "out", ready, done))
     other.start()
     assert ready.wait(30)
-    with pytest.raises(RunFolderError, match="another process"), RunFolder.at(tmp_path / "out").locked():
+    with (
+        pytest.raises(RunFolderError, match="another process"),
+        RunFolder.at(tmp_path / "out").locked(),
+    ):
         pass
     done.set()
     other.join(30)

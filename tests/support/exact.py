@@ -130,9 +130,7 @@ class _Linear:
 
     def __add__(self, other: _Linear | Fraction | int) -> _Linear:
         if isinstance(other, _Linear):
-            return _Linear(
-                self.coefficients + other.coefficients, self.constant + other.constant
-            )
+            return _Linear(self.coefficients + other.coefficients, self.constant + other.constant)
         return _Linear(self.coefficients, self.constant + other)
 
     __radd__ = __add__
@@ -201,9 +199,7 @@ def _vertices(low: Exact, high: Exact, constraints: list[_Linear]) -> Iterator[E
         planes.append(_Linear(unit, -low[i]))
         planes.append(_Linear(unit * Fraction(-1), high[i]))
     for chosen in itertools.combinations(planes, size):
-        point = _solve(
-            [list(p.coefficients) for p in chosen], [-p.constant for p in chosen]
-        )
+        point = _solve([list(p.coefficients) for p in chosen], [-p.constant for p in chosen])
         if point is None:
             continue
         if all(p.coefficients.dot(point) + p.constant >= 0 for p in planes):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from support.networks import small_cnn
 
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
@@ -28,6 +27,7 @@ from asi_verify.core.region import LInf, Region
 from asi_verify.core.semantics import Semantics
 from asi_verify.lowering import read_network, write_artifact
 from asi_verify.store import FolderFiles, write_certificates
+from support.networks import small_cnn
 
 SCRIPT = b"(check-sat)"
 
@@ -49,9 +49,7 @@ class Made:
         for name in files.names():
             files.remove(name)
         parts = {bytes_digest(SCRIPT): SCRIPT}
-        claims = write_certificates(
-            files, "", self.claims, self.artifact, self.certificates, parts
-        )
+        claims = write_certificates(files, "", self.claims, self.artifact, self.certificates, parts)
         return replace(self, place=place or self.place, claims=claims)
 
 
@@ -95,9 +93,7 @@ def make_folder(place: Path, seed: int = 0, radius: str = "1/255", count: int = 
     family = LInf.of(radius)
     claims = Claims(
         bytes_digest(artifact),
-        DatasetClaim(
-            "made", "train", count, array_digest(images), array_digest(labels), "label"
-        ),
+        DatasetClaim("made", "train", count, array_digest(images), array_digest(labels), "label"),
         family,
         Semantics.REAL,
         ((0, 1),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def weights(generator: np.random.Generator, *shape: int) -> Any:
 def mlp(generator: np.random.Generator, *sizes: int) -> Network:
     """Affine layers with ReLU between them."""
     operators: list[Operator] = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in itertools.pairwise(sizes):
         bias = weights(generator, after) * np.float32(0.2)
         operators += [Affine(weights(generator, after, before), bias), Relu()]
     return Network.sequential((sizes[0],), operators[:-1])
@@ -99,7 +100,9 @@ def grouped_cnn(generator: np.random.Generator) -> Network:
             ),
             Node(Relu(), (1,)),
             Node(
-                Conv(weights(generator, 4, 4, 1, 1), weights(generator, 4), one, ((0, 0),) * 2, one),
+                Conv(
+                    weights(generator, 4, 4, 1, 1), weights(generator, 4), one, ((0, 0),) * 2, one
+                ),
                 (2,),
             ),
             Node(Add(), (2, 3)),

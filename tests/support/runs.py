@@ -33,6 +33,4 @@ def quick_run(data: Any, epochs: int = 120, out: Path | None = None, radius: str
     corrector = CertifiedTraining(
         epochs=epochs, ramp_steps=60, ramp_epochs=10, batch_size=16, learning_rate=3e-3
     )
-    return asi.correct(
-        trained(data), data, radius, corrector=corrector, rounds=1, out=out
-    )
+    return asi.correct(trained(data), data, radius, corrector=corrector, rounds=1, out=out)
