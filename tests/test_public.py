@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_digests_in_the_same_order_of_classes(phant
 
 
 def test_certifying_changes_nothing_about_the_model(phantom_run):
-    """An artifact that was corrected is certified again as it is: the same digest, accepted again."""
+    """A corrected artifact is certified again as it is: the same digest, accepted again."""
     result, data, _, _ = phantom_run
     again = asi.certify(result.artifact, data)
     assert again.digest == result.digest
@@ -192,20 +192,40 @@ def small():
         (lambda d: asi.certify(tiny_model(d), d, radius=200), RadiusError, "half the pixel range"),
         (lambda d: asi.certify(tiny_model(d), d, split="vall"), DataError, "no split 'vall'"),
         (lambda d: asi.certify(tiny_model(d), d, target="truth"), UsageError, "target"),
-        (lambda d: asi.certify(nn.Sequential(nn.Flatten(), nn.Linear(784, 2), nn.Tanh()), d), UnsupportedOperatorError, "Tanh"),
+        (
+            lambda d: asi.certify(nn.Sequential(nn.Flatten(), nn.Linear(784, 2), nn.Tanh()), d),
+            UnsupportedOperatorError,
+            "Tanh",
+        ),
         (lambda d: asi.certify(nn.Linear(3, 2), d), ModelError, "does not take"),
         (lambda d: asi.certify("nowhere.onnx", d), ModelError, "no such file"),
         (lambda d: asi.certify(b"no model", d), ModelError, "not an ONNX"),
         (lambda d: asi.certify(tiny_model(d), "nowhere"), DataError, "nowhere"),
-        (lambda d: asi.certify(tiny_model(d), (np.full((4, 28, 28), np.nan), [0, 1, 0, 1])), DataError, "NaN"),
-        (lambda d: asi.certify(tiny_model(d), (np.zeros((4, 28, 28), np.uint8), [0, 1, 0, 7])), ModelError, "label is 7"),
-        (lambda d: asi.certify(tiny_model(d), (np.zeros((4, 28, 28), np.uint8), [0, -1, 0, 1])), DataError, "label of row 1 is -1"),
-        (lambda d: asi.certify(tiny_model(d), (np.zeros((4, 9, 9), np.uint8), [0, 1, 0, 1])), ModelError, "does not take"),
+        (
+            lambda d: asi.certify(tiny_model(d), (np.full((4, 28, 28), np.nan), [0, 1, 0, 1])),
+            DataError,
+            "NaN",
+        ),
+        (
+            lambda d: asi.certify(tiny_model(d), (np.zeros((4, 28, 28), np.uint8), [0, 1, 0, 7])),
+            ModelError,
+            "label is 7",
+        ),
+        (
+            lambda d: asi.certify(tiny_model(d), (np.zeros((4, 28, 28), np.uint8), [0, -1, 0, 1])),
+            DataError,
+            "label of row 1 is -1",
+        ),
+        (
+            lambda d: asi.certify(tiny_model(d), (np.zeros((4, 9, 9), np.uint8), [0, 1, 0, 1])),
+            ModelError,
+            "does not take",
+        ),
         (lambda d: asi.run(d, architecture="huge-net"), UsageError, "small-cnn"),
         (lambda d: asi.load("nowhere"), RunFolderError, "not the folder of a run"),
         (lambda d: asi.check("nowhere"), CertificateError, "no such file"),
     ],
-)  # fmt: skip
+)
 def test_wrong_use_gets_one_clear_error(call, error, says):
     """With the value that was given and the remedy."""
     with pytest.raises(error, match=says) as refusal:
@@ -288,4 +308,4 @@ def test_the_package_lists_what_it_has():
     for name in asi.__all__:
         assert getattr(asi, name) is not None
     with pytest.raises(AttributeError, match="nothing_like_this"):
-        asi.nothing_like_this
+        _ = asi.nothing_like_this

@@ -133,13 +133,18 @@ def test_boxes_meet_where_they_share_a_point():
 
 @pytest.mark.parametrize(
     ("first", "second", "exclude"),
-    [(SingleLabel(0, 3), SingleLabel(1, 3), True), (SingleLabel(0, 3), SingleLabel(0, 3), False),
-     (MultiLabel((1, 0)), MultiLabel((1, 1)), True), (MultiLabel((1, 0)), MultiLabel((1, 0)), False),
-     (SingleLabel(0, 2), SingleLabel(1, 3), False), (MultiLabel((1,)), MultiLabel((0, 1)), False),
-     (SingleLabel(0, 2), MultiLabel((1, 0)), False)],
-)  # fmt: skip
+    [
+        (SingleLabel(0, 3), SingleLabel(1, 3), True),
+        (SingleLabel(0, 3), SingleLabel(0, 3), False),
+        (MultiLabel((1, 0)), MultiLabel((1, 1)), True),
+        (MultiLabel((1, 0)), MultiLabel((1, 0)), False),
+        (SingleLabel(0, 2), SingleLabel(1, 3), False),
+        (MultiLabel((1,)), MultiLabel((0, 1)), False),
+        (SingleLabel(0, 2), MultiLabel((1, 0)), False),
+    ],
+)
 def test_properties_exclude_each_other_only_where_no_logits_satisfy_both(first, second, exclude):
-    """Different labels of one model do; properties of different models say nothing of each other."""
+    """Different labels of one model do; properties of two models say nothing of each other."""
     assert exclude_each_other(first, second) is exclude
 
 

@@ -152,8 +152,17 @@ def test_a_shard_cannot_name_a_file_elsewhere(name):
         Claims.from_bytes(dataclasses.replace(CLAIMS, shards=(shard,)).to_bytes())
 
 
-@pytest.mark.parametrize("value", [None, {}, {"kind": "linear"}, {"kind": "interval", "x": 1}, [],
-                                   {"kind": "linear", "intermediate": "magic", "slopes": "canonical"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {},
+        {"kind": "linear"},
+        {"kind": "interval", "x": 1},
+        [],
+        {"kind": "linear", "intermediate": "magic", "slopes": "canonical"},
+    ],
+)
 def test_other_evidence_is_refused(value):
     """Evidence is read only from its canonical form."""
     with pytest.raises(CertificateError):

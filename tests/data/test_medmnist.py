@@ -20,8 +20,12 @@ from asi_verify.errors import ChecksumError, DataError, DataNotFoundError
 
 def test_the_facts_are_those_of_the_medmnist_package():
     """Names, tasks, sizes, labels, licenses and checksums of all 18 sets."""
-    tasks = {"multi-class": Task.MULTI_CLASS, "binary-class": Task.BINARY,
-             "multi-label, binary-class": Task.MULTI_LABEL, "ordinal-regression": Task.ORDINAL}  # fmt: skip
+    tasks = {
+        "multi-class": Task.MULTI_CLASS,
+        "binary-class": Task.BINARY,
+        "multi-label, binary-class": Task.MULTI_LABEL,
+        "ordinal-regression": Task.ORDINAL,
+    }
     assert set(medmnist_sets()) == set(INFO)
     assert len(INFO) == 18
     for name, info in INFO.items():

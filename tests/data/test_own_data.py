@@ -68,7 +68,7 @@ def test_what_cannot_be_used_is_refused_with_its_value(images, labels, says):
 
 def test_labels_beyond_the_named_classes_are_refused():
     """The message names the row and the value."""
-    with pytest.raises(DataError, match="row 4 is 2, outside 0..1"):
+    with pytest.raises(DataError, match=r"row 4 is 2, outside 0..1"):
         from_arrays(GREY, LABELS, classes=("a", "b"))
 
 
@@ -78,7 +78,7 @@ def test_several_labels_and_grades_are_tasks_of_their_own():
     assert from_arrays(GREY, LABELS, ordinal=True).task is Task.ORDINAL
     assert from_arrays(GREY, LABELS % 2).task is Task.BINARY
     assert from_arrays(GREY, (LABELS % 2)[:, None]).task is Task.BINARY
-    with pytest.raises(DataError, match="outside 0..1"):
+    with pytest.raises(DataError, match=r"outside 0..1"):
         from_arrays(GREY, 2 * np.eye(6, dtype=int))
 
 
@@ -227,7 +227,7 @@ def test_nothing_is_unpickled(tmp_path):
 @pytest.mark.parametrize("given", ["nothing-like-this", 3, None, object()])
 def test_what_is_no_data_set_is_refused(given):
     """With what there could be instead."""
-    with pytest.raises(DataError, match="MedMNIST|breastmnist"):
+    with pytest.raises(DataError, match=r"MedMNIST|breastmnist"):
         load_dataset(given)
 
 

@@ -210,19 +210,37 @@ REFUSED = {
     "Gemm bias per sample": model([node("Gemm", "x w b")], (5,), {"w": r(5, 3), "b": r(3, 1)}),
     "Gemm of two values": model([node("Relu", "x", "h"), node("Gemm", "x h")], (5,)),
     "MatMul of three axes": model([node("MatMul", "x w")], (5,), {"w": r(1, 5, 3)}),
-    "Conv auto_pad": model([node("Conv", "x w", auto_pad="SAME_UPPER")], (1, 5, 5), {"w": r(1, 1, 3, 3)}),
-    "Conv kernel_shape": model([node("Conv", "x w", kernel_shape=[2, 2])], (1, 5, 5), {"w": r(1, 1, 3, 3)}),
+    "Conv auto_pad": model(
+        [node("Conv", "x w", auto_pad="SAME_UPPER")], (1, 5, 5), {"w": r(1, 1, 3, 3)}
+    ),
+    "Conv kernel_shape": model(
+        [node("Conv", "x w", kernel_shape=[2, 2])], (1, 5, 5), {"w": r(1, 1, 3, 3)}
+    ),
     "Conv pads": model([node("Conv", "x w", pads=[1, 1])], (1, 5, 5), {"w": r(1, 1, 3, 3)}),
     "Conv 4-D": model([node("Conv", "x w")], (1, 2, 2, 2, 2), {"w": r(1, 1, 1, 1, 1, 1)}),
-    "AveragePool ceil_mode": model([node("AveragePool", "x", kernel_shape=[2, 2], ceil_mode=1)], (1, 5, 5)),
-    "AveragePool border": model([node("AveragePool", "x", kernel_shape=[2, 2], pads=[1, 1, 0, 0])], (1, 5, 5)),
+    "AveragePool ceil_mode": model(
+        [node("AveragePool", "x", kernel_shape=[2, 2], ceil_mode=1)], (1, 5, 5)
+    ),
+    "AveragePool border": model(
+        [node("AveragePool", "x", kernel_shape=[2, 2], pads=[1, 1, 0, 0])], (1, 5, 5)
+    ),
     "AveragePool too large": model([node("AveragePool", "x", kernel_shape=[9, 9])], (1, 5, 5)),
-    "AveragePool dilations": model([node("AveragePool", "x", kernel_shape=[2, 2], dilations=[2, 2])], (1, 5, 5), opset=19),
+    "AveragePool dilations": model(
+        [node("AveragePool", "x", kernel_shape=[2, 2], dilations=[2, 2])], (1, 5, 5), opset=19
+    ),
     "ReduceMean over channels": model([node("ReduceMean", "x", axes=[1])], (2, 3, 5)),
     "BatchNormalization training": model(
-        [onnx.helper.make_node("BatchNormalization", ["x", "s", "s", "s", "s"], ["y", "m", "v"], training_mode=1)],
-        (3, 4), {"s": np.abs(r(3))}),
-    "BatchNormalization variance": model([node("BatchNormalization", "x s s s v")], (2, 4), {"s": r(2), "v": np.float32([1, -1])}),
+        [
+            onnx.helper.make_node(
+                "BatchNormalization", ["x", "s", "s", "s", "s"], ["y", "m", "v"], training_mode=1
+            )
+        ],
+        (3, 4),
+        {"s": np.abs(r(3))},
+    ),
+    "BatchNormalization variance": model(
+        [node("BatchNormalization", "x s s s v")], (2, 4), {"s": r(2), "v": np.float32([1, -1])}
+    ),
     "Flatten axis": model([node("Flatten", "x", axis=2)], (2, 3)),
     "Reshape batch": model([node("Reshape", "x s")], (2, 3), {"s": np.int64([6, -1])}),
     "Reshape to one": model([node("Reshape", "x s")], (2, 3), {"s": np.int64([1, 6])}),
@@ -240,9 +258,15 @@ REFUSED = {
     "softmax inside": model([node("Softmax", "x", "h"), node("Relu", "h")], (3,)),
     "softmax over channels": model([node("Softmax", "x", axis=1)], (3, 4)),
     "softmax, another axis": model([node("Softmax", "x", axis=0)], (3,)),
-    "Dropout training": model([node("Dropout", "x r t")], (3,), {"r": np.float32(0.5), "t": np.bool_(True)}),
-    "Constant of text": model([onnx.helper.make_node("Constant", [], ["c"], value_string="a"), node("Add", "x c")], (3,)),
-    "other domain": model([onnx.helper.make_node("Relu", ["x"], ["y"], domain="com.example")], (3,)),
+    "Dropout training": model(
+        [node("Dropout", "x r t")], (3,), {"r": np.float32(0.5), "t": np.bool_(True)}
+    ),
+    "Constant of text": model(
+        [onnx.helper.make_node("Constant", [], ["c"], value_string="a"), node("Add", "x c")], (3,)
+    ),
+    "other domain": model(
+        [onnx.helper.make_node("Relu", ["x"], ["y"], domain="com.example")], (3,)
+    ),
     "opset too new": model([node("Relu", "x")], (3,), opset=99),
     "opset too old": model([node("Relu", "x")], (3,), opset=6),
     "fixed batch": model([node("Relu", "x")], (3,), batch=4),
@@ -257,7 +281,7 @@ REFUSED = {
     "unknown attribute": model([node("Relu", "x", speed=3)], (3,)),
     "wrong reduce": model([node("ReduceMean", "x", axes=[1])], (3,)),
     "Gemm width": model([node("Gemm", "x w")], (4,), {"w": r(5, 3)}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

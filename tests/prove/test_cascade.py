@@ -47,7 +47,7 @@ def ask(artifact, images, labels, radius="20/255", stages=None, classes=2):
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("name", ["mlp", "deep", "residual"])
 def test_verdicts_on_tiny_networks_are_true(name, seed):
-    """Proved where the exact minimum is positive; refuted where it is not; z3 leaves nothing open."""
+    """Proved where the exact minimum is positive, refuted where not; z3 leaves nothing open."""
     generator = np.random.default_rng(seed)
     network = on_images(TINY[name](generator))
     artifact = Artifact.from_network(network)
@@ -73,7 +73,7 @@ def test_verdicts_on_tiny_networks_are_true(name, seed):
 
 
 def test_each_stage_takes_what_the_one_before_left_open():
-    """Cheap stages settle most; the counts add up; the kinds of evidence are those of the stages."""
+    """Cheap stages settle most; counts add up; the kinds of evidence are those of the stages."""
     generator = np.random.default_rng(3)
     artifact = Artifact.from_network(on_images(mlp(generator, 6, 12, 9, 2)))
     images = generator.integers(0, 256, (60, 1, 1, 6), dtype=np.uint8)

@@ -122,7 +122,7 @@ def test_ordinary_training_looks_at_validation_and_never_at_test():
     assert last_epoch.logits == 2
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for the end of a process."""
 
 
@@ -141,7 +141,7 @@ def kill_after(monkeypatch, writes):
         original(self, name, data)
         left[0] -= 1
         if left[0] == 0:
-            raise Killed
+            raise KilledError
 
     monkeypatch.setattr(MemoryFiles, "write", write)
 
@@ -154,7 +154,7 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(kills, every_epoc
     for writes in kills:
         with monkeypatch.context() as patched:
             kill_after(patched, writes)
-            with pytest.raises(Killed):
+            with pytest.raises(KilledError):
                 QUICK.attempt(start(), everything(), Checkpoints(files, "c"))
     resumed = QUICK.attempt(start(), everything(), Checkpoints(files, "c"))
     assert write_artifact(resumed.network) == write_artifact(whole.network)
@@ -171,7 +171,7 @@ def test_ordinary_training_goes_on_where_it_was(kills, every_epoch, monkeypatch)
     for writes in kills:
         with monkeypatch.context() as patched:
             kill_after(patched, writes)
-            with pytest.raises(Killed):
+            with pytest.raises(KilledError):
                 training.train(start(), DATA, 0, Checkpoints(files, "c"))
     resumed = training.train(start(), DATA, 0, Checkpoints(files, "c"))
     assert write_artifact(resumed) == write_artifact(whole)
@@ -201,7 +201,7 @@ def test_certified_training_certifies_the_easy_set_and_repeats_itself():
 
 
 def test_samples_that_are_not_certified_are_shown_more_often():
-    """All once, and from the middle of the ramp on the uncertified further times; more each round."""
+    """All once; from the middle of the ramp on the uncertified further times, more each round."""
     certified = np.array([True, False, True, False])
     for share, round_, copies in ((0.2, 1, 0), (0.5, 1, 4), (1.0, 1, 4), (1.0, 2, 8), (1.0, 3, 16)):
         order = QUICK._order(certified, share, everything(round_), epoch=0)

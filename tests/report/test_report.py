@@ -1,4 +1,4 @@
-"""The report: it says what the run wrote, in JSON with a schema and on one page that loads nothing."""
+"""The report says what the run wrote, in JSON with a schema and on one page that loads nothing."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_no_sampled_point_lies_below_its_bound(name, method, seed):
 
 
 def test_linear_bounds_are_tight_where_nothing_is_open():
-    """In a box in which every ReLU is active the network is affine, and the bound is its minimum."""
+    """In a box where every ReLU is active the network is affine, and the bound is its minimum."""
     generator = np.random.default_rng(5)
     network = TINY["mlp"](generator)
     affine = network.nodes[0].operator
