@@ -273,8 +273,7 @@ def check(
             f"{len(result.rows(Outcome.REJECTED))} rejected, {len(result.missing)} missing; "
             f"status {result.status or 'refused'}"
         )
-    holds = result.status is not None and result.status.is_zero
-    raise typer.Exit(0 if holds and not result.rows(Outcome.REJECTED) else _OPEN)
+    raise typer.Exit(0 if result.holds else _OPEN)
 
 
 @app.command()
@@ -423,7 +422,7 @@ def _finish(
         _out.print(f"status: {written['status']}")
         _out.print(f"model: {out / 'certificates' / 'artifact.onnx'}")
         _out.print(f"report: {out / HTML_FILE}")
-    raise typer.Exit(0 if result.status.is_zero else _OPEN)
+    raise typer.Exit(0 if result.status.is_zero and result.summary["accepted"] else _OPEN)
 
 
 def _print_json(value: Any) -> None:

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# Networks here are tiny: a second thread costs more than it gives, and very much more on a machine
+# that has other work. Set before torch is imported, and inherited by the processes of tests.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 if expected := os.environ.get("ASI_VERIFY_EXPECTED_ROOT"):

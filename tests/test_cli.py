@@ -53,10 +53,20 @@ def test_certify_writes_a_folder_and_prints_what_it_found(folder):
     assert done.returncode == (1 if errors["errors"] else 0), done.stderr
     assert (folder / "zero" / "report.html").is_file()
     assert "status: " in done.stdout
-    done = run("certify", folder / "model.onnx", folder / "data.npz", "--radius", "60/255",
-               "--out", folder / "wide", "--json")  # fmt: skip
+    done = run("certify", folder / "model.onnx", folder / "data.npz", "--radius", "1/255",
+               "--out", folder / "one", "--json")  # fmt: skip
     assert done.returncode == 1
     assert json.loads(done.stdout)["status"].startswith("open(")
+
+
+def test_a_run_that_proves_nothing_is_not_a_success(folder):
+    """At a radius at which every sample contradicts another, nothing is open and nothing holds."""
+    out = folder / "wide"
+    done = run("certify", folder / "model.onnx", folder / "data.npz", "--radius", "60/255",
+               "--out", out, "--json")  # fmt: skip
+    assert json.loads(done.stdout)["status"] == "zero_except(30)"
+    assert done.returncode == 1
+    assert run("check", out).returncode == 1
 
 
 def test_correct_and_check_and_report(folder):

@@ -64,5 +64,4 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(json.dumps(summary(result), sort_keys=True))
-    holds = result.status is not None and result.status.is_zero
-    return 0 if holds and not result.rows(Outcome.REJECTED) else 1
+    return 0 if result.holds else 1

@@ -107,6 +107,15 @@ class CheckResult:
         )
         return Status(total - len(self.contradictions) - accepted, len(self.contradictions))
 
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is open, refused or rejected, and at least one certificate accepted.
+
+        Without the last, a radius at which all samples contradict one another would be a success.
+        """
+        zero = self.status is not None and self.status.is_zero
+        return zero and bool(self.rows(Outcome.ACCEPTED)) and not self.rows(Outcome.REJECTED)
+
 
 def read_claims(folder: str | Path) -> Claims:
     """What a certificate folder claims.

@@ -43,7 +43,8 @@ class CertifiedTraining(Corrector):
 
     Attributes:
         epochs: at most so many in a round; it ends when every sample is certified with a margin.
-        ramp_steps: optimiser steps over which the radius rises from 0; at least ``ramp_epochs``.
+        ramp_steps: optimiser steps over which the radius rises from 0; at least ``ramp_epochs``
+            and at most half of the epochs.
         ramp_epochs: see there.
         batch_size: images per step.
         learning_rate: of Adam.
@@ -108,7 +109,7 @@ class CertifiedTraining(Corrector):
             return 1.0
         steps_per_epoch = math.ceil(count / self.batch_size)
         length = max(self.ramp_epochs, math.ceil(self.ramp_steps / steps_per_epoch))
-        return min(1.0, epoch / length)
+        return min(1.0, epoch / max(1, min(length, self.epochs // 2)))
 
     def _order(
         self, certified: npt.NDArray[np.bool_], share: float, task: Task, epoch: int

@@ -101,6 +101,11 @@ def _headline(
             f"{status.open} of {total} images of {name} ({split}) have no accepted certificate "
             f"at radius {radius}."
         )
+    if status.contradictions == total:
+        return (
+            f"Nothing is proved: at radius {radius} every image of {name} ({split}) contradicts "
+            "another one."
+        )
     covered = f"images of {name} ({split}) has an accepted certificate at radius {radius}."
     if status.contradictions:
         return (

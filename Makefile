@@ -1,0 +1,50 @@
+# Everything that a fresh clone needs is done by the targets themselves: python3 and make suffice.
+#   make demo      the main job on real images, with a report to look at
+#   make test      what has to pass before a change is merged
+#   make help      the other targets
+
+BIN := .venv/bin
+export ASI_VERIFY_SHARED ?= $(if $(wildcard ../shared/data),$(abspath ../shared))
+# A set but empty variable would be taken for a place.
+ifeq ($(strip $(ASI_VERIFY_SHARED)),)
+unexport ASI_VERIFY_SHARED
+endif
+
+.PHONY: help setup demo test lint trusted-tests tests benchmark clean
+
+help:
+	@echo "make demo        run the main job and open out/demo/report.html"
+	@echo "make test        linters, type checker, import rules, all tests"
+	@echo "make lint        the first three of these"
+	@echo "make benchmark   the claims of docs/results.md again (about an hour)"
+	@echo "make clean       remove the environment and what was built"
+
+setup:
+	@.ci/setup
+
+demo: setup
+	$(BIN)/python examples/demo.py
+
+test: lint trusted-tests tests
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The trusted code first, and alone: every branch of the checker has to be taken.
+TRUSTED := tests/core tests/lowering tests/checker tests/soundness
+
+trusted-tests: setup
+	$(BIN)/pytest $(TRUSTED) --cov=asi_verify.checker --cov-branch --cov-fail-under=100
+
+tests: setup
+	$(BIN)/pytest $(addprefix --ignore=,$(TRUSTED))
+
+benchmark: setup
+	$(BIN)/python benchmarks/zero_repeatable_errors.py
+	$(BIN)/python benchmarks/certify_again.py
+
+clean:
+	rm -rf .venv .tools build dist
