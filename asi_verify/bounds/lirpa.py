@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import logging
 import sys
 import types
 import warnings
@@ -71,6 +72,8 @@ def _library() -> Any:
     # Recorded and dropped: deprecations inside the library and inside torch, about code that is not
     # ours. Filters would not do, because the library sets its own while it is imported.
     limit = sys.getrecursionlimit()
+    # On a machine with CUDA's compiler and no card, torch warns of a runtime that nothing here needs.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     with warnings.catch_warnings(record=True):
         library = importlib.import_module("auto_LiRPA")
     # It raises the limit to a million for the whole process, where a runaway recursion then ends in

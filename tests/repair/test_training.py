@@ -216,6 +216,8 @@ def test_the_radius_rises_in_the_first_round_only():
     assert shares == sorted(shares)
     assert shares[5] == shares[-1] == 1
     assert QUICK._ramp(everything(2), 0, 40) == 1
+    few_steps = CertifiedTraining(epochs=20, ramp_steps=600, ramp_epochs=5)
+    assert few_steps._ramp(everything(), 10, 40) == 1, "half of the epochs are left at the end"
 
 
 def test_the_loop_ends_when_nothing_is_open():
