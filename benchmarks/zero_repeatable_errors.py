@@ -2,7 +2,8 @@
 
 Each run is the command ``asi-verify run`` in a process of its own, timed whole, and checked again
 by ``python -m asi_verify.checker`` and by a count of errors in ONNX Runtime that shares no code
-with the library. One seed is run twice, for the digests. The test split is measured and selects nothing.
+with the library. One seed is run twice, for the digests. The test split is measured and selects
+nothing.
 
     python benchmarks/zero_repeatable_errors.py [SET:SEED ...]
 """
@@ -150,8 +151,9 @@ def main() -> None:
     header += ["test, ordinary", "test, corrected", "test, nearest neighbour", "run", "check"]
     same = "gave the same" if repeats else "did NOT give the same"
     text = (
-        "`asi-verify run SET --radius 1/255 --seed SEED`, each in a process of its own, timed whole. "
-        "Errors are training images that ONNX Runtime gets wrong, counted apart from the library; "
+        "`asi-verify run SET --radius 1/255 --seed SEED`, each in a process of its own, timed "
+        "whole. Errors are training images that ONNX Runtime gets wrong, counted apart from the "
+        "library; "
         "certificates are those that `python -m asi_verify.checker` accepts from the files. The "
         "test split selected nothing. The nearest neighbour (L-infinity) is what a look-up table "
         f"achieves, which is proved without any training.\n\n{table(header, rows)}\n\n"
