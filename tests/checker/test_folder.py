@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from support.folders import SCRIPT, certificate, delegated, make_folder
 from support.networks import small_cnn
 
-from asi_verify.checker import Outcome, check_folder, read_claims
+from asi_verify.checker import (
+    CheckResult,
+    Outcome,
+    TrustedPass,
+    check_certificates,
+    check_folder,
+    read_claims,
+)
 from asi_verify.checker.command import main
 from asi_verify.core.canonical import array_digest, bytes_digest, canonical_json
 from asi_verify.core.certificate import parse_json
@@ -25,7 +32,7 @@ from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvide
 from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.region import LInf, Region
 from asi_verify.errors import CertificateError, DataError
-from asi_verify.lowering import write_artifact
+from asi_verify.lowering import read_network, write_artifact
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +115,42 @@ def test_a_certificate_on_another_row_is_rejected(made):
     first, second, *rest = made.certificates
     made.certificates = [dataclasses.replace(first, row=second.row), *rest]
     assert "its centre is another image" in check(made.write()).reasons[second.row]
-    made.certificates = [dataclasses.replace(first, row=10**6)]
-    assert "does not exist" in check(made.write()).reasons[10**6]
+    for row in (len(made.images), 10**6):
+        made.certificates = [dataclasses.replace(first, row=row)]
+        assert "does not exist" in check(made.write()).reasons[row]
+
+
+def test_a_certificate_of_other_semantics_is_rejected(made):
+    """What holds in one arithmetic says nothing of another."""
+    first = made.certificates[0]
+    query = dataclasses.replace(first.query, semantics="another")
+    other = dataclasses.replace(first, query=query)
+    trusted = TrustedPass(read_network(made.artifact))
+    found = check_certificates(trusted, made.claims, [first, other], made.images, made.labels, {})
+    assert [outcome for outcome, _ in found] == [Outcome.ACCEPTED, Outcome.REJECTED]
+    assert "other semantics" in found[1][1]
+
+
+@pytest.mark.parametrize("margin", [np.nan, -np.inf, 0.0])
+def test_a_bound_that_is_not_above_0_proves_nothing(made, monkeypatch, margin):
+    """Whatever the trusted pass returns: 0 is a tie, and a NaN is no bound."""
+    monkeypatch.setattr(TrustedPass, "margins", lambda _, box, *__: np.full(len(box), margin))
+    result = check(made)
+    assert result.rows(Outcome.REJECTED) == [c.row for c in made.certificates]
+
+
+def test_a_folder_holds_only_if_something_is_accepted_and_nothing_rejected(made):
+    """Where every sample contradicts another nothing is open, and nothing is shown either."""
+    everything = frozenset(range(24))
+    for outcomes, holds in (
+        ({}, False),
+        ({0: Outcome.ACCEPTED}, True),
+        ({0: Outcome.ACCEPTED, 1: Outcome.REJECTED}, False),
+        ({0: Outcome.DELEGATED}, False),
+    ):
+        result = CheckResult(made.claims, outcomes, {}, {}, everything, ())
+        assert result.status.is_zero
+        assert result.holds is holds
 
 
 def test_a_solvers_word_is_delegated_and_certifies_nothing(made):

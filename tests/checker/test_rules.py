@@ -110,6 +110,16 @@ def test_a_relu_refuses_functionals_that_samples_share():
     assert own.owners.tolist() == [0, 1]
 
 
+def test_the_slopes_are_the_canonical_ones():
+    """As ``LinearEvidence`` says: the chord from above; from below 1 where ``u >= -l``, else 0."""
+    box = Box(np.array([[-1.0, -3.0, -2.0, 1.0, -2.0]]), np.array([[3.0, 1.0, 2.0, 2.0, -1.0]]))
+    above, below = -np.ones((1, 5)), np.ones((1, 5))
+    chord = [0.75, 0.25, 0.5, 1.0, 0.0]
+    for a, slopes in ((above, chord), (below, [1.0, 0.0, 1.0, 1.0, 0.0])):
+        (b,) = ReluRule().push_back(Functionals(a, np.array([0])), box).inputs
+        assert (b / a).tolist() == [slopes]
+
+
 @pytest.mark.parametrize(
     ("lower", "upper"),
     [([[0.0, 2.0]], [[1.0, 1.0]]), ([[np.nan, 0.0]], [[1.0, 1.0]]), ([[0.0]], [[1.0, 1.0]])],

@@ -72,6 +72,24 @@ def test_float_images_get_boxes_that_cover_the_exact_ball(images, radius):
         assert Fraction(float(lower)) <= max(exact - radius, Fraction(0))
         assert min(exact + radius, Fraction(1)) <= Fraction(float(upper))
         assert float(value) - float(lower) <= float(radius) + 2e-7
+        assert 0 <= lower <= upper <= 1
+
+
+@pytest.mark.parametrize(
+    ("value", "radius"),
+    [
+        # Just above a float, on which the subtraction is exact.
+        (0.5, Fraction(1, 2**10) + Fraction(1, 2**100)),
+        # Rounded by more than the float32 nearest to so small a difference can hide.
+        (0.25, Fraction(1, 4) - Fraction(1, 2**40) + Fraction(1, 2**57)),
+    ],
+)
+def test_float_boxes_cover_a_radius_that_no_float_holds(value, radius):
+    """The radius is rounded upwards, and what is subtracted from it downwards."""
+    for centre in (Fraction(value), 1 - Fraction(value)):
+        box = LInf.of(radius).boxes(np.full((1, 1, 1), float(centre), np.float32))
+        assert Fraction(float(box.lower.item())) <= max(centre - radius, Fraction(0))
+        assert min(centre + radius, Fraction(1)) <= Fraction(float(box.upper.item()))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from support.onnx_files import model, node
 
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
+from asi_verify.core.operators import Conv
 from asi_verify.errors import ModelError, UnsupportedOperatorError
 from asi_verify.lowering import read_network, write_artifact
+from asi_verify.lowering.graph import OnnxNode
 from asi_verify.lowering.registry import REGISTRY, Registry
 
 G = np.random.default_rng(0)
@@ -182,6 +184,33 @@ def test_division_lies_inside_its_bounds():
     assert np.all(truth <= exact.exact(found.upper[0]))
 
 
+def exact_factors():
+    """Files with a constant that is no float, and its exact value; a float64 is within its slack.
+
+    The bounds of rounding alone happen to hide a slack that is missing.
+    """
+    for divisor in (3.0, 7.0, -49.0):
+        data = model([node("Div", "x c")], (1,), {"c": np.float32([divisor])})
+        yield data, 1 / mpmath.mpf(divisor)
+    yield model([node("AveragePool", "x", kernel_shape=[3, 3])], (1, 3, 3)), mpmath.mpf(1) / 9
+    for variance in (0.3, 1.7, 2.9):
+        constants = {"s": np.float32([1.1]), "z": np.float32([0]), "v": np.float32([variance])}
+        data = model([node("BatchNormalization", "x s z z v", epsilon=1e-5)], (1, 1), constants)
+        spread = mpmath.mpf(float(np.float32(variance))) + mpmath.mpf(float(np.float32(1e-5)))
+        yield data, mpmath.mpf(float(np.float32(1.1))) / mpmath.sqrt(spread)
+
+
+def test_the_slack_covers_the_difference_to_the_exact_weight():
+    """``|w - stored| <= slack |stored|``, as ``core.operators`` promises."""
+    with mpmath.workdps(60):
+        for data, factor in exact_factors():
+            operator = read_network(data).nodes[-1].operator
+            array = operator.weight if isinstance(operator, Conv) else operator.scale
+            stored = mpmath.mpf(float(array.reshape(-1)[0]))
+            assert stored != factor
+            assert abs(factor - stored) <= operator.slack * abs(stored)
+
+
 @pytest.mark.parametrize(
     ("operator", "attributes", "head"),
     [("Softmax", {"axis": -1}, "softmax"), ("Softmax", {"axis": 1}, "softmax"),
@@ -290,6 +319,15 @@ def test_what_is_not_understood_is_refused(name):
     with pytest.raises(ModelError) as refusal:
         read_network(REFUSED[name])
     assert len(str(refusal.value)) > 10
+
+
+def test_an_attribute_that_no_converter_looked_at_is_refused():
+    """It could change the meaning; a newer operator set may have one that we never read of."""
+    given = OnnxNode(onnx.helper.make_node("Relu", ["x"], ["y"], speed=3), 17, ())
+    with pytest.raises(UnsupportedOperatorError, match="speed"):
+        given.done()
+    assert given.take("speed", 0) == 3
+    given.done()
 
 
 def test_an_unsupported_operator_is_named_with_what_is_supported():

@@ -1,0 +1,112 @@
+"""Seeded defects: each makes the library unsound in one place, and a test has to notice.
+
+A proof is worth as much as the tests of what it rests on. Every case copies the package, changes
+one line of the copy, and runs the one test that is there to catch such a thing.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from support.defects import DEFECTS, Defect
+from support.preloaded import REPOSITORY, Preloaded, Run
+
+# The defect has to be in what the copy does: that it cannot be imported or run is no detection.
+_BROKEN = re.compile(
+    r"^E\s+(NameError|SyntaxError|IndentationError|ImportError|ModuleNotFoundError)", re.MULTILINE
+)
+_MOST_PROCESSES = 8
+_CONTROL = None
+"""Stands for no defect."""
+
+Runs = dict[Defect | None, "Future[Run]"]
+
+
+def seed(defect: Defect, package: Path) -> None:
+    """Make the one change."""
+    path = package / defect.file
+    text = path.read_text(encoding="utf-8")
+    count = text.count(defect.original)
+    assert count == 1, (
+        f"{defect.name}: {defect.original!r} occurs {count} times in {defect.file}; the code has "
+        "moved, so move the defect in tests/support/defects.py with it"
+    )
+    path.write_text(text.replace(defect.original, defect.changed), encoding="utf-8")
+    # Compiled code is matched by time and size, which a quick change can leave equal.
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+        compiled.unlink()
+
+
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Runs]:
+    """The runs of all selected cases, begun at once, as many together as there are processors."""
+    # Copied once, so that a change of the package meanwhile does not mix versions.
+    original = tmp_path_factory.mktemp("original") / "asi_verify"
+    half_written = shutil.ignore_patterns("*.pyc.*")
+    shutil.copytree(REPOSITORY / "asi_verify", original, ignore=half_written)
+    processes: queue.SimpleQueue[Preloaded] = queue.SimpleQueue()
+
+    def run(defect: Defect | None, tests: list[str]) -> Run:
+        with tempfile.TemporaryDirectory() as place:
+            package = Path(place) / "asi_verify"
+            shutil.copytree(original, package)
+            if defect is not _CONTROL:
+                seed(defect, package)
+            process = processes.get()
+            try:
+                return process.run(Path(place), tests)
+            finally:
+                processes.put(process)
+
+    cases = [i.callspec.params["defect"] for i in request.session.items if _is_case(i)]
+    count = min(os.cpu_count() or 1, _MOST_PROCESSES)
+    made = [Preloaded(tmp_path_factory.mktemp("process")) for _ in range(count)]
+    for process in made:
+        processes.put(process)
+    with ThreadPoolExecutor(count) as pool:
+        begun: Runs = {defect: pool.submit(run, defect, [defect.detector]) for defect in cases}
+        detectors = sorted({defect.detector for defect in DEFECTS})
+        begun[_CONTROL] = pool.submit(run, _CONTROL, detectors)
+        yield begun
+        pool.shutdown(cancel_futures=True)
+    for process in made:
+        process.close()
+
+
+def _is_case(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and item.originalname == "test_a_defect_is_noticed"
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
+def test_a_defect_is_noticed(defect: Defect, runs: Runs) -> None:
+    """The detecting test fails on the changed copy; that it could not begin does not count."""
+    run = runs[defect].result()
+    survived = f"the defect {defect.name!r} in {defect.file} survives {defect.detector}"
+    assert run.code != 0, survived
+    assert run.code == 1, f"{defect.name}: pytest ended with {run.code}\n{run.output}"
+    assert re.search(r"^1 failed\b", run.output, re.MULTILINE), run.output
+    assert not _BROKEN.search(run.output), run.output
+
+
+def test_without_a_defect_every_detector_passes(runs: Runs) -> None:
+    """What the detectors notice is the defects, and not that they run on a copy."""
+    run = runs[_CONTROL].result()
+    assert run.code == 0, run.output
+    assert re.search(r"^\d+ passed in ", run.output, re.MULTILINE), run.output
+
+
+def test_the_defects_are_different_ones() -> None:
+    """At least 45, each with a name and a change of its own."""
+    assert len(DEFECTS) >= 45
+    assert len({defect.name for defect in DEFECTS}) == len(DEFECTS)
+    assert len({(d.file, d.original, d.changed) for d in DEFECTS}) == len(DEFECTS)

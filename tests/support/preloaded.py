@@ -1,0 +1,135 @@
+"""Short pytest runs on a copy of the package, forked from one process that has loaded the rest.
+
+Loading pytest, Hypothesis, numpy and onnx takes seconds; a test that finds a defect, a fraction of
+one. So a process of its own loads them once, nothing of the package among them, and forks for every
+run. The child puts the copy first on its path and imports it from there (tests/conftest.py refuses
+to run with another one).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Preloaded", "Run"]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# What is missing here is loaded by the runs that need it, which only makes them slower.
+_LIBRARIES = (
+    "pytest", "hypothesis.extra.numpy", "numpy", "onnx", "mpmath",
+    "onnxruntime", "rfc8785", "sqlalchemy.dialects.sqlite", "sqlalchemy.orm", "torch", "z3",
+)  # fmt: skip
+_SECONDS = 120
+_ARGUMENTS = [
+    "-c", str(REPOSITORY / "pyproject.toml"), "-x", "-q", "-p", "no:cacheprovider",
+    "-p", "_hypothesis_pytestplugin", "--hypothesis-profile=seeded-defects",
+]  # fmt: skip
+
+
+class Run(NamedTuple):
+    """What one pytest run ended with: its exit code (negative for a signal) and its output."""
+
+    code: int
+    output: str
+
+
+class Preloaded:
+    """The process that forks; to be closed.
+
+    Args:
+        place: an empty folder for the runs' output and for what Hypothesis writes.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self._log = place / "output.txt"
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_CORE_"))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=place,
+            env={
+                **kept,
+                "HYPOTHESIS_STORAGE_DIRECTORY": str(place / "hypothesis"),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                # Forking is safe only while there is one thread.
+                "OMP_NUM_THREADS": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+            },
+        )
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def run(self, root: Path, tests: list[str]) -> Run:
+        """Run tests, by node id relative to the repository, on the package in ``root``."""
+        job = {"root": str(root), "log": str(self._log), "tests": tests}
+        asked, answered = self._process.stdin, self._process.stdout
+        assert asked is not None
+        assert answered is not None
+        asked.write(json.dumps(job) + "\n")
+        asked.flush()
+        code = int(answered.readline())
+        return Run(code, self._log.read_text(encoding="utf-8"))
+
+
+def _serve() -> None:
+    """Fork for every line of standard input; answer each with the child's exit code."""
+    for name in _LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    assert "asi_verify" not in sys.modules
+    _register_profile()
+    gc.freeze()  # what is loaded stays: the children's collector need not look at it
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            os._exit(_run(**json.loads(line)))
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+def _register_profile() -> None:
+    """The same examples every time, and the first failure is enough: nothing is made smaller."""
+    from hypothesis import Phase, settings
+
+    settings.register_profile(
+        "seeded-defects",
+        database=None,
+        deadline=None,
+        derandomize=True,
+        phases=(Phase.explicit, Phase.generate),
+        report_multiple_bugs=False,
+    )
+
+
+def _run(root: str, log: str, tests: list[str]) -> int:
+    import pytest
+
+    signal.alarm(_SECONDS)  # a defect may be an endless loop
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.environ |= {"PYTHONPATH": root, "ASI_VERIFY_EXPECTED_ROOT": root}
+    sys.path.insert(0, root)
+    names = [f"{REPOSITORY}/{test}" for test in tests]
+    code = int(pytest.main([*_ARGUMENTS, *names]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+if __name__ == "__main__":
+    _serve()
