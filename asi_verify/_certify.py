@@ -13,6 +13,7 @@ from asi_verify.core.claims import ARTIFACT_FILE
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.region import LInf
+from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, DatasetLike, Preprocess, load_dataset, medmnist_sets
 from asi_verify.errors import CertificateError, DataError, UsageError
 from asi_verify.store import RunFolder
@@ -34,6 +35,7 @@ def certify(
     *,
     split: str = "train",
     target: str = "label",
+    semantics: Semantics | str = Semantics.FLOAT32,
     preprocess: Preprocess | None = None,
     stages: Sequence[Stage] | None = None,
     out: str | Path | None = None,
@@ -50,6 +52,8 @@ def certify(
         split: the samples to certify.
         target: ``"label"``: the label holds everywhere in the region; ``"prediction"``: whatever
             the model answers for the sample does.
+        semantics: ``"float32"``: whatever order a runtime sums in, its rounding is covered;
+            ``"real"``: exact arithmetic on the model's weights.
         preprocess: what the model expects instead of NCHW in [0, 1].
         stages: of the cascade (``asi_verify.prove.default_stages()``).
         out: the run folder; in memory if not given.
@@ -63,24 +67,28 @@ def certify(
         UsageError: the model, the data or the radius cannot be used; see its subclasses.
         SoundnessAlarm: the checker rejects a proof that was just made.
 
-    What is not promised: anything about inputs outside the regions, such as other patients; and
-    under real semantics, the rounding of the deployed network.
+    What is not promised: anything about inputs outside the regions, such as other patients; in
+    float32, runtimes with Winograd or Fourier convolutions, TF32 or half precision, or fusions that
+    change constants; under real semantics, the rounding of any runtime.
     """
     from asi_verify.repair import tried_at_ceilings
 
     if target not in _TARGETS:
         raise UsageError(f"target: {target!r}; one of {', '.join(_TARGETS)} is expected")
     data = load_dataset(dataset, data_root=data_root)
-    family = LInf.of(radius)
+    family, arithmetic = LInf.of(radius), Semantics.of(semantics)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
         artifact = _given_model(model, data, preprocess)
         folder.configure(
-            {**_configuration("certify", data, family, split), "model": artifact.digest}
+            {
+                **run_configuration("certify", data, family, arithmetic, split),
+                "model": artifact.digest,
+            }
             | {"target": target, "stages": _names(stages)}
         )
         if folder.read_json(RESULT_FILE) is None:
-            subject = audited(data, family, split, folder, progress, target)
+            subject = audited(data, family, arithmetic, split, folder, progress, target)
             _refuse_unprocessed(artifact, subject, preprocess)
             found = _examine_given(artifact, subject, folder, stages, progress)
             folder.write_json(
@@ -101,6 +109,7 @@ def correct(
     radius: RadiusLike = "1/255",
     *,
     seed: int = 0,
+    semantics: Semantics | str = Semantics.FLOAT32,
     preprocess: Preprocess | None = None,
     corrector: Corrector | None = None,
     rounds: int = 3,
@@ -120,6 +129,7 @@ def correct(
         dataset: as for ``certify``; with a split ``train``.
         radius: as for ``certify``.
         seed: of everything random; the same seed gives the same artifact on the same machine.
+        semantics: as for ``certify``.
         preprocess: as for ``certify``.
         corrector: ``asi_verify.repair.CertifiedTraining()`` if not given.
         rounds: at most so many.
@@ -138,18 +148,28 @@ def correct(
     from asi_verify.repair import CertifiedTraining
 
     data = load_dataset(dataset, data_root=data_root)
-    family = LInf.of(radius)
+    family, arithmetic = LInf.of(radius), Semantics.of(semantics)
     chosen = corrector if corrector is not None else CertifiedTraining()
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
         artifact = _given_model(model, data, preprocess)
         folder.configure(
-            {**_configuration("correct", data, family, "train"), "model": artifact.digest}
+            {**run_configuration("correct", data, family, arithmetic), "model": artifact.digest}
             | {"corrector": chosen.settings(), "rounds": rounds, "seed": seed}
             | {"stages": _names(stages)}
         )
         corrected(
-            artifact, data, family, seed, chosen, rounds, folder, stages, progress, preprocess
+            artifact,
+            data,
+            family,
+            arithmetic,
+            seed,
+            chosen,
+            rounds,
+            folder,
+            stages,
+            progress,
+            preprocess,
         )
     return Result(folder)
 
@@ -158,6 +178,7 @@ def corrected(
     artifact: Artifact,
     data: Dataset,
     family: LInf,
+    semantics: Semantics,
     seed: int,
     corrector: Corrector,
     rounds: int,
@@ -173,7 +194,7 @@ def corrected(
 
     if folder.read_json(RESULT_FILE) is not None:
         return
-    subject = audited(data, family, "train", folder, progress)
+    subject = audited(data, family, semantics, "train", folder, progress)
     _refuse_unprocessed(artifact, subject, preprocess)
     if folder.read_json(GIVEN + "examination.json") is None:
         _examine_given(artifact, subject, folder, (Falsify(), Intervals()), progress)
@@ -223,6 +244,7 @@ def check(folder: str | Path, dataset: DatasetLike | None = None) -> CheckResult
 def audited(
     data: Dataset,
     family: LInf,
+    semantics: Semantics,
     split: str,
     folder: RunFolder,
     progress: Progress,
@@ -235,7 +257,7 @@ def audited(
     findings = audit(data, family, split, progress)
     folder.write_json(AUDIT_FILE, findings.to_json())
     provenance: dict[str, Any] = {"machine": machine(), "versions": versions()}
-    return Subject(data.name, split, data.split(split), findings, target, provenance)
+    return Subject(data.name, split, data.split(split), findings, target, provenance, semantics)
 
 
 def dataset_configuration(data: Dataset) -> dict[str, Any]:
@@ -251,11 +273,15 @@ def dataset_configuration(data: Dataset) -> dict[str, Any]:
     }
 
 
-def _configuration(kind: str, data: Dataset, family: LInf, split: str) -> dict[str, Any]:
+def run_configuration(
+    kind: str, data: Dataset, family: LInf, semantics: Semantics, split: str = "train"
+) -> dict[str, Any]:
+    """What a run folder notes of what was asked; a run with another is refused in it."""
     return {
         "dataset": dataset_configuration(data),
         "family": family.to_json(),
         "kind": kind,
+        "semantics": semantics.value,
         "split": split,
     }
 

@@ -65,11 +65,12 @@ def _trusted_pass() -> Finding:
     import numpy as np
 
     from asi_verify.core.evidence import IntervalEvidence
+    from asi_verify.core.semantics import Semantics
     from asi_verify.export import Artifact
 
     network, box, property_ = _tiny()
     artifact = Artifact.from_network(network)  # type: ignore[arg-type]
-    bound = artifact.trusted.margins(box, property_, IntervalEvidence())  # type: ignore[arg-type]
+    bound = artifact.trusted(Semantics.FLOAT32).margins(box, property_, IntervalEvidence())  # type: ignore[arg-type]
     value = artifact.session.margins(box.lower, property_)  # type: ignore[attr-defined, arg-type]
     sound = bool(np.all(bound <= value + 1e-5))
     return Finding(

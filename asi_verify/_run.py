@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asi_verify._certify import _configuration, corrected
+from asi_verify._certify import corrected, run_configuration
 from asi_verify._result import RESULT_FILE, Result
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.region import LInf
+from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, DatasetLike, load_dataset
 from asi_verify.errors import UsageError
 from asi_verify.store import RunFolder
@@ -31,6 +32,7 @@ def run(
     *,
     seed: int = 0,
     architecture: str = "small-cnn",
+    semantics: Semantics | str = Semantics.FLOAT32,
     ordinary: OrdinaryTraining | None = None,
     corrector: Corrector | None = None,
     rounds: int = 3,
@@ -46,6 +48,7 @@ def run(
         radius: as for ``certify``.
         seed: of everything random.
         architecture: one of ``asi_verify.zoo.ARCHITECTURES``.
+        semantics: as for ``certify``.
         ordinary: the ordinary training; ``asi_verify.repair.OrdinaryTraining()`` if not given.
         corrector: as for ``correct``.
         rounds: as for ``correct``.
@@ -64,13 +67,13 @@ def run(
     from asi_verify.repair import CertifiedTraining, Checkpoints, OrdinaryTraining
 
     data = load_dataset(dataset, data_root=data_root)
-    family = LInf.of(radius)
+    family, arithmetic = LInf.of(radius), Semantics.of(semantics)
     training = ordinary if ordinary is not None else OrdinaryTraining()
     chosen = corrector if corrector is not None else CertifiedTraining()
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
         folder.configure(
-            _configuration("run", data, family, "train")
+            run_configuration("run", data, family, arithmetic)
             | {"architecture": architecture, "corrector": chosen.settings()}
             | {"ordinary": asdict(training), "rounds": rounds, "seed": seed}
             | {"stages": None if stages is None else [stage.name for stage in stages]}
@@ -84,7 +87,9 @@ def run(
             folder.events.add("trained", architecture=architecture)
         artifact = Artifact.from_bytes(folder.files.require(_ORDINARY))
         if folder.read_json(RESULT_FILE) is None:
-            corrected(artifact, data, family, seed, chosen, rounds, folder, stages, progress)
+            corrected(
+                artifact, data, family, arithmetic, seed, chosen, rounds, folder, stages, progress
+            )
     return Result(folder)
 
 

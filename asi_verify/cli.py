@@ -59,6 +59,9 @@ ModelArgument = Annotated[Path, typer.Argument(help="An ONNX file.", show_defaul
 RadiusOption = Annotated[
     str, typer.Option(help='Radius of the regions: "1/255", "2 grey levels", 0.01 of [0, 1].')
 ]
+SemanticsOption = Annotated[
+    str, typer.Option(help="'float32': a runtime's rounding is covered; or 'real'.")
+]
 SeedOption = Annotated[int, typer.Option(help="Of everything random.", min=0)]
 OutOption = Annotated[Path, typer.Option(help="The run folder; a run in it goes on.")]
 DataRootOption = Annotated[
@@ -112,6 +115,7 @@ def run(
     seed: SeedOption = 0,
     out: OutOption = Path("out"),
     architecture: Annotated[str, typer.Option(help="See 'asi-verify models'.")] = "small-cnn",
+    semantics: SemanticsOption = "float32",
     rounds: RoundsOption = 3,
     epochs: EpochsOption = 300,
     data_root: DataRootOption = None,
@@ -126,6 +130,7 @@ def run(
         dataset,
         radius,
         seed=seed,
+        semantics=semantics,
         architecture=architecture,
         corrector=CertifiedTraining(epochs=epochs),
         rounds=rounds,
@@ -143,6 +148,7 @@ def correct(
     radius: RadiusOption = "1/255",
     seed: SeedOption = 0,
     out: OutOption = Path("out"),
+    semantics: SemanticsOption = "float32",
     rounds: RoundsOption = 3,
     epochs: EpochsOption = 300,
     scale: ScaleOption = None,
@@ -162,6 +168,7 @@ def correct(
         dataset,
         radius,
         seed=seed,
+        semantics=semantics,
         preprocess=_preprocess(scale, mean, std, layout),
         corrector=CertifiedTraining(epochs=epochs),
         rounds=rounds,
@@ -179,6 +186,7 @@ def certify(
     radius: RadiusOption = "1/255",
     split: Annotated[str, typer.Option(help="The samples to certify.")] = "train",
     target: Annotated[str, typer.Option(help="'label' or 'prediction'.")] = "label",
+    semantics: SemanticsOption = "float32",
     out: OutOption = Path("out"),
     scale: ScaleOption = None,
     mean: MeanOption = None,
@@ -197,6 +205,7 @@ def certify(
         radius,
         split=split,
         target=target,
+        semantics=semantics,
         preprocess=_preprocess(scale, mean, std, layout),
         out=out,
         data_root=data_root,

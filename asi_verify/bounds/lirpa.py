@@ -72,7 +72,7 @@ def _library() -> Any:
     # Recorded and dropped: deprecations inside the library and inside torch, about code that is not
     # ours. Filters would not do, because the library sets its own while it is imported.
     limit = sys.getrecursionlimit()
-    # On a machine with CUDA's compiler and no card, torch warns of a runtime that nothing here needs.
+    # On a machine with CUDA's compiler and no card, torch warns of a runtime that is not needed.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     with warnings.catch_warnings(record=True):
         library = importlib.import_module("auto_LiRPA")

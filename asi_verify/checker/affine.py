@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from asi_verify.checker.rules import LinearRule
 from asi_verify.core.operators import Affine
+from asi_verify.core.semantics import Semantics
 
 __all__ = ["AffineRule"]
 
@@ -16,14 +17,19 @@ Array = npt.NDArray[np.float64]
 class AffineRule(LinearRule):
     """``W x + b`` on vectors."""
 
-    def __init__(self, operator: Affine) -> None:
+    def __init__(self, operator: Affine, semantics: Semantics) -> None:
         # float32 to float64 is exact.
         self._weight = operator.weight.astype(np.float64)
         self._magnitude = np.abs(self._weight)
         self._bias = operator.bias.astype(np.float64)
-        self.slack = operator.slack
-        self.terms_forward = operator.weight.shape[1] + 1
-        self.terms_backward = operator.weight.shape[0]
+        super().__init__(
+            semantics,
+            slack=operator.slack,
+            terms_forward=operator.weight.shape[1] + 1,
+            terms_backward=operator.weight.shape[0],
+            constants=operator.slack > 0,
+            largest_weight=float(self._magnitude.max(initial=0.0)),
+        )
 
     @property
     def bias(self) -> Array:

@@ -23,6 +23,19 @@ caller treats it as no bound at all. Inside ``LIMIT`` no product of a bound and 
 
 *Sums of nonnegative terms* have relative error below gamma(n), so ``enlarged(fl(s), n)`` is at
 least ``s``.
+
+*binary32.* The same holds of a network's own arithmetic with ``u = 2**-24``: whatever tree of
+additions computes ``s`` in binary32 from the exact products of float32 numbers,
+
+    |fl32(s) - s| <= gamma32(n) * (|x_1 y_1| + ... + |x_n y_n|) + tiny32(n, max |x|, max |y|).
+
+``tiny32`` covers what flushing subnormal results and operands to zero can do: an operation whose
+result is flushed is off by at most ``2**-126``, an addition with flushed operands by twice that,
+and a product with one by ``2**-126`` times the other factor; ``n`` products and ``n - 1`` additions
+make at most ``n (4 + max |x| + max |y|) 2**-126``, and later roundings less than double it.
+
+No partial sum of any tree exceeds twice ``|x_1 y_1| + ...``; where that is at most ``LIMIT32``
+nothing overflows.
 """
 
 from __future__ import annotations
@@ -32,13 +45,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ETA", "LIMIT", "UNIT", "down", "enlarged", "gamma", "up"]
+__all__ = [
+    "ETA",
+    "LIMIT",
+    "LIMIT32",
+    "UNIT",
+    "down",
+    "enlarged",
+    "gamma",
+    "gamma32",
+    "tiny32",
+    "up",
+]
 
 Array = npt.NDArray[np.float64]
 
 UNIT = 2.0**-53
 LIMIT = 2.0**500
 ETA = 2.0**-500
+_UNIT32 = 2.0**-24
+LIMIT32 = 2.0**126
+_SMALLEST_NORMAL32 = 2.0**-126
 
 
 def gamma(terms: int) -> float:
@@ -51,6 +78,28 @@ def gamma(terms: int) -> float:
         raise ValueError(f"no rounding bound for a sum of {terms} terms")
     # n u is exact; the division rounds once and the factor (1 + 2u) makes up for it.
     return terms * UNIT / (1 - terms * UNIT) * (1 + 4 * UNIT)
+
+
+def gamma32(terms: int) -> float:
+    """An upper bound on ``n u / (1 - n u)`` for binary32; ``terms`` is ``n``.
+
+    Raises:
+        ValueError: ``n u`` is not small: sums that long have no useful bound in binary32.
+    """
+    if not 0 <= terms < 2**22:
+        raise ValueError(f"no binary32 rounding bound for a sum of {terms} terms")
+    return terms * _UNIT32 / (1 - terms * _UNIT32) * (1 + 4 * UNIT)
+
+
+def tiny32(terms: int, first: Any, second: Any) -> Array:
+    """What flushing to zero can do to a binary32 sum of ``terms`` products, from above.
+
+    Args:
+        terms: how many products, the bias counted as one.
+        first: at least the magnitude of all first factors.
+        second: at least the magnitude of all second factors.
+    """
+    return np.asarray(2 * terms * (4 + (first + second)) * _SMALLEST_NORMAL32 * (1 + 8 * UNIT))
 
 
 def down(values: Any) -> Array:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from asi_verify.checker.rules import LinearRule
 from asi_verify.core.operators import Conv, Shape
+from asi_verify.core.semantics import Semantics
 
 __all__ = ["ConvRule"]
 
@@ -27,7 +28,7 @@ Index = tuple[slice | int | EllipsisType, ...]
 class ConvRule(LinearRule):
     """Cross-correlation with zero padding, strides, dilations and groups."""
 
-    def __init__(self, operator: Conv, input_shape: Shape) -> None:
+    def __init__(self, operator: Conv, input_shape: Shape, semantics: Semantics) -> None:
         self._operator = operator
         self._input_shape = input_shape
         self._output_shape = operator.output_shape(input_shape)
@@ -41,10 +42,15 @@ class ConvRule(LinearRule):
         self._magnitude = np.abs(self._weight)
         per_channel = (-1,) + (1,) * len(operator.kernel)
         self._bias = operator.bias.astype(np.float64).reshape(per_channel)
-        self.slack = operator.slack
-        self.terms_forward = self._weight.shape[2] + 1
-        # An input is under at most every kernel position, once for each output channel.
-        self.terms_backward = self._weight.shape[1] * math.prod(operator.kernel)
+        super().__init__(
+            semantics,
+            slack=operator.slack,
+            terms_forward=self._weight.shape[2] + 1,
+            # An input is under at most every kernel position, once for each output channel.
+            terms_backward=self._weight.shape[1] * math.prod(operator.kernel),
+            constants=operator.slack > 0,
+            largest_weight=float(self._magnitude.max(initial=0.0)),
+        )
 
     @property
     def bias(self) -> Array:

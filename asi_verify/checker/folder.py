@@ -246,7 +246,7 @@ def _artifact(data: bytes, claims: Claims) -> TrustedPass:
             f"{ARTIFACT_FILE} has the digest {bytes_digest(data)}, the claims are about the model "
             f"{claims.artifact}: this is another model"
         )
-    return TrustedPass(read_network(data))
+    return TrustedPass(read_network(data), claims.semantics)
 
 
 def _compare_data(claims: Claims, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:

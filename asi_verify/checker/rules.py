@@ -1,10 +1,14 @@
 """What the trusted pass asks of an operator: an interval rule and a backward rule.
 
-The laws that every rule keeps, over the reals and for the operator's exact weights:
+The laws that every rule keeps, for the operator's exact weights and for every ``y`` that the
+semantics allow as its output: over the reals ``y = f(x)``; in float32 the value of any tree of
+binary32 operations that computes it.
 
-- ``interval``: if every input lies in its box, the output lies in the returned box.
+- ``interval``: if every input lies in its box, ``y`` lies in the returned box.
 - ``push_back``: for coefficients ``a`` on the output, and every input in its box,
-  ``a . f(x) >= sum_k b_k . x_k + constant - error`` with the returned ``b_k``, constant and error.
+  ``a . y >= sum_k b_k . x_k + constant - error`` with the returned ``b_k``, constant and error.
+- ``local_error``: ``|y - f(x)|`` is at most that for every input in its box.
+- ``largest_sum``: in float32, no partial sum on the way to ``y`` exceeds twice that.
 """
 
 from __future__ import annotations
@@ -17,8 +21,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.arithmetic import ETA, down, enlarged, gamma, up
+from asi_verify.checker.arithmetic import ETA, down, enlarged, gamma, gamma32, tiny32, up
 from asi_verify.core.box import Box
+from asi_verify.core.semantics import Semantics
+
+_ROUNDINGS_OF_CONSTANTS = 8
+"""Of an average's 1/n, and of batch norm's factor and shift, relative to the magnitudes summed.
+
+An average ends in one division, or in a product with a rounded reciprocal: 2. Batch norm as
+runtimes compute it, ``x s + (B - mean s)`` with ``s = scale / sqrt(variance + epsilon)``: 3 in
+``s``, then a product, a difference, a product and a sum, each term passing at most 7; it is lowered
+to two operators, of which the first alone has ``|s x| + |s mean|`` for its magnitude.
+"""
 
 __all__ = ["Functionals", "LinearRule", "PushedBack", "Rule", "largest_magnitude"]
 
@@ -105,6 +119,16 @@ class Rule(abc.ABC):
     def push_back(self, functionals: Functionals, *boxes: Box) -> PushedBack:
         """Functionals of the output as functionals of the inputs, which lie in ``boxes``."""
 
+    def local_error(self, *boxes: Box) -> Array | None:
+        """By how much each number of the output may be off, ``(B, *out)``; None if by nothing."""
+        del boxes
+        return None
+
+    def largest_sum(self, *boxes: Box) -> Array | float:
+        """At least the sum of magnitudes that one number of the output is made of, ``(B,)``."""
+        del boxes
+        return 0.0
+
 
 def largest_magnitude(box: Box) -> Array:
     """The largest absolute value of each number in a box; exact."""
@@ -117,15 +141,36 @@ class LinearRule(Rule):
     Subclasses state how ``W`` is applied; the error analysis is here, once. The exact weights
     differ from the stored ones by at most ``slack`` times their magnitude; the bias is exact.
 
-    Attributes:
+    Args:
+        semantics: what arithmetic the network is run in.
         slack: as above.
         terms_forward: most terms that are summed for one output, the bias included.
         terms_backward: most terms that are summed for one coefficient of the input.
+        constants: whether the weights are made at run time, as those of averages and of batch norm
+            are: each then carries up to 8 roundings of its own.
+        largest_weight: at least the magnitude of every stored weight.
     """
 
-    slack: float
-    terms_forward: int
-    terms_backward: int
+    def __init__(
+        self,
+        semantics: Semantics,
+        *,
+        slack: float,
+        terms_forward: int,
+        terms_backward: int,
+        constants: bool,
+        largest_weight: float,
+    ) -> None:
+        self.slack = slack
+        self.terms_forward = terms_forward
+        self.terms_backward = terms_backward
+        self._in_float32 = semantics is Semantics.FLOAT32
+        # The roundings of one term: those of its product and sums, one more where a runtime adds
+        # another value inside this sum (see ``AddRule``), and those of its weight.
+        roundings = terms_forward + 1 + (_ROUNDINGS_OF_CONSTANTS if constants else 0)
+        self._local = gamma32(roundings) if self._in_float32 else 0.0
+        self._largest_weight = largest_weight * (1 + 2 * slack)
+        self._largest_row: float | None = None
 
     @property
     @abc.abstractmethod
@@ -153,16 +198,51 @@ class LinearRule(Rule):
             <= |W| (r (1 + slack) + g |c|) + g |b| + n ETA,        g = gamma(n) + slack,
 
         where ``n`` is ``terms_forward`` and ``W'`` the exact weights. Any ``c`` is right as long
-        as ``r`` covers both ends of the box from it.
+        as ``r`` covers both ends of the box from it. In float32 the output is off by at most
+        ``local (|W'| (|c| + r) + |b|) + tiny`` besides; together
+
+            |W| (r (1 + slack) (1 + local) + (g + local (1 + slack)) |c|) + (g + local) |b|.
         """
         (box,) = boxes
         centre = 0.5 * (box.lower + box.upper)
         radius = np.maximum(box.upper - centre, centre - box.lower)
         g = gamma(self.terms_forward) + self.slack
-        reach = self.apply_magnitude(radius * (1 + self.slack) + g * np.abs(centre), g)
-        spread = enlarged(reach, self.terms_forward)
+        on_radius = up((1 + self.slack) * (1 + self._local))
+        on_centre = up(g + up(self._local * (1 + self.slack)))
+        reach = self.apply_magnitude(
+            radius * on_radius + on_centre * np.abs(centre), float(up(g + self._local))
+        )
+        tiny = self._tiny(largest_magnitude(box)).reshape(-1, *([1] * (reach.ndim - 1)))
+        spread = enlarged(reach + tiny, self.terms_forward + 1)
         middle = self.apply(centre)
         return Box(down(middle - spread), up(middle + spread))
+
+    def _tiny(self, size: Array) -> Array:
+        """What flushing to zero may do to each output of each sample, shape ``(B,)``."""
+        largest = size.reshape(len(size), -1).max(axis=1)
+        if not self._in_float32:
+            return np.zeros(len(size))
+        return tiny32(self.terms_forward, np.maximum(largest, 1.0), self._largest_weight)
+
+    def _magnitudes(self, size: Array) -> Array:
+        """At least ``|W'| |x| + |b|`` for ``|x|`` at most ``size``."""
+        reach = self.apply_magnitude(size * (1 + self.slack), 1.0)
+        return enlarged(reach, self.terms_forward)
+
+    def local_error(self, *boxes: Box) -> Array | None:
+        if not self._in_float32:
+            return None
+        (box,) = boxes
+        size = largest_magnitude(box)
+        m = self._magnitudes(size)
+        return enlarged(self._local * m + self._tiny(size).reshape(-1, *([1] * (m.ndim - 1))), 2)
+
+    def largest_sum(self, *boxes: Box) -> Array | float:
+        (box,) = boxes
+        if self._largest_row is None:
+            self._largest_row = float(self._magnitudes(np.ones((1, *box.shape))).max())
+        size = largest_magnitude(box).reshape(len(box), -1).max(axis=1)
+        return np.asarray(np.maximum(size, 1.0) * self._largest_row)
 
     def push_back(self, functionals: Functionals, *boxes: Box) -> PushedBack:
         """``a . (W x + b) = (a W) . x + a . b``, with three errors, each bounded through ``|a|``.
@@ -173,16 +253,24 @@ class LinearRule(Rule):
         ``gamma(N) |a| . |b| + N ETA``; and the exact weights differ from the stored ones by
         ``slack``. Together at most
 
-            (gamma(max(p, N)) + slack) |a| . m + (p sum |x| + N) ETA.
+            (gamma(max(p, N)) + slack) |a| . m + (p sum |x| + N) ETA,
+
+        and in float32 ``|a| . (local m + tiny)`` besides: the rounding of this operator alone,
+        weighed by what the outputs still matter. A dead neuron's coefficient is 0.
         """
         (box,) = boxes
         size = largest_magnitude(box)
-        m = enlarged(self.apply_magnitude(size * (1 + self.slack), 1.0), self.terms_forward)
-        reach = enlarged(functionals.absolute().dot(m), functionals.size)
+        magnitudes = functionals.absolute()
+        reach = enlarged(magnitudes.dot(self._magnitudes(size)), functionals.size)
         tiny = self.terms_backward * size.reshape(len(size), -1).sum(axis=1) + functionals.size
         factor = gamma(max(self.terms_backward, functionals.size)) + self.slack
+        error = enlarged((factor + self._local) * reach, 1)
+        error = error + functionals.of_owner(2 * ETA * tiny)
+        if self._in_float32:
+            weights = enlarged(magnitudes.flat.sum(axis=1), functionals.size)
+            error = error + enlarged(weights * functionals.of_owner(self._tiny(size)), 1)
         return PushedBack(
             (self.apply_transposed(functionals.coefficients),),
             functionals.dot_constant(self.bias),
-            enlarged(factor * reach, 1) + functionals.of_owner(2 * ETA * tiny),
+            enlarged(error, 3),
         )

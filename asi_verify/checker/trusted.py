@@ -1,4 +1,4 @@
-"""The trusted pass: lower bounds on a property's rows over boxes, rigorous over the reals.
+"""The trusted pass: lower bounds on a property's rows over boxes, rigorous in float32 or the reals.
 
 Forward, every value of the network gets a box by interval arithmetic. Backward, the property's rows
 are pushed from the output towards the input as linear functionals:
@@ -21,12 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from asi_verify.checker.affine import AffineRule
-from asi_verify.checker.arithmetic import ETA, LIMIT, UNIT, down, enlarged, gamma
+from asi_verify.checker.arithmetic import ETA, LIMIT, LIMIT32, UNIT, down, enlarged, gamma
 from asi_verify.checker.convolution import ConvRule
 from asi_verify.checker.elementwise import AddRule, ScaleRule
 from asi_verify.checker.movement import ReshapeRule, TransposeRule
 from asi_verify.checker.relu import ReluRule, open_phases
-from asi_verify.checker.rules import Functionals, Rule, largest_magnitude
+from asi_verify.checker.rules import Functionals, LinearRule, Rule, largest_magnitude
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.network import Network
@@ -42,6 +42,7 @@ from asi_verify.core.operators import (
     Transpose,
 )
 from asi_verify.core.properties import Property
+from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UnsupportedOperatorError
 
 __all__ = ["Bounds", "TrustedPass", "rule_for"]
@@ -54,21 +55,34 @@ Owners = npt.NDArray[np.intp]
 _WORKING_SET = 24 << 20
 
 
-def rule_for(operator: Operator, *shapes: Shape) -> Rule:
-    """The trusted rule of an operator whose inputs have these shapes.
+def rule_for(operator: Operator, semantics: Semantics, *shapes: Shape, summed: int = 0) -> Rule:
+    """The trusted rule of an operator.
+
+    Args:
+        operator: the operator.
+        semantics: what arithmetic it is run in.
+        shapes: those of its inputs.
+        summed: most terms of a sum that makes one of its inputs.
 
     Raises:
-        UnsupportedOperatorError: there is none.
+        UnsupportedOperatorError: there is none, or its sums are too long for these semantics.
     """
+    try:
+        return _rule(operator, semantics, shapes, summed)
+    except ValueError as error:
+        raise UnsupportedOperatorError(f"{type(operator).__name__}: {error}") from None
+
+
+def _rule(operator: Operator, semantics: Semantics, shapes: tuple[Shape, ...], summed: int) -> Rule:
     match operator:
         case Affine():
-            return AffineRule(operator)
+            return AffineRule(operator, semantics)
         case Conv():
-            return ConvRule(operator, shapes[0])
+            return ConvRule(operator, shapes[0], semantics)
         case Scale():
-            return ScaleRule(operator, shapes[0])
+            return ScaleRule(operator, shapes[0], semantics)
         case Add():
-            return AddRule()
+            return AddRule(semantics, summed)
         case Relu():
             return ReluRule()
         case Reshape(shape=shape):
@@ -119,16 +133,18 @@ class _Total:
 class TrustedPass:
     """The trusted pass over one network; built once, used for any number of boxes.
 
+    Args:
+        network: the network.
+        semantics: what arithmetic it is run in; every bound holds under these.
+
     Raises:
         UnsupportedOperatorError: an operator has no trusted rule.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, semantics: Semantics) -> None:
         self.network = network
-        self._rules = tuple(
-            rule_for(node.operator, *(network.shapes[value] for value in node.inputs))
-            for node in network.nodes
-        )
+        self.semantics = semantics
+        self._rules = _rules(network, semantics)
         self._largest = max(int(np.prod(shape)) for shape in network.shapes)
         self._total = sum(int(np.prod(shape)) for shape in network.shapes)
         self._behind_relu = _values_behind_a_relu(network)
@@ -199,9 +215,22 @@ class TrustedPass:
                 and self._behind_relu[value]
             ):
                 boxes[value] = self._tightened(Bounds(tuple(boxes), sound), value)
-            output = rule.interval(*(boxes[value] for value in node.inputs))
-            boxes.append(_within_limit(output, sound))
+            inputs = [boxes[value] for value in node.inputs]
+            if self.semantics is Semantics.FLOAT32:
+                sound &= rule.largest_sum(*inputs) <= LIMIT32
+            boxes.append(_within_limit(rule.interval(*inputs), sound))
         return Bounds(tuple(boxes), sound)
+
+    def local_errors(self, bounds: Bounds) -> tuple[Array | None, ...]:
+        """For each value, by how much the arithmetic that makes it may be off; None if by nothing.
+
+        Attributes of the values alone: ``|y - f(x)|`` for the ``x`` that was really computed.
+        """
+        found = (
+            rule.local_error(*(bounds.boxes[value] for value in node.inputs))
+            for node, rule in zip(self.network.nodes, self._rules, strict=True)
+        )
+        return (None, *found)
 
     def lower(self, bounds: Bounds, rows: Array, *, to_input: bool) -> Array:
         """Lower bounds on linear functionals of the output: the backward pass.
@@ -288,6 +317,19 @@ class TrustedPass:
         size = max(1, _WORKING_SET // (8 * numbers_each))
         for start in range(0, count, size):
             yield slice(start, min(start + size, count))
+
+
+def _rules(network: Network, semantics: Semantics) -> tuple[Rule, ...]:
+    """One rule per node; sums know the length of the sums that they may be taken into."""
+    terms = [0]
+    rules = []
+    for node in network.nodes:
+        shapes = (network.shapes[value] for value in node.inputs)
+        summed = max(terms[value] for value in node.inputs)
+        rule = rule_for(node.operator, semantics, *shapes, summed=summed)
+        rules.append(rule)
+        terms.append(rule.terms_forward if isinstance(rule, LinearRule) else 0)
+    return tuple(rules)
 
 
 def _values_behind_a_relu(network: Network) -> tuple[bool, ...]:

@@ -10,6 +10,7 @@ from torch import nn
 from asi_verify.checker import TrustedPass
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.network import Network
+from asi_verify.core.semantics import Semantics
 from asi_verify.export.parity import Parity, require_parity
 from asi_verify.export.torch_module import NetworkModule
 from asi_verify.lowering import read_network, write_artifact
@@ -25,14 +26,12 @@ class Artifact:
     Attributes:
         data: the ONNX file's bytes; everything else follows from them.
         network: what they mean.
-        trusted: the trusted pass over the network.
         session: ONNX Runtime with these bytes.
         parity: how closely the forms agreed at the gate.
     """
 
     data: bytes
     network: Network
-    trusted: TrustedPass
     session: Session
     parity: Parity
 
@@ -50,14 +49,28 @@ class Artifact:
             ParityError: the forms disagree.
         """
         network = read_network(data)
-        trusted = TrustedPass(network)
+        reals = TrustedPass(network, Semantics.REAL)
         session = Session(data, head=network.head)
-        return cls(data, network, trusted, session, require_parity(trusted, session, source))
+        return cls(data, network, session, require_parity(reals, session, source))
 
     @classmethod
     def from_network(cls, network: Network, source: nn.Module | None = None) -> Artifact:
         """Write a network (constants exact in float32) canonically and pass the parity gate."""
         return cls.from_bytes(write_artifact(network), source)
+
+    def trusted(self, semantics: Semantics) -> TrustedPass:
+        """The trusted pass over the network under some semantics; built once.
+
+        Raises:
+            UnsupportedOperatorError: an operator has no rule under these semantics.
+        """
+        if semantics not in self._passes:
+            self._passes[semantics] = TrustedPass(self.network, semantics)
+        return self._passes[semantics]
+
+    @cached_property
+    def _passes(self) -> dict[Semantics, TrustedPass]:
+        return {}
 
     @property
     def digest(self) -> str:

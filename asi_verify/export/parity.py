@@ -51,7 +51,8 @@ def require_parity(
     """Compare all forms of one model on random inputs.
 
     Args:
-        trusted: the trusted pass over ``Network``; it evaluates by an enclosure of width 1e-9.
+        trusted: the trusted pass over ``Network`` and the reals; it evaluates by an enclosure of
+            width 1e-9.
         session: the artifact in ONNX Runtime.
         module: the torch form to compare as well; not necessarily of logits' head.
 

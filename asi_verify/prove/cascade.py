@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate
 from asi_verify.core.images import encode
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.properties import Property
 from asi_verify.core.region import RegionFamily
+from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Proved, Reason, Undecided, Verdict
+from asi_verify.errors import SoundnessAlarm
 from asi_verify.export import Artifact
 from asi_verify.prove.falsify import Falsify
 from asi_verify.prove.solve import Solve
@@ -75,6 +79,7 @@ def prove(
     digests: Sequence[str],
     properties: Sequence[Property],
     stages: Sequence[Stage] | None = None,
+    semantics: Semantics = Semantics.FLOAT32,
     progress: Progress = NO_PROGRESS,
 ) -> Proof:
     """Ask of every sample whether its property holds everywhere in its region.
@@ -86,11 +91,16 @@ def prove(
         digests: the images' digests.
         properties: one per sample.
         stages: in order; ``default_stages()`` if not given. Each sees only what is still open.
+        semantics: in which arithmetic.
         progress: told of samples settled or passed on.
 
     Returns:
-        A verdict for every sample; what no stage settles is ``Undecided``. A ``Proved`` whose
-        centre ONNX Runtime gets wrong becomes ``Undecided`` for a rounding gap.
+        A verdict for every sample; what no stage settles is ``Undecided``. Over the reals, a
+        ``Proved`` whose centre ONNX Runtime gets wrong becomes ``Undecided`` for a rounding gap.
+
+    Raises:
+        SoundnessAlarm: in float32, ONNX Runtime's logits for a centre lie outside the trusted
+            pass's enclosure of them, or it gets the centre of a proved region wrong.
     """
     chosen = default_stages() if stages is None else tuple(stages)
     verdicts: list[Verdict | None] = [None] * len(images)
@@ -107,8 +117,10 @@ def prove(
                     encode(images[some]),
                     family.boxes(images[some]),
                     property_,
+                    semantics,
                     tuple(int(digests[row][:16], 16) for row in some),
                 )
+                _require_enclosed(batch)
                 for row, verdict in zip(
                     some.tolist(), _settle(batch, chosen, counts, parts), strict=True
                 ):
@@ -146,6 +158,26 @@ def _settle(
     )
 
 
+def _require_enclosed(batch: Batch) -> None:
+    """In float32 the deployed logits of every centre lie inside what the trusted pass allows.
+
+    A trailing softmax or sigmoid hides the logits; nothing is compared then.
+    """
+    if batch.semantics is not Semantics.FLOAT32 or batch.artifact.network.head is not None:
+        return
+    logits = batch.artifact.session.run(batch.centres).astype(np.float64)
+    points = Box(batch.centres.copy(), batch.centres.copy())
+    bounds = batch.trusted.bounds(points, Intermediate.INTERVAL)
+    outside = bounds.sound & ~bounds.boxes[-1].contains(logits)
+    if bool(outside.any()):
+        raise SoundnessAlarm(
+            f"ONNX Runtime's logits for {int(outside.sum())} samples lie outside what float32 "
+            "arithmetic allows on this model: its runtime computes something else (a fusion that "
+            "changes constants, a lower precision), or the analysis is wrong. Please report this "
+            f"with the model {batch.artifact.digest}"
+        )
+
+
 def _is_open(verdict: Verdict | None) -> bool:
     """A stage's ``Undecided`` says why it gave up; a later stage may still settle the query."""
     return verdict is None or isinstance(verdict, Undecided)
@@ -157,6 +189,11 @@ def _without_rounding_gaps(batch: Batch, verdicts: list[Verdict]) -> list[Verdic
         return verdicts
     margins = batch.artifact.session.margins(batch.centres[proved], batch.property_)
     for i, margin in zip(proved, margins, strict=True):
+        if not margin > 0 and batch.semantics is Semantics.FLOAT32:
+            raise SoundnessAlarm(
+                "a region was proved in float32, but ONNX Runtime gets its centre wrong; please "
+                f"report this with the model {batch.artifact.digest}"
+            )
         if not margin > 0:
             verdicts[i] = Undecided(
                 Reason.ROUNDING_GAP, "proved over the reals, wrong on the sample in float32"

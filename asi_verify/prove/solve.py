@@ -31,7 +31,7 @@ __all__ = ["Solve"]
 
 @dataclass(frozen=True)
 class Solve(Stage):
-    """z3 over the exact rationals of the float32 weights.
+    """z3 over the exact rationals of the float32 weights; in float32 with free rounding errors.
 
     Its ``unsat`` is a solver's word: the verdict is ``Proved`` with ``SolverEvidence``, which the
     checker calls delegated. Its ``sat`` is a claim, replayed in ONNX Runtime.
@@ -56,7 +56,7 @@ class Solve(Stage):
 
     def _ask(self, batch: Batch, parts: dict[str, bytes]) -> Verdict:
         network = batch.artifact.network
-        bounds = batch.artifact.trusted.bounds(batch.box, Intermediate.INTERVAL)
+        bounds = batch.trusted.bounds(batch.box, Intermediate.INTERVAL)
         if not bool(bounds.sound.all()):
             return Undecided(Reason.TOO_LARGE, "bounds leave the range in which they are sound")
         count = sum(
@@ -67,7 +67,13 @@ class Solve(Stage):
         if count > self.most_open:
             return Undecided(Reason.TOO_LARGE, f"{count} open phases, {self.most_open} are tried")
         try:
-            script = encoded(network, bounds.boxes, batch.property_.rows(), self.most_terms)
+            script = encoded(
+                network,
+                bounds.boxes,
+                batch.property_.rows(),
+                self.most_terms,
+                batch.trusted.local_errors(bounds),
+            )
         except EncodingTooLarge:
             return Undecided(Reason.TOO_LARGE, f"a script of more than {self.most_terms} terms")
         except UnsupportedOperatorError as error:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.properties import Property
+from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Verdict
 from asi_verify.export import Artifact
 
@@ -25,6 +27,7 @@ class Batch:
         centres: float32 inputs, shape ``(B, *input_shape)``.
         box: their regions.
         property_: what must hold.
+        semantics: in which arithmetic.
         keys: one whole number per sample, made from its image's digest: whatever a stage does at
             random, it does from this, so that a batch's make-up changes nothing.
     """
@@ -33,7 +36,13 @@ class Batch:
     centres: npt.NDArray[np.float32]
     box: Box
     property_: Property
+    semantics: Semantics
     keys: tuple[int, ...]
+
+    @property
+    def trusted(self) -> TrustedPass:
+        """The trusted pass over the model under these semantics."""
+        return self.artifact.trusted(self.semantics)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -45,6 +54,7 @@ class Batch:
             self.centres[rows],
             self.box[rows],
             self.property_,
+            self.semantics,
             tuple(self.keys[row] for row in rows),
         )
 

@@ -28,7 +28,7 @@ class _Decided(Stage):
         promising, proposed = self._promising(batch)
         margins = np.full(len(batch), -np.inf)
         if promising.any():
-            margins[promising] = batch.artifact.trusted.margins(
+            margins[promising] = batch.trusted.margins(
                 batch.box[np.flatnonzero(promising)], batch.property_, self.evidence
             )
         proved = margins > 0

@@ -57,6 +57,7 @@ def tried_at_ceilings(
             [samples.image_digests[row] for row in rows],
             [properties[row] for row in rows],
             stages,
+            subject.semantics,
         )
         for row, verdict in zip(rows, proof.verdicts, strict=True):
             entries[row] |= {"radius": str(radius), **describe(verdict)}

@@ -16,10 +16,15 @@ import numpy.typing as npt
 import torch
 
 from asi_verify.bounds import interval_margins
+from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
+from asi_verify.core.evidence import IntervalEvidence
 from asi_verify.core.images import encode
 from asi_verify.core.network import Network
 from asi_verify.core.progress import NO_PROGRESS, Progress
+from asi_verify.core.properties import property_for
+from asi_verify.core.semantics import Semantics
+from asi_verify.data import Samples
 from asi_verify.export import NetworkModule
 from asi_verify.repair.checkpoints import Checkpoints
 from asi_verify.repair.corrector import Correction, Corrector, Task
@@ -78,7 +83,8 @@ class CertifiedTraining(Corrector):
         progress: Progress = NO_PROGRESS,
     ) -> Correction:
         samples = task.samples.take(task.rows)
-        regions = _Regions.of(encode(samples.images), task.family.boxes(samples.images))
+        box = task.family.boxes(samples.images)
+        regions = _Regions.of(encode(samples.images), box)
         objective = Objective.of(samples, network.logits)
         state = TrainingState.begin(NetworkModule(network), self.learning_rate)
         state.marks["certified"] = np.isin(task.rows, task.open, invert=True)
@@ -94,14 +100,17 @@ class CertifiedTraining(Corrector):
                 if share == 1 and certified.mean() >= _ALMOST_ALL:
                     # The weights moved while these were computed: look at all with the last ones.
                     certified = self._screen(state.module, objective, regions)
+                if share == 1 and bool(certified.all()):
+                    certified = _confirmed(state.module.to_network(), samples, box, task.semantics)
+                    done = bool(certified.all())
                 state.marks["certified"] = certified
-                done = share == 1 and bool(certified.all())
                 _note(state, share)
                 advance(1)
                 if checkpoints is not None:
                     checkpoints.offer(state, settings)
-        screened = int(self._screen(state.module, objective, regions).sum())
-        return Correction(state.module.to_network(), state.epoch, screened, _history(state))
+        network = state.module.to_network()
+        screened = int(_confirmed(network, samples, box, task.semantics).sum())
+        return Correction(network, state.epoch, screened, _history(state))
 
     def _ramp(self, task: Task, epoch: int, count: int) -> float:
         """The share of the radius in an epoch; only the first round starts from 0."""
@@ -162,6 +171,23 @@ class CertifiedTraining(Corrector):
                 bounds = interval_margins(module, lower, upper, objective.rows_of(rows))
                 found.append(bounds.min(dim=1).values > self.margin)
         return np.asarray(torch.cat(found).numpy())
+
+
+def _confirmed(
+    network: Network, samples: Samples, box: Box, semantics: Semantics
+) -> npt.NDArray[np.bool_]:
+    """Which samples the trusted pass proves by intervals: what counts in the end, so when to stop.
+
+    In float32 it asks for more than the bounds of training do: the rounding of any summation order.
+    """
+    trusted = TrustedPass(network, semantics)
+    found = np.zeros(len(samples), dtype=np.bool_)
+    unique, label_of = np.unique(samples.labels, axis=0, return_inverse=True)
+    for number, label in enumerate(unique):
+        rows = np.flatnonzero(label_of.reshape(-1) == number)
+        wanted = property_for(label, network.logits)
+        found[rows] = trusted.margins(box[rows], wanted, IntervalEvidence()) > 0
+    return found
 
 
 def _note(state: TrainingState, share: float) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from asi_verify.core.network import Network
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.region import LInf
+from asi_verify.core.semantics import Semantics
 from asi_verify.data import Samples
 from asi_verify.repair.checkpoints import Checkpoints
 
@@ -30,6 +31,7 @@ class Task:
         open: those of them that the last round did not certify; a subset of ``rows``.
         seed: of everything random.
         round: the round's number, from 1.
+        semantics: in which arithmetic they have to be certified.
     """
 
     samples: Samples
@@ -38,6 +40,7 @@ class Task:
     open: npt.NDArray[np.intp]
     seed: int
     round: int
+    semantics: Semantics = Semantics.FLOAT32
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,6 +44,7 @@ class Subject:
         audit: its audit, at the radius of the regions.
         target: ``"label"``, or ``"prediction"``: whatever the model answers is to be stable.
         provenance: versions and settings, for the certificates.
+        semantics: in which arithmetic the properties have to hold.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Subject:
     audit: Audit
     target: str = "label"
     provenance: dict[str, Any] = field(default_factory=dict)
+    semantics: Semantics = Semantics.FLOAT32
 
     def properties(self, artifact: Artifact, evaluation: Evaluation) -> list[Property]:
         """What is asked of the model on each sample."""
@@ -71,7 +73,7 @@ class Subject:
                 self.target,
             ),
             self.audit.family,
-            Semantics.REAL,
+            self.semantics,
             tuple(pair.rows for pair in self.audit.contradictions),
             (),
             self.provenance,
@@ -174,6 +176,7 @@ def examine(
         samples.image_digests,
         subject.properties(artifact, evaluation),
         stages,
+        subject.semantics,
         progress,
     )
     checked = None
@@ -212,7 +215,7 @@ def _write(
                 artifact.digest,
                 Region(subject.audit.family, subject.samples.image_digests[row]),
                 property_,
-                Semantics.REAL,
+                subject.semantics,
             ),
             verdict.evidence,
         )

@@ -66,7 +66,15 @@ class Loop:
             place = round_folder(number)
             done = folder.read_json(place + "round.json")
             if done is None:
-                task = Task(subject.samples, subject.audit.family, rows, open_rows, seed, number)
+                task = Task(
+                    subject.samples,
+                    subject.audit.family,
+                    rows,
+                    open_rows,
+                    seed,
+                    number,
+                    subject.semantics,
+                )
                 done = self._round(network, task, subject, folder, stages, progress)
             network = read_network(folder.files.require(place + "certificates/artifact.onnx"))
             open_rows = np.array(done["open"], dtype=np.intp)

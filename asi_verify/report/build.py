@@ -13,6 +13,7 @@ from asi_verify.core.bug import Bug
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.claims import Claims
 from asi_verify.core.radius import Radius
+from asi_verify.core.semantics import Semantics
 from asi_verify.core.status import Status
 from asi_verify.errors import RunFolderError
 from asi_verify.store import RunFolder
@@ -22,6 +23,20 @@ __all__ = ["SCHEMA", "build_report", "report_schema"]
 SCHEMA = "asi-verify/report/1"
 
 _CERTIFICATES = "certificates/"
+
+_SEMANTICS = {
+    Semantics.FLOAT32: (
+        "The proof covers the rounding of the program that runs the model, in whatever order it "
+        "sums in 32-bit floating point. It does not cover half precision, TF32, Winograd or "
+        "Fourier convolutions, or a program that changes the file's weights before it runs them. "
+        "ONNX Runtime was asked as well, on the images themselves and on the inputs of an attack."
+    ),
+    Semantics.REAL: (
+        "The proof is about exact arithmetic on the file's weights. The rounding of the program "
+        "that runs the model is not covered by it; on the images themselves, and on the inputs of "
+        "an attack, ONNX Runtime was asked as well."
+    ),
+}
 
 
 def report_schema() -> dict[str, Any]:
@@ -142,11 +157,7 @@ def _statements(
             f"{decision}, for every picture in which no pixel differs from the image's by more "
             f"than {amount}."
         ),
-        "semantics": (
-            "The proof is about exact arithmetic on the file's weights. The rounding of the "
-            "program that runs the model is not covered by it; on the images themselves, and on "
-            "the inputs of an attack, ONNX Runtime was asked as well."
-        ),
+        "semantics": _SEMANTICS[claims.semantics],
         "unseen": unseen,
         "use": " ".join(configuration["dataset"]["notes"]),
     }

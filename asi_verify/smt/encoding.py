@@ -4,6 +4,9 @@ The script asks: is there an input in the box on which a row of the property is 
 constants are the exact rational values of the artifact's float32 weights. A ReLU whose phase sound
 bounds fix is replaced by 0 or by its input; only the others become disjunctions. What the property
 does not depend on is left out.
+
+Under float32 semantics the result of every operator that rounds is any number within the trusted
+pass's bound on its rounding error: what cannot be satisfied then cannot happen in float32 either.
 """
 
 from __future__ import annotations
@@ -33,6 +36,9 @@ from asi_verify.errors import UnsupportedOperatorError
 __all__ = ["EncodingTooLarge", "encoded", "input_name"]
 
 
+Errors = tuple[npt.NDArray[np.float64] | None, ...]
+
+
 class EncodingTooLarge(Exception):  # noqa: N818  an outcome that the caller expects, not an error
     """The script would have more terms than allowed."""
 
@@ -43,7 +49,11 @@ def input_name(number: int) -> str:
 
 
 def encoded(
-    network: Network, boxes: tuple[Box, ...], rows: npt.NDArray[np.float64], most_terms: int
+    network: Network,
+    boxes: tuple[Box, ...],
+    rows: npt.NDArray[np.float64],
+    most_terms: int,
+    errors: Errors | None = None,
 ) -> str:
     """The script for one sample.
 
@@ -53,6 +63,8 @@ def encoded(
             is the region.
         rows: the property, shape ``(R, logits)``.
         most_terms: products with a weight that the script may hold.
+        errors: for each value the largest rounding errors, shape ``(1, *shape)``, or None where
+            nothing rounds (``TrustedPass.local_errors``); over the reals not given.
 
     Raises:
         EncodingTooLarge: it would hold more.
@@ -60,13 +72,16 @@ def encoded(
     """
     if not network.is_exact_float32:
         raise UnsupportedOperatorError("the network holds constants that are not exact float32")
-    return _Encoder(network, boxes, most_terms).script(rows)
+    return _Encoder(network, boxes, most_terms, errors).script(rows)
 
 
 class _Encoder:
-    def __init__(self, network: Network, boxes: tuple[Box, ...], most_terms: int) -> None:
+    def __init__(
+        self, network: Network, boxes: tuple[Box, ...], most_terms: int, errors: Errors | None
+    ) -> None:
         self._network = network
         self._boxes = boxes
+        self._errors = errors if errors is not None else (None,) * len(boxes)
         self._terms_left = most_terms
         self._names: dict[tuple[int, int], str] = {}
         self._lines: list[str] = []
@@ -150,9 +165,27 @@ class _Encoder:
             raise EncodingTooLarge
         self._lines += [
             f"(declare-const {name} Real)",
-            f"(assert (= {name} {self._sum(terms, constant)}))",
+            *self._is_about(value, number, name, terms, constant),
         ]
         return name
+
+    def _is_about(
+        self,
+        value: int,
+        number: int,
+        name: str,
+        terms: list[tuple[Fraction, str]],
+        constant: Fraction,
+    ) -> list[str]:
+        """That a number is a sum, or within its rounding error of it."""
+        errors = self._errors[value]
+        if errors is None:
+            return [f"(assert (= {name} {self._sum(terms, constant)}))"]
+        error = Fraction(float(errors.reshape(-1)[number]))
+        return [
+            f"(assert (<= {self._sum(terms, constant - error)} {name}))",
+            f"(assert (<= {name} {self._sum(terms, constant + error)}))",
+        ]
 
     def _linear(self, value: int, number: int) -> tuple[list[tuple[int, int, Fraction]], Fraction]:
         """One number of a linear operator's output: parts ``(value, number, weight)``, constant."""

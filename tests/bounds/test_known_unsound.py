@@ -21,6 +21,7 @@ from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.properties import SingleLabel
+from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.export import Artifact, network_from_torch
 from asi_verify.lowering import read_network
@@ -79,7 +80,7 @@ def test_overlapping_average_pooling_is_unsound_in_it_and_sound_here():
         crossed.append(float((raw_bounds(module, lower, upper, "CROWN")[0] - truth).max()))
 
         network = network_from_torch(module, (1, 6, 6))
-        trusted = TrustedPass(network)
+        trusted = TrustedPass(network, Semantics.REAL)
         box = Box(lower, upper)
         ours = trusted.lower(trusted.bounds(box, Intermediate.BACKWARD), np.eye(3), to_input=True)[
             0
@@ -109,7 +110,9 @@ def test_no_certificate_rests_on_what_it_says_of_pooling(seed):
             LinearEvidence(Intermediate.INTERVAL),
             LinearEvidence(Intermediate.BACKWARD),
         ):
-            margin = artifact.trusted.margins(Box(lower, upper), SingleLabel(label, 3), evidence)
+            margin = artifact.trusted(Semantics.REAL).margins(
+                Box(lower, upper), SingleLabel(label, 3), evidence
+            )
             assert not margin[0] > 0
 
 
@@ -139,7 +142,7 @@ def test_its_float32_bounds_are_not_rounded_outward_and_decide_nothing():
         module = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
         point = generator.random((1, 8)).astype(np.float32)
         network = network_from_torch(module, (8,)) if seed == 0 else _network_of(module)
-        trusted = TrustedPass(network)
+        trusted = TrustedPass(network, Semantics.REAL)
         box = Box(point, point.copy())
         enclosure = trusted.enclosure(box)
         proposed = LirpaProposer(network, Method.CROWN).lower(box, np.eye(3))[0]

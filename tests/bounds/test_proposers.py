@@ -17,6 +17,7 @@ from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Affine, Conv, Relu, Scale, Transpose
+from asi_verify.core.semantics import Semantics
 from asi_verify.errors import EngineUnavailableError, ParityError, UnsupportedOperatorError
 from asi_verify.export import NetworkModule
 
@@ -71,7 +72,7 @@ def test_no_sampled_point_lies_below_a_proposal(name, proposer, seed):
     lower, upper = random_box(generator, network.input_shape, 3, radius=0.1)
     rows = generator.normal(size=(2, network.logits)).astype(np.float32).astype(np.float64)
     bounds = PROPOSERS[proposer](network).lower(Box(lower, upper), rows)
-    trusted = TrustedPass(network)
+    trusted = TrustedPass(network, Semantics.REAL)
     for sample in range(3):
         points = sampled(generator, lower[sample], upper[sample], 50)
         outputs = trusted.enclosure(Box(points, points.copy()))
@@ -90,7 +91,7 @@ def test_the_trusted_pass_confirms_what_auto_lirpa_proposes(name, method):
     box = Box(*random_box(generator, network.input_shape, 3, radius=0.05))
     rows = np.eye(network.logits)
     proposed = LirpaProposer(network, method).lower(box, rows)
-    trusted = TrustedPass(network)
+    trusted = TrustedPass(network, Semantics.REAL)
     evidence = EVIDENCE[method]
     linear = isinstance(evidence, LinearEvidence)
     bounds = trusted.bounds(box, evidence.intermediate if linear else Intermediate.INTERVAL)
@@ -106,7 +107,7 @@ def test_the_twin_computes_the_trusted_intervals(name):
     network = LARGER[name](generator)
     box = Box(*random_box(generator, network.input_shape, 3, radius=0.05))
     rows = generator.normal(size=(2, network.logits)).astype(np.float32).astype(np.float64)
-    trusted = TrustedPass(network)
+    trusted = TrustedPass(network, Semantics.REAL)
     ours = trusted.lower(trusted.bounds(box, Intermediate.INTERVAL), rows, to_input=False)
     np.testing.assert_allclose(twin(network).lower(box, rows), ours, atol=1e-4, rtol=1e-4)
 

@@ -22,6 +22,7 @@ from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.operators import Operator
 from asi_verify.core.properties import MultiLabel, SingleLabel
+from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UnsupportedOperatorError
 
 finite = st.floats(-1e100, 1e100)
@@ -79,12 +80,12 @@ class Unknown(Operator):
 def test_an_operator_without_a_rule_is_refused():
     """By name; there is no rule that is used for lack of a better one."""
     with pytest.raises(UnsupportedOperatorError, match="Unknown"):
-        rule_for(Unknown(), (3,))
+        rule_for(Unknown(), Semantics.REAL, (3,))
 
 
 def test_boxes_of_another_shape_are_refused():
     """Broadcasting would prove something about other inputs."""
-    trusted = TrustedPass(small_cnn(np.random.default_rng(0)))
+    trusted = TrustedPass(small_cnn(np.random.default_rng(0)), Semantics.REAL)
     box = Box(np.zeros((2, 8, 8), np.float32), np.ones((2, 8, 8), np.float32))
     with pytest.raises(ValueError, match=r"boxes of shape \(8, 8\)"):
         trusted.bounds(box, Intermediate.INTERVAL)
@@ -96,7 +97,7 @@ def test_an_enclosure_that_cannot_be_computed_is_refused():
     object.__setattr__(network.nodes[0].operator, "bias", np.full(2, 1e200))
     point = np.zeros((1, 2), np.float32)
     with pytest.raises(ValueError, match="range"):
-        TrustedPass(network).enclosure(Box(point, point.copy()))
+        TrustedPass(network, Semantics.REAL).enclosure(Box(point, point.copy()))
 
 
 def test_a_relu_refuses_functionals_that_samples_share():

@@ -14,6 +14,7 @@ from torch import nn
 
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Affine
+from asi_verify.core.semantics import Semantics
 from asi_verify.data import Preprocess
 from asi_verify.errors import ModelError, ParityError, UnsupportedOperatorError
 from asi_verify.export import Artifact, NetworkModule, load_model, network_from_torch
@@ -161,7 +162,7 @@ def test_the_gate_refuses_a_module_that_is_another(monkeypatch):
     with torch.no_grad():
         module.layers[0].bias[0] += 0.01
     with pytest.raises(ParityError, match="torch = ONNX Runtime"):
-        require_parity(artifact.trusted, artifact.session, module)
+        require_parity(artifact.trusted(Semantics.REAL), artifact.session, module)
 
 
 def test_the_gate_refuses_a_network_that_is_another():
@@ -169,7 +170,7 @@ def test_the_gate_refuses_a_network_that_is_another():
     artifact = Artifact.from_network(mlp(np.random.default_rng(0), 4, 5, 2))
     other = Artifact.from_network(mlp(np.random.default_rng(1), 4, 5, 2))
     with pytest.raises(ParityError, match="Network = ONNX Runtime"):
-        require_parity(other.trusted, artifact.session)
+        require_parity(other.trusted(Semantics.REAL), artifact.session)
 
 
 @pytest.mark.parametrize("wrong", [np.full((2, 3), np.nan), np.zeros((2, 2)), np.ones((2, 3))])

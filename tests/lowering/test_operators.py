@@ -15,6 +15,7 @@ from support.onnx_files import model, node
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.operators import Conv
+from asi_verify.core.semantics import Semantics
 from asi_verify.errors import ModelError, UnsupportedOperatorError
 from asi_verify.lowering import read_network, write_artifact
 from asi_verify.lowering.graph import OnnxNode
@@ -122,7 +123,7 @@ def test_the_network_computes_what_onnx_runtime_does(name):
     """Float32 results agree with the exact network up to float32 rounding."""
     network = read_network(CASES[name])
     points = np.random.default_rng(1).normal(size=(4, *network.input_shape)).astype(np.float32)
-    enclosure = TrustedPass(network).enclosure(Box(points, points.copy()))
+    enclosure = TrustedPass(network, Semantics.REAL).enclosure(Box(points, points.copy()))
     deployed = run(CASES[name], points)
     assert deployed.shape[1:] == network.output_shape
     np.testing.assert_allclose(0.5 * (enclosure.lower + enclosure.upper), deployed, atol=2e-5)
@@ -144,7 +145,7 @@ def test_the_mean_of_nine_lies_inside_its_bounds():
     data = model([node("AveragePool", "x", kernel_shape=[3, 3])], (1, 3, 3))
     point = np.random.default_rng(3).random((1, 1, 3, 3)).astype(np.float32)
     truth = exact.exact(point[0]).sum() / Fraction(9)
-    found = TrustedPass(read_network(data)).enclosure(Box(point, point.copy()))
+    found = TrustedPass(read_network(data), Semantics.REAL).enclosure(Box(point, point.copy()))
     low, high = Fraction(float(found.lower.item())), Fraction(float(found.upper.item()))
     assert low <= truth <= high
     assert high - low < Fraction(1, 10**13)
@@ -166,7 +167,7 @@ def test_batch_normalisation_lies_inside_its_bounds(seed):
         spread = mpmath.sqrt(mpmath.mpf(float(variance[0])) + mpmath.mpf(float(np.float32(1e-5))))
         centred = mpmath.mpf(float(point.item())) - mpmath.mpf(float(mean[0]))
         truth = centred / spread * mpmath.mpf(float(scale[0])) + mpmath.mpf(float(bias[0]))
-        found = TrustedPass(read_network(data)).enclosure(Box(point, point.copy()))
+        found = TrustedPass(read_network(data), Semantics.REAL).enclosure(Box(point, point.copy()))
         assert (
             mpmath.mpf(float(found.lower.item())) <= truth <= mpmath.mpf(float(found.upper.item()))
         )
@@ -179,7 +180,7 @@ def test_division_lies_inside_its_bounds():
     data = model([node("Div", "x c")], (5,), {"c": divisors})
     point = np.random.default_rng(4).normal(size=(1, 5)).astype(np.float32)
     truth = exact.exact(point[0]) / exact.exact(divisors)
-    found = TrustedPass(read_network(data)).enclosure(Box(point, point.copy()))
+    found = TrustedPass(read_network(data), Semantics.REAL).enclosure(Box(point, point.copy()))
     assert np.all(exact.exact(found.lower[0]) <= truth)
     assert np.all(truth <= exact.exact(found.upper[0]))
 

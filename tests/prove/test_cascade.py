@@ -12,12 +12,14 @@ from support.networks import TINY, mlp, small_cnn
 
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.evidence import IntervalEvidence, LinearEvidence, SolverEvidence
+from asi_verify.core.images import encode
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Affine, Reshape
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.region import LInf
+from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, describe
-from asi_verify.errors import EngineFailedError
+from asi_verify.errors import EngineFailedError, SoundnessAlarm
 from asi_verify.export import Artifact
 from asi_verify.prove import (
     Crown,
@@ -38,10 +40,18 @@ def on_images(network: Network) -> Network:
     return Network.sequential((1, 1, size), [Reshape((size,))]).then(network)
 
 
-def ask(artifact, images, labels, radius="20/255", stages=None, classes=2):
+def ask(
+    artifact,
+    images,
+    labels,
+    radius="20/255",
+    stages=None,
+    classes=2,
+    semantics=Semantics.FLOAT32,
+):
     digests = [array_digest(image) for image in images]
     properties = [SingleLabel(int(label), classes) for label in labels]
-    return prove(artifact, LInf.of(radius), images, digests, properties, stages)
+    return prove(artifact, LInf.of(radius), images, digests, properties, stages, semantics)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -236,7 +246,7 @@ def test_the_solver_is_not_asked_about_constants_that_are_no_float32():
 
 
 def test_a_centre_that_float32_gets_wrong_is_not_proved():
-    """Right over the reals by less than float32 can see: a rounding gap, not a proof."""
+    """Right over the reals by less than float32 can see: a rounding gap there, no proof here."""
     # 2**24 + 1 is 2**24 in float32: a tie there, and a margin of 1 over the reals.
     big = np.float32(2**24)
     first = Affine(np.float32([[1, 0], [0, 0]]), np.float32([big, big]))
@@ -244,11 +254,36 @@ def test_a_centre_that_float32_gets_wrong_is_not_proved():
     artifact = Artifact.from_network(network)
     images = np.full((1, 1, 1, 2), 255, np.uint8)
     assert artifact.session.run(np.ones((1, 1, 1, 2), np.float32)).tolist() == [[big, big]]
-    (verdict,) = ask(artifact, images, [0], "0", [CrownIbp()]).verdicts
-    assert isinstance(verdict, Undecided)
-    assert verdict.reason is Reason.ROUNDING_GAP
+    reasons = {Semantics.REAL: Reason.ROUNDING_GAP, Semantics.FLOAT32: Reason.TOO_LOOSE}
+    for semantics, reason in reasons.items():
+        (verdict,) = ask(artifact, images, [0], "0", [CrownIbp()], semantics=semantics).verdicts
+        assert isinstance(verdict, Undecided)
+        assert verdict.reason is reason
     (verdict,) = ask(artifact, images, [0], "0").verdicts
     assert isinstance(verdict, Refuted)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"), [([9.0, 0.0], "outside"), ([0.0, 9.0], "outside"), ([np.nan, 0], "outside")]
+)
+def test_a_runtime_that_computes_something_else_is_an_alarm(answer, says, monkeypatch):
+    """In float32, logits outside the enclosure mean that a proof would not be of what runs."""
+    artifact = Artifact.from_network(on_images(mlp(np.random.default_rng(0), 2, 3, 2)))
+    monkeypatch.setattr(
+        artifact.session, "run", lambda inputs: np.tile(np.float32(answer), (len(inputs), 1))
+    )
+    with pytest.raises(SoundnessAlarm, match=says):
+        ask(artifact, np.full((3, 1, 1, 2), 9, np.uint8), [0, 0, 0])
+
+
+def test_a_proof_that_the_runtime_contradicts_is_an_alarm(monkeypatch):
+    """In float32 a proved region with a wrong centre cannot be: the analysis is at fault."""
+    artifact = Artifact.from_network(on_images(mlp(np.random.default_rng(0), 2, 3, 2)))
+    images = np.full((1, 1, 1, 2), 9, np.uint8)
+    label = int(artifact.session.run(encode(images)).argmax())
+    monkeypatch.setattr(artifact.session, "margins", lambda inputs, _: np.full(len(inputs), -1.0))
+    with pytest.raises(SoundnessAlarm, match="centre wrong"):
+        ask(artifact, images, [label], "0", [Intervals()])
 
 
 def test_a_model_that_answers_nan_is_refuted_and_never_proved():
@@ -263,14 +298,13 @@ def test_a_model_that_answers_nan_is_refuted_and_never_proved():
         )
     )  # fmt: skip
     artifact = Artifact.from_network.__func__  # built by hand: the parity gate refuses it
-    from asi_verify.checker import TrustedPass
     from asi_verify.export.parity import Parity
     from asi_verify.lowering import write_artifact
     from asi_verify.runtime import Session
 
     del artifact
     data = write_artifact(network)
-    made = Artifact(data, network, TrustedPass(network), Session(data), Parity({}))
+    made = Artifact(data, network, Session(data), Parity({}))
     images = np.full((2, 1, 1, 2), 255, np.uint8)
     assert not np.isfinite(made.session.run(np.ones((1, 1, 1, 2), np.float32))).all()
     for label in (0, 1):
@@ -283,7 +317,7 @@ def test_random_starts_depend_on_the_image_and_the_seed_alone():
     artifact = Artifact.from_network(small_cnn(np.random.default_rng(0)))
     images = np.random.default_rng(1).integers(0, 256, (5, 1, 8, 8), dtype=np.uint8)
     box = LInf.of("3/255").boxes(images)
-    batch = Batch(artifact, box.lower, box, SingleLabel(0, 3), (1, 2, 3, 4, 5))
+    batch = Batch(artifact, box.lower, box, SingleLabel(0, 3), Semantics.REAL, (1, 2, 3, 4, 5))
     stage = Falsify(restarts=2)
     whole = stage._random_starts(batch, 1)
     part = stage._random_starts(batch.take(np.array([3])), 1)

@@ -8,14 +8,18 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from support import exact
-from support.networks import TINY, grouped_cnn, random_box, seeds
+from support import exact, float32
+from support.float32 import Arithmetic
+from support.networks import TINY, grouped_cnn, random_box, sampled, seeds
 from support.onnx_files import model, node
 
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
+from asi_verify.core.network import Network
+from asi_verify.core.operators import Affine
 from asi_verify.core.properties import SingleLabel
+from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.lowering import read_network
 from asi_verify.smt import (
@@ -32,7 +36,7 @@ STEPS = 10_000_000
 
 
 def script_for(network, box, rows, most_terms=10_000):
-    bounds = TrustedPass(network).bounds(box, Intermediate.INTERVAL)
+    bounds = TrustedPass(network, Semantics.REAL).bounds(box, Intermediate.INTERVAL)
     return encoded(network, bounds.boxes, rows, most_terms)
 
 
@@ -69,6 +73,43 @@ def _evaluate(network, point):
     for step in network.nodes:
         values.append(exact.apply(step.operator, *(values[i] for i in step.inputs)))
     return values[-1]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_in_float32_no_summation_order_contradicts_an_answer(name):
+    """What is unsatisfiable with free rounding errors is over the reals too, and in any order."""
+    answers = set()
+    for seed in range(30):
+        generator = np.random.default_rng(seed)
+        network = TINY[name](generator)
+        lower, upper = random_box(generator, network.input_shape, 1, radius=0.3)
+        property_ = SingleLabel(int(generator.integers(2)), 2)
+        trusted = TrustedPass(network, Semantics.FLOAT32)
+        bounds = trusted.bounds(Box(lower, upper), Intermediate.INTERVAL)
+        errors = trusted.local_errors(bounds)
+        script = encoded(network, bounds.boxes, property_.rows(), 10_000, errors)
+        answer = solve(script, int(np.prod(network.input_shape)), STEPS)
+        answers.add(type(answer))
+        if not isinstance(answer, Unsatisfiable):
+            continue
+        assert exact.minimum(network, lower[0], upper[0], property_.rows()[0]) > 0
+        for x in sampled(generator, lower[0], upper[0], 5):
+            logits = float32.run(network, x, Arithmetic(generator))
+            assert property_.margins(logits[None])[0] > 0
+    assert answers == {Satisfiable, Unsatisfiable}
+
+
+def test_what_rounding_undoes_is_satisfiable_in_float32():
+    """A margin of 1 beside 2**24: unsatisfiable over the reals, not so with rounding."""
+    large = np.float32(2**24)
+    network = Network.sequential((1,), [Affine(np.float32([[1], [0]]), np.float32([large, large]))])
+    box = Box(np.float32([[1]]), np.float32([[1]]))
+    rows = SingleLabel(0, 2).rows()
+    assert isinstance(solve(script_for(network, box, rows), 1, STEPS), Unsatisfiable)
+    trusted = TrustedPass(network, Semantics.FLOAT32)
+    bounds = trusted.bounds(box, Intermediate.INTERVAL)
+    script = encoded(network, bounds.boxes, rows, 100, trusted.local_errors(bounds))
+    assert isinstance(solve(script, 1, STEPS), Satisfiable)
 
 
 def test_groups_dilations_and_sums_are_encoded_as_they_are_computed():

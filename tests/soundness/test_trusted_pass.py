@@ -18,6 +18,7 @@ from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.properties import MultiLabel, SingleLabel
+from asi_verify.core.semantics import Semantics
 
 METHODS = {
     "interval": IntervalEvidence(),
@@ -42,7 +43,7 @@ def test_no_bound_exceeds_the_exact_minimum(name, method, seed):
     network = TINY[name](generator)
     box = Box(*random_box(generator, network.input_shape, 2, radius=0.4))
     rows = generator.normal(size=(2, network.logits))
-    bounds = lower_bounds(TrustedPass(network), box, rows, METHODS[method])
+    bounds = lower_bounds(TrustedPass(network, Semantics.REAL), box, rows, METHODS[method])
     for sample in range(2):
         for row in range(2):
             truth = exact.minimum(network, box.lower[sample], box.upper[sample], rows[row])
@@ -57,7 +58,7 @@ def test_every_box_covers_exact_interval_arithmetic_and_hardly_more(name, seed):
     generator = np.random.default_rng(seed)
     network = (TINY | LARGER)[name](generator)
     lower, upper = random_box(generator, network.input_shape, 1, radius=0.2)
-    found = TrustedPass(network).bounds(Box(lower, upper), Intermediate.INTERVAL)
+    found = TrustedPass(network, Semantics.REAL).bounds(Box(lower, upper), Intermediate.INTERVAL)
     assert found.sound.all()
     for box, (low, high) in zip(
         found.boxes, exact.interval(network, lower[0], upper[0]), strict=True
@@ -78,7 +79,7 @@ def test_a_point_is_enclosed_though_its_box_has_no_width(name, seed):
     generator = np.random.default_rng(seed)
     network = (TINY | LARGER)[name](generator)
     point = generator.random((1, *network.input_shape)).astype(np.float32)
-    trusted = TrustedPass(network)
+    trusted = TrustedPass(network, Semantics.REAL)
     value = exact.evaluate(network, point[0])
     enclosure = trusted.enclosure(Box(point, point.copy()))
     assert np.all(exact.exact(enclosure.lower[0]) <= value)
@@ -101,7 +102,7 @@ def test_no_sampled_point_lies_below_its_bound(name, method, seed):
     network = LARGER[name](generator)
     lower, upper = random_box(generator, network.input_shape, 3, radius=0.1)
     rows = generator.normal(size=(3, network.logits))
-    trusted = TrustedPass(network)
+    trusted = TrustedPass(network, Semantics.REAL)
     bounds = lower_bounds(trusted, Box(lower, upper), rows, METHODS[method])
     for sample in range(3):
         points = sampled(generator, lower[sample], upper[sample], 40)
@@ -121,7 +122,10 @@ def test_linear_bounds_are_tight_where_nothing_is_open():
     truth = exact.minimum(network, lower[0], upper[0], [1, -1])
     for method in ("crown-ibp", "crown"):
         bound = lower_bounds(
-            TrustedPass(network), Box(lower, upper), np.array([[1.0, -1.0]]), METHODS[method]
+            TrustedPass(network, Semantics.REAL),
+            Box(lower, upper),
+            np.array([[1.0, -1.0]]),
+            METHODS[method],
         )
         assert Fraction(float(bound[0, 0])) <= truth
         assert float(truth) - bound[0, 0] < 1e-9
@@ -133,7 +137,7 @@ def test_crown_is_not_looser_than_crown_ibp_and_that_not_than_intervals(name):
     generator = np.random.default_rng(11)
     network = LARGER[name](generator)
     box = Box(*random_box(generator, network.input_shape, 4, radius=0.05))
-    trusted = TrustedPass(network)
+    trusted = TrustedPass(network, Semantics.REAL)
     property_ = SingleLabel(0, network.logits)
     interval, crown_ibp, crown = (
         trusted.margins(box, property_, METHODS[m]) for m in ("interval", "crown-ibp", "crown")
@@ -148,7 +152,7 @@ def test_a_batch_gives_each_sample_what_it_gets_alone(method):
     generator = np.random.default_rng(3)
     network = LARGER["cnn"](generator)
     box = Box(*random_box(generator, network.input_shape, 7, radius=0.03))
-    trusted = TrustedPass(network)
+    trusted = TrustedPass(network, Semantics.REAL)
     together = trusted.margins(box, SingleLabel(1, 3), METHODS[method])
     alone = [trusted.margins(box[[i]], SingleLabel(1, 3), METHODS[method])[0] for i in range(7)]
     np.testing.assert_allclose(together, alone, rtol=1e-9, atol=1e-12)
@@ -159,7 +163,9 @@ def test_several_decisions_are_bounded_each_on_its_side():
     generator = np.random.default_rng(8)
     network = TINY["mlp"](generator)
     lower, upper = random_box(generator, (2,), 1, radius=0.2)
-    bound = TrustedPass(network).margins(Box(lower, upper), MultiLabel((1, 0)), METHODS["crown"])[0]
+    bound = TrustedPass(network, Semantics.REAL).margins(
+        Box(lower, upper), MultiLabel((1, 0)), METHODS["crown"]
+    )[0]
     truth = min(
         exact.minimum(network, lower[0], upper[0], [1, 0]),
         exact.minimum(network, lower[0], upper[0], [0, -1]),
@@ -177,7 +183,7 @@ def test_values_beyond_the_range_of_the_analysis_prove_nothing(method):
             huge = (node.operator.weight.astype(np.float64) * 1e140).astype(np.float64)
             object.__setattr__(node.operator, "weight", huge)
     box = Box(*random_box(generator, (2,), 2, radius=0.1))
-    margins = TrustedPass(network).margins(box, SingleLabel(0, 2), METHODS[method])
+    margins = TrustedPass(network, Semantics.REAL).margins(box, SingleLabel(0, 2), METHODS[method])
     assert np.all(margins == -np.inf)
 
 
@@ -191,6 +197,6 @@ def test_subnormal_numbers_are_covered(flushed):
             object.__setattr__(node.operator, "bias", node.operator.bias * np.float32(0))
     point = np.full((1, 2), 1e-44 if flushed else 1.0, dtype=np.float32)
     value = exact.evaluate(network, point[0])
-    enclosure = TrustedPass(network).enclosure(Box(point, point.copy()))
+    enclosure = TrustedPass(network, Semantics.REAL).enclosure(Box(point, point.copy()))
     assert np.all(exact.exact(enclosure.lower[0]) <= value)
     assert np.all(value <= exact.exact(enclosure.upper[0]))

@@ -1,0 +1,298 @@
+"""Proofs in float32: whatever order hardware sums in, no result lies outside of what is proved."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from support import float32
+from support.float32 import Arithmetic
+from support.networks import LARGER, TINY, random_box, sampled, seeds
+from support.onnx_files import model, node
+
+from asi_verify.checker import TrustedPass
+from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.network import Network, Node
+from asi_verify.core.operators import Add, Affine, Conv, Relu, Scale
+from asi_verify.core.properties import SingleLabel
+from asi_verify.core.semantics import Semantics
+from asi_verify.errors import UnsupportedOperatorError, UsageError
+from asi_verify.lowering import read_network, write_artifact
+from asi_verify.runtime import Session
+from asi_verify.runtime.session import load
+
+METHODS = {
+    "interval": IntervalEvidence(),
+    "crown-ibp": LinearEvidence(Intermediate.INTERVAL),
+    "crown": LinearEvidence(Intermediate.BACKWARD),
+}
+WAYS = list(itertools.product((False, True), (False, True)))
+
+
+def point(x):
+    """The box that holds one input."""
+    return Box(np.float32(x)[None], np.float32(x)[None])
+
+
+@pytest.mark.parametrize("name", TINY)
+@settings(max_examples=60, deadline=None)
+@given(seed=seeds)
+def test_no_summation_order_leaves_the_enclosure(name, seed):
+    """Random trees, fused or not, flushed or not, on inputs and weights of all sizes."""
+    generator = np.random.default_rng(seed)
+    network = TINY[name](generator)
+    x = (generator.random(network.input_shape) * 2.0 ** generator.integers(-130, 3)).astype(
+        np.float32
+    )
+    box = TrustedPass(network, Semantics.FLOAT32).enclosure(point(x))
+    for fused, flush in WAYS:
+        found = float32.run(network, x, Arithmetic(generator, fused, flush)).astype(np.float64)
+        assert np.all((box.lower[0] <= found) & (found <= box.upper[0]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", [*TINY, "grouped"])
+def test_no_summation_order_undercuts_a_bound(name, method):
+    """Of the smallest margin over a box, at points inside it and at its corners."""
+    for seed in range(4):
+        generator = np.random.default_rng(seed)
+        network = {**TINY, **LARGER}[name](generator)
+        lower, upper = random_box(generator, network.input_shape, 1, 0.05)
+        trusted = TrustedPass(network, Semantics.FLOAT32)
+        wanted = SingleLabel(0, network.logits)
+        bound = trusted.margins(Box(lower, upper), wanted, METHODS[method])[0]
+        for x in sampled(generator, lower[0], upper[0], 6):
+            for fused, flush in WAYS:
+                logits = float32.run(network, x, Arithmetic(generator, fused, flush))
+                assert wanted.margins(logits[None])[0] >= bound
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", [*TINY, *LARGER])
+def test_float32_proves_no_more_than_the_reals(name, method):
+    """Exact arithmetic is one of the ways that are covered."""
+    generator = np.random.default_rng(1)
+    network = {**TINY, **LARGER}[name](generator)
+    lower, upper = random_box(generator, network.input_shape, 3, 0.02)
+    wanted = SingleLabel(0, network.logits)
+    real, rounded = (
+        TrustedPass(network, semantics).margins(Box(lower, upper), wanted, METHODS[method])
+        for semantics in (Semantics.REAL, Semantics.FLOAT32)
+    )
+    assert np.all(rounded < real)
+    assert np.all(real - rounded < 1e-3 * np.maximum(np.abs(real), 1))
+
+
+LARGE = np.float32(2.0**24)
+
+
+def cancelling() -> Network:
+    """``logit_0 - logit_1`` is 1 over the reals; in float32 the 1 is lost next to 2**24.
+
+    After the published attacks on verifiers (Jia and Rinard 2021; Zombori et al. 2021).
+    """
+    return Network.sequential(
+        (1,),
+        [
+            Affine(np.float32([[0], [0], [0]]), np.float32([LARGE, LARGE, 1])),
+            Relu(),
+            Affine(np.float32([[1, -1, 1], [0, 0, 0]]), np.float32([0, 0])),
+        ],
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_rounding_undoes_is_not_proved(method):
+    """Over the reals it is right everywhere and is proved; in float32 it is not, and is not."""
+    network, wanted = cancelling(), SingleLabel(0, 2)
+    box = Box(np.float32([[0]]), np.float32([[1]]))
+    assert TrustedPass(network, Semantics.REAL).margins(box, wanted, METHODS[method])[
+        0
+    ] == pytest.approx(1)
+    assert TrustedPass(network, Semantics.FLOAT32).margins(box, wanted, METHODS[method])[0] < 0
+    logits = [
+        float32.run(network, [0.5], Arithmetic(np.random.default_rng(seed))) for seed in range(20)
+    ]
+    assert any(wanted.margins(found[None])[0] <= 0 for found in logits)
+
+
+def test_a_sum_that_starts_from_the_other_summand_is_covered():
+    """Runtimes take a residual sum into the convolution before it: its 1 is lost among 2**24s."""
+    one = np.ones((1, 1, 1), np.float32)
+    ones = (1,)
+    network = Network(
+        (2, 1),
+        (
+            Node(
+                Conv(np.float32([[[LARGE], [-LARGE]]]), np.float32([0]), ones, ((0, 0),), ones),
+                (0,),
+            ),
+            Node(
+                Conv(
+                    one * np.float32([1, 0])[None, :, None], np.float32([0]), ones, ((0, 0),), ones
+                ),
+                (0,),
+            ),
+            Node(Add(), (1, 2)),
+        ),
+    )
+    x = np.ones((1, 2, 1), np.float32)
+    trusted = TrustedPass(network, Semantics.FLOAT32)
+    box = trusted.bounds(Box(x, x.copy()), Intermediate.INTERVAL).boxes[-1]
+    inside = np.float32(np.float32(np.float32(1) + LARGE) - LARGE)
+    assert box.lower.item() <= float(inside) <= box.upper.item()
+    assert box.lower.item() <= 1 <= box.upper.item()
+
+
+def test_dead_neurons_carry_no_error():
+    """A neuron that is off throughout the region may compute whatever it likes."""
+
+    def network(bias):
+        return Network.sequential(
+            (1,),
+            [
+                Affine(np.float32([[1], [bias], [bias]]), np.float32([0, -2 * bias, -3 * bias])),
+                Relu(),
+                Affine(np.float32([[1, 1, 1], [0, 0, 0]]), np.float32([0.5, 0])),
+            ],
+        )
+
+    box = Box(np.float32([[0]]), np.float32([[1]]))
+    quiet, loud = (
+        TrustedPass(network(size), Semantics.FLOAT32).margins(
+            box, SingleLabel(0, 2), METHODS["crown-ibp"]
+        )
+        for size in (1, 1e6)
+    )
+    assert loud == pytest.approx(quiet, abs=1e-6)
+    assert quiet == pytest.approx(0.5, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_may_overflow_is_not_proved(method):
+    """A partial sum beyond binary32's largest number is infinite, whatever the total is."""
+    huge = np.float32(2.0**125)
+    network = Network.sequential(
+        (4,),
+        [
+            Affine(
+                np.stack([np.float32([huge, huge, -huge, -huge]), np.zeros(4, np.float32)]),
+                np.float32([2.0**100, 0]),
+            )
+        ],
+    )
+    box = point(np.full(4, 4.0))
+    reals = TrustedPass(network, Semantics.REAL)
+    assert reals.margins(box, SingleLabel(0, 2), METHODS[method])[0] > 0
+    trusted = TrustedPass(network, Semantics.FLOAT32)
+    assert trusted.margins(box, SingleLabel(0, 2), METHODS[method])[0] == -np.inf
+    with pytest.raises(ValueError, match="range"):
+        trusted.enclosure(box)
+    doubled = Network(
+        (1,), (Node(Scale(np.float32(huge), np.float32(0)), (0,)), Node(Add(), (1, 1)))
+    )
+    assert (
+        not TrustedPass(doubled, Semantics.FLOAT32)
+        .bounds(point([2.0]), Intermediate.INTERVAL)
+        .sound.any()
+    )
+
+
+def test_sums_too_long_for_binary32_are_refused():
+    """A bound on their rounding would say nothing."""
+    wide = Network.sequential((1, 2**22), [Conv(
+        np.zeros((1, 1, 2**22), np.float32), np.zeros(1, np.float32), (1,), ((0, 0),), (1,)
+    )])  # fmt: skip
+    TrustedPass(wide, Semantics.REAL)
+    with pytest.raises(UnsupportedOperatorError, match="binary32"):
+        TrustedPass(wide, Semantics.FLOAT32)
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_onnxruntime_lies_inside_the_enclosure(name):
+    """At every one of many points, in batches and alone."""
+    generator = np.random.default_rng(4)
+    network = LARGER[name](generator)
+    x = generator.random((200, *network.input_shape), dtype=np.float32)
+    session = onnxruntime.InferenceSession(
+        write_artifact(network), providers=["CPUExecutionProvider"]
+    )
+    box = TrustedPass(network, Semantics.FLOAT32).enclosure(Box(x.copy(), x.copy()))
+    for found in (
+        session.run(None, {"image": x})[0],
+        np.concatenate([session.run(None, {"image": x[i : i + 1]})[0] for i in range(len(x))]),
+    ):
+        assert np.all((box.lower <= found) & (found <= box.upper))
+
+
+def constants(model):
+    """The sorted numbers of every float constant of a graph."""
+    arrays = (onnx.numpy_helper.to_array(t) for t in model.graph.initializer)
+    return sorted(tuple(np.sort(a, axis=None).tolist()) for a in arrays if a.dtype == np.float32)
+
+
+KINDS = {
+    "Add", "Conv", "FusedConv", "FusedGemm", "Gemm", "Mul", "Relu", "ReorderInput", "ReorderOutput",
+    "Reshape", "Transpose",
+}  # fmt: skip
+"""Operators of an optimised artifact whose arithmetic the float32 semantics describe."""
+
+
+def users_file():
+    """Normalisation, convolution, batch norm, then a scale and shifts per channel."""
+    generator = np.random.default_rng(0)
+    channels = {k: generator.uniform(0.5, 2, 4).astype(np.float32) for k in "szmv"}
+    maps = {k: generator.uniform(0.5, 2, (1, 4, 1, 1)).astype(np.float32) for k in "kat"}
+    maps["n"], maps["d"] = np.float32([[[[0.45]]]]), np.float32([[[[0.22]]]])
+    weights = {
+        "w": generator.normal(size=(4, 1, 3, 3)).astype(np.float32),
+        "g": generator.normal(size=(144, 2)).astype(np.float32),
+        "q": generator.normal(size=2).astype(np.float32),
+    }
+    nodes = [
+        node("Sub", "x n", "1"), node("Div", "1 d", "2"), node("Conv", "2 w", "3"),
+        node("BatchNormalization", "3 s z m v", "4"), node("Mul", "4 k", "5"),
+        node("Add", "5 a", "6"), node("Sub", "6 t", "7"), node("Relu", "7", "8"),
+        node("Flatten", "8", "9"), node("MatMul", "9 g", "10"), node("Add", "10 q"),
+    ]  # fmt: skip
+    return model(nodes, (1, 8, 8), {**channels, **maps, **weights})
+
+
+def test_a_users_file_runs_with_its_own_constants(tmp_path):
+    """Nothing is folded into the convolution, and its logits lie inside the enclosure."""
+    data = users_file()
+    load(data, optimised=str(tmp_path / "optimised.onnx"))
+    kernel = constants(onnx.load_from_string(data))
+    after = constants(onnx.load(tmp_path / "optimised.onnx"))
+    wanted = next(c for c in kernel if len(c) == 36)
+    assert wanted in [tuple(v for v in c if v) for c in after]
+    x = np.random.default_rng(1).random((500, 1, 8, 8), dtype=np.float32)
+    box = TrustedPass(read_network(data), Semantics.FLOAT32).enclosure(Box(x, x.copy()))
+    found = Session(data).run(x)
+    assert np.all((box.lower <= found) & (found <= box.upper))
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_onnxruntime_changes_no_constant_and_adds_no_other_arithmetic(name, tmp_path):
+    """What it really runs, after its optimisations: known operators, and the artifact's numbers."""
+    data = write_artifact(LARGER[name](np.random.default_rng(4)))
+    load(data, optimised=str(tmp_path / "optimised.onnx"))
+    optimised = onnx.load(tmp_path / "optimised.onnx")
+    assert {node.op_type for node in optimised.graph.node} <= KINDS
+    before, after = constants(onnx.load_from_string(data)), constants(optimised)
+    # Blocked layouts pad channels with zeros.
+    assert [tuple(v for v in c if v) for c in after if any(c)] == [
+        tuple(v for v in c if v) for c in before if any(c)
+    ]
+
+
+def test_semantics_are_read_from_their_names():
+    """What is not known is refused, with what there is."""
+    assert Semantics.of("float32") is Semantics.of(Semantics.FLOAT32) is Semantics.FLOAT32
+    with pytest.raises(UsageError, match="float16"):
+        Semantics.of("float16")

@@ -1,0 +1,134 @@
+"""Networks run in binary32: every sum by a random tree, fused or not, flushed or not.
+
+Written out number by number from the operators' definitions; shares no code with the library's
+bounds. For tiny networks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from asi_verify.core.network import Network
+from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu, Reshape, Scale, Transpose
+
+F = np.float32
+_SMALLEST_NORMAL = F(2.0**-126)
+
+
+@dataclass
+class Arithmetic:
+    """One way of summing.
+
+    Attributes:
+        generator: chooses the trees.
+        fused: products are not rounded before they are added to a partial sum.
+        flush: subnormal operands and results are taken for zero.
+    """
+
+    generator: np.random.Generator
+    fused: bool = False
+    flush: bool = False
+
+    def normal(self, value: F) -> F:
+        """The number as this arithmetic reads or writes it."""
+        return F(0) if self.flush and abs(value) < _SMALLEST_NORMAL else value
+
+    def product(self, a: F, b: F) -> F:
+        return self.normal(F(self.normal(a) * self.normal(b)))
+
+    def sum(self, a: F, b: F) -> F:
+        return self.normal(F(self.normal(a) + self.normal(b)))
+
+    def multiply_add(self, a: F, b: F, c: F) -> F:
+        """``a b + c``, rounded once: the product of two binary32 numbers is exact in binary64."""
+        exact = np.float64(self.normal(a)) * np.float64(self.normal(b))
+        return self.normal(F(exact + np.float64(self.normal(c))))
+
+    def dot(self, products: list[tuple[F, F]], terms: list[F]) -> F:
+        """The sum of some products and further terms, by a random tree."""
+        products = [products[i] for i in self.generator.permutation(len(products))]
+        sums = list(terms)
+        if self.fused:
+            # A few chains of fused operations, then their results are added.
+            chains = [F(0)] * int(self.generator.integers(1, 4))
+            for a, b in products:
+                i = int(self.generator.integers(len(chains)))
+                chains[i] = self.multiply_add(a, b, chains[i])
+            sums += chains
+        else:
+            sums += [self.product(a, b) for a, b in products]
+        while len(sums) > 1:
+            i, j = self.generator.choice(len(sums), 2, replace=False)
+            joined = self.sum(sums[i], sums[j])
+            sums = [s for k, s in enumerate(sums) if k not in (i, j)] + [joined]
+        return sums[0]
+
+
+def run(network: Network, x: Any, arithmetic: Arithmetic) -> Any:
+    """The network's output for one float32 input, as such hardware might compute it."""
+    values = [np.asarray(x, dtype=F)]
+    for node in network.nodes:
+        values.append(_apply(node.operator, [values[i] for i in node.inputs], arithmetic))
+    return values[-1]
+
+
+def _apply(operator: Operator, inputs: list[Any], arithmetic: Arithmetic) -> Any:
+    (first, *others) = inputs
+    match operator:
+        case Affine():
+            rows = [
+                arithmetic.dot(list(zip(row, first, strict=True)), [bias])
+                for row, bias in zip(operator.weight, operator.bias, strict=True)
+            ]
+            return np.array(rows, dtype=F)
+        case Conv():
+            return _conv(operator, first, arithmetic)
+        case Scale():
+            scale = np.broadcast_to(operator.scale, first.shape)
+            shift = np.broadcast_to(operator.shift, first.shape)
+            numbers = [
+                arithmetic.dot([(s, v)], [t])
+                for s, v, t in zip(scale.flat, first.flat, shift.flat, strict=True)
+            ]
+            return np.array(numbers, dtype=F).reshape(first.shape)
+        case Relu():
+            return np.maximum(first, F(0))
+        case Reshape(shape=shape):
+            return first.reshape(shape)
+        case Transpose(permutation=permutation):
+            return first.transpose(permutation)
+        case Add():
+            pairs = zip(first.flat, others[0].flat, strict=True)
+            return np.array([arithmetic.sum(a, b) for a, b in pairs], F).reshape(first.shape)
+    raise AssertionError(operator)
+
+
+def _conv(operator: Conv, x: Any, arithmetic: Arithmetic) -> Any:
+    padded = np.pad(x, ((0, 0), *operator.pads))
+    shape = operator.output_shape(x.shape)
+    result = np.empty(shape, dtype=F)
+    inputs, outputs = operator.weight.shape[1], operator.weight.shape[0] // operator.groups
+    for position in np.ndindex(*shape):
+        channel, places = position[0], position[1:]
+        first = channel // outputs * inputs
+        under = padded[
+            (
+                slice(first, first + inputs),
+                *(
+                    slice(p * s, p * s + d * (k - 1) + 1, d)
+                    for p, s, d, k in zip(
+                        places,
+                        operator.strides,
+                        operator.dilations,
+                        operator.kernel,
+                        strict=True,
+                    )
+                ),
+            )
+        ]
+        products = list(zip(operator.weight[channel].flat, under.flat, strict=True))
+        result[position] = arithmetic.dot(products, [operator.bias[channel]])
+    return result
