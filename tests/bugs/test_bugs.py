@@ -44,6 +44,14 @@ def test_errors_are_what_onnx_runtime_gets_wrong():
     assert found.margins[2] == outputs[2, labels[2]] - outputs[2].max()
 
 
+def test_a_tie_and_an_answer_that_is_no_number_are_errors():
+    """Only a margin above 0 is right."""
+    margins = np.array([1e-300, 0.0, -0.0, np.nan, -np.inf])
+    found = Evaluation(np.zeros(5, dtype=np.int64), margins)
+    assert found.wrong.tolist() == [False, True, True, True, True]
+    assert found.accuracy == pytest.approx(1 / 5)
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "says"),
     [

@@ -31,7 +31,9 @@ from asi_verify.core.operators import (
     Transpose,
     map_weights,
 )
+from asi_verify.core.semantics import Semantics
 
+REAL = Semantics.REAL
 SLACK = 2.0**-20
 MANY = 4096
 
@@ -82,7 +84,8 @@ def boxes(generator, shapes):
 
 def corners(generator, box):
     """Some corners of a box, exact."""
-    for upper in (0.0, 1.0, 0.5, 0.5, 0.5):
+    shares = [0.0] if np.array_equal(box.lower, box.upper) else [0.0, 1.0, 0.5, 0.5, 0.5]
+    for upper in shares:
         takes_upper = generator.random(box.lower.shape) < upper
         yield exact.exact(np.where(takes_upper, box.upper, box.lower))
 
@@ -104,7 +107,7 @@ def off_by_its_slack(operator, generator):
 
 def keeps_the_interval_law(operator, truth, given, generator):
     """If every input lies in its box, the output lies in the returned box."""
-    found = rule_for(operator, *(box.shape for box in given)).interval(*given)
+    found = rule_for(operator, REAL, *(box.shape for box in given)).interval(*given)
     for points in zip(*(corners(generator, box) for box in given), strict=True):
         for sample in range(len(found)):
             value = exact.apply(truth, *(point[sample] for point in points))
@@ -116,7 +119,7 @@ def keeps_the_backward_law(operator, truth, given, coefficients, generator):
     """``a . f(x) >= sum_k b_k . x_k + constant - error`` for every input in its box."""
     samples, count = len(given[0]), len(coefficients)
     functionals = Functionals(coefficients, None).one_per_sample(samples)
-    rule = rule_for(operator, *(box.shape for box in given))
+    rule = rule_for(operator, REAL, *(box.shape for box in given))
     found = rule.push_back(functionals, *given)
     numbers = [np.broadcast_to(part, (samples * count,)) for part in (found.constant, found.error)]
     for points in zip(*(corners(generator, box) for box in given), strict=True):
@@ -201,7 +204,7 @@ def test_terms_that_a_long_sum_loses_are_covered():
 def test_terms_that_the_last_sum_loses_are_covered(sign):
     """The functional that reaches the input is multiplied with it once more, and that rounds."""
     network = Network.sequential((MANY,), [Reshape((MANY,))])
-    trusted = TrustedPass(network)
+    trusted = TrustedPass(network, REAL)
     box = point(*np.ones(MANY))
     row = sign * lost(MANY)[None]
     bound = trusted.lower(trusted.bounds(box, Intermediate.INTERVAL), row, to_input=True)
@@ -223,7 +226,7 @@ def test_products_that_underflow_are_covered(sign):
 
 def bounds(network, box, row):
     """The lower bound of a row by each kind of pass."""
-    trusted = TrustedPass(network)
+    trusted = TrustedPass(network, REAL)
     for intermediate in Intermediate:
         for to_input in (True, False):
             found = trusted.lower(trusted.bounds(box, intermediate), row, to_input=to_input)
@@ -270,8 +273,205 @@ def test_coefficients_beyond_the_range_of_the_analysis_prove_nothing():
     large = Affine(np.array([[1e80]]), np.zeros(1))
     network = Network.sequential((1,), [large, large])
     box = Box(np.array([[-1e-45]]), np.array([[0.0]]))
-    found = TrustedPass(network).bounds(box, Intermediate.INTERVAL)
+    found = TrustedPass(network, REAL).bounds(box, Intermediate.INTERVAL)
     assert found.sound.all()
-    trusted = TrustedPass(network)
+    trusted = TrustedPass(network, REAL)
     for to_input in (True, False):
         assert trusted.lower(found, np.array([[1.0]]), to_input=to_input).item() == -np.inf
+
+
+# In float32: every value that binary32 arithmetic may give, in any order.
+
+FLOAT32 = Semantics.FLOAT32
+UNIT32 = 2.0**-24
+SMALLEST_NORMAL32 = 2.0**-126
+
+
+def keeps_the_laws_in_float32(operator, truth, inputs, y, coefficients, given=None):
+    """All laws but that of the largest sum, for inputs and a ``y`` that the semantics allow.
+
+    The boxes of the inputs are those numbers alone unless others are given.
+    """
+    given = given or [Box(x[None].astype(np.float64), x[None].astype(np.float64)) for x in inputs]
+    rule = rule_for(operator, FLOAT32, *(box.shape for box in given))
+    box, local = rule.interval(*given), rule.local_error(*given)
+    assert np.all(exact.exact(box.lower[0]).reshape(-1) <= y)
+    assert np.all(y <= exact.exact(box.upper[0]).reshape(-1))
+    off = np.abs(y - exact.apply(truth, *map(exact.exact, inputs)).reshape(-1))
+    assert np.all(off <= exact.exact(local[0]).reshape(-1))
+    pushed = rule.push_back(Functionals(coefficients, None), *given)
+    size = len(coefficients)
+    numbers = [np.broadcast_to(part, (1, size))[0] for part in (pushed.constant, pushed.error)]
+    for which in range(size):
+        parts = [
+            exact.exact(b[which]).reshape(-1).dot(exact.exact(x).reshape(-1))
+            for b, x in zip(pushed.inputs, inputs, strict=True)
+        ]
+        constant, error = (Fraction(float(part[which])) for part in numbers)
+        assert exact.exact(coefficients[which]).reshape(-1).dot(y) >= sum(parts, constant) - error
+
+
+def rounded(value, generator):
+    """A number in binary32; a subnormal one may be flushed to 0."""
+    nearest = np.float32(float(value))
+    flushed = abs(nearest) < SMALLEST_NORMAL32 and generator.random() < 0.5
+    return Fraction(0) if flushed else Fraction(float(nearest))
+
+
+def some_sum(terms, generator):
+    """One of the values of a sum in binary32, and its largest partial sum.
+
+    Products are rounded or fused into an addition; the additions make a random tree, or are made
+    one after the other.
+    """
+    parts = [rounded(term, generator) if generator.random() < 0.5 else term for term in terms]
+    generator.shuffle(parts)
+    one_by_one = generator.random() < 0.5
+    largest = Fraction(0)
+    while len(parts) > 1:
+        other = 1 if one_by_one else int(generator.integers(1, len(parts)))
+        parts[0] = rounded(parts[0] + parts.pop(other), generator)
+        largest = max(largest, abs(parts[0]))
+        if not one_by_one:
+            parts.append(parts.pop(0))
+    return rounded(parts[0], generator), largest
+
+
+def matrix_and_bias(operator, shapes):
+    """A linear operator written out: exact, ``(out, in)`` over all inputs, and ``(out,)``."""
+    zeros = [exact.exact(np.zeros(shape)) for shape in shapes]
+    bias = exact.apply(operator, *zeros).reshape(-1)
+    columns = []
+    for which, shape in enumerate(shapes):
+        for number in np.ndindex(*shape):
+            unit = [zero.copy() for zero in zeros]
+            unit[which][number] = Fraction(1)
+            columns.append(exact.apply(operator, *unit).reshape(-1) - bias)
+    return np.array(columns).T, bias
+
+
+LINEAR = [name for name in OPERATORS if name not in {"relu", "reshape", "transpose"}]
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@settings(max_examples=5, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_every_rule_keeps_its_laws_in_float32(name, seed):
+    """Also "no partial sum exceeds twice the largest one", for random orders of the operations."""
+    generator = np.random.default_rng(seed)
+    make, shapes = OPERATORS[name]
+    operator = make(generator)
+    inputs = [normal(generator, *shape) for shape in shapes]
+    matrix, bias = matrix_and_bias(operator, shapes)
+    numbers = np.concatenate([exact.exact(x).reshape(-1) for x in inputs])
+    sums = [
+        some_sum([*(w * x for w, x in zip(row, numbers, strict=True) if w), b], generator)
+        for row, b in zip(matrix, bias, strict=True)
+    ]
+    y = np.array([value for value, _ in sums])
+    coefficients = generator.normal(size=(2, *operator.output_shape(*shapes)))
+    keeps_the_laws_in_float32(operator, operator, inputs, y, coefficients)
+    given = [Box(x[None].astype(np.float64), x[None].astype(np.float64)) for x in inputs]
+    largest = np.max(rule_for(operator, FLOAT32, *shapes).largest_sum(*given))
+    assert max(partial for _, partial in sums) <= 2 * Fraction(float(largest))
+
+
+def lost32(count):
+    """1, and numbers that vanish when they are added to it one after the other in binary32."""
+    return np.float32([1.0] + [UNIT32] * (count - 1))
+
+
+def gained32(count):
+    """1, and numbers that count for almost twice as much when they are added to it in binary32."""
+    return np.float32([1.0] + [UNIT32 * (1 + 2.0**-20)] * (count - 1))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_a_long_sum_loses_or_gains_in_float32_is_covered(sign):
+    """4096 terms of half a unit in the last place, one by one: the bound is almost attained."""
+    side, one = math.isqrt(MANY), (1, 1)
+    for weight, y in ((lost32(MANY), 1.0), (gained32(MANY), 1 + 2 * UNIT32 * (MANY - 1))):
+        kernel = sign * weight.reshape(1, 1, side, side)
+        for operator, x in (
+            (Affine(sign * weight[None], np.float32([0])), np.ones(MANY)),
+            (Conv(kernel, np.float32([0]), one, ((0, 0),) * 2, one), np.ones((1, side, side))),
+        ):
+            around = Box(-x[None], x[None].copy())
+            for box in (None, [around]):
+                for a in (1.0, -1.0):
+                    functional = np.full((1, *operator.output_shape(x.shape)), a)
+                    value = exact.exact([sign * y])
+                    keeps_the_laws_in_float32(operator, operator, [x], value, functional, box)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_weights_that_are_made_at_run_time_are_covered(sign):
+    """Those of averages and of batch norm carry roundings of their own, up to 8."""
+    weight = np.float32([[0.75]])
+    y = exact.exact([sign * 0.75 * (1 + UNIT32) ** 8])
+    average = Affine(sign * weight, np.float32([0]), SLACK)
+    scale = Scale(sign * weight[0], np.float32([0]))
+    for operator in (average, scale):
+        for a in (1.0, -1.0):
+            keeps_the_laws_in_float32(operator, operator, [np.ones(1)], y, np.full((1, 1), a))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("weight", "x"),
+    [
+        (2.0**-70, 2.0**-70),  # the products are flushed
+        (2.0**100, 2.0**-127),  # the inputs are
+        (2.0**-127, 2.0**100),  # the weights are
+    ],
+)
+def test_what_is_flushed_to_zero_is_covered(weight, x, sign):
+    """64 products that count as 0, because they or a factor of theirs are subnormal in binary32."""
+    operator = Affine(np.full((1, 64), sign * weight, np.float32), np.float32([0]))
+    for a in (1.0, -1.0):
+        inputs = [np.full(64, x)]
+        keeps_the_laws_in_float32(operator, operator, inputs, exact.exact([0]), np.full((1, 1), a))
+    flushed = [np.float64([SMALLEST_NORMAL32 / 2]), np.float64([SMALLEST_NORMAL32 / 4])]
+    for a in (1.0, -1.0):
+        keeps_the_laws_in_float32(Add(), Add(), flushed, exact.exact([0]), np.full((1, 1), a))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_sum_that_is_taken_into_another_is_covered(sign):
+    """A runtime may start a layer's sum from the value that is added to the layer's output."""
+    # Each of the products is lost when it is added to 1; together they are 2**-15.
+    copies = Affine(np.ones((1024, 1), np.float32), np.zeros(1024, np.float32))
+    small = Affine(np.full((1, 1024), sign * UNIT32 / 2, np.float32), np.float32([0]))
+    network = Network((1,), (Node(copies, (0,)), Node(small, (1,)), Node(Add(), (0, 2))))
+    trusted = TrustedPass(network, FLOAT32)
+    box = Box(np.float32([[1.0]]), np.float32([[1.0]]))
+    found = trusted.bounds(box, Intermediate.INTERVAL)
+    assert found.boxes[-1].contains(np.array([[1.0]]))[0]
+    for row in (1.0, -1.0):
+        for to_input in (True, False):
+            assert trusted.lower(found, np.array([[row]]), to_input=to_input).item() <= row
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_local_errors_reach_the_bound_of_the_network(sign):
+    """A layer that loses all but the first of its terms, and one more layer: both passes see it."""
+    first = Affine(sign * lost32(MANY)[None], np.float32([0]))
+    network = Network.sequential((MANY,), [first, Scale(np.float32([1]), np.float32([0]))])
+    trusted = TrustedPass(network, FLOAT32)
+    point32 = np.ones((1, MANY), np.float32)
+    found = trusted.bounds(Box(point32, point32.copy()), Intermediate.INTERVAL)
+    for row in (1.0, -1.0):
+        for to_input in (True, False):
+            bound = trusted.lower(found, np.array([[row]]), to_input=to_input).item()
+            assert bound <= row * sign
+
+
+def test_sums_that_overflow_in_float32_prove_nothing():
+    """Some order of the additions gives an infinity, though the result is small."""
+    weight = np.float32([[2.0**126, 2.0**126, -(2.0**126), -(2.0**126)]])
+    network = Network.sequential((4,), [Affine(weight, np.float32([1.0]))])
+    ones = np.ones((1, 4), np.float32)
+    for semantics, sound in ((FLOAT32, False), (REAL, True)):
+        trusted = TrustedPass(network, semantics)
+        found = trusted.bounds(Box(ones, ones.copy()), Intermediate.INTERVAL)
+        assert found.sound.tolist() == [sound]

@@ -10,6 +10,7 @@ import pytest
 from support import exact
 from support.networks import TINY, mlp, small_cnn
 
+from asi_verify.core.box import Box
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.evidence import IntervalEvidence, LinearEvidence, SolverEvidence
 from asi_verify.core.images import encode
@@ -214,6 +215,17 @@ def test_a_solver_that_lies_is_caught_where_that_is_possible(monkeypatch):
     (verdict,) = ask(artifact, images, label, "1/255", [Solve()]).verdicts
     assert verdict.reason is Reason.BUDGET
     assert "out of steps" in verdict.detail
+
+
+def test_a_witness_is_a_wrong_answer_inside_the_region():
+    """A point one float outside of it refutes nothing, and neither does a right answer."""
+    network = Network.sequential((2,), [Affine(np.float32([[1, 0], [0, 1]]), np.float32([0, 0]))])
+    session = Artifact.from_network(network).session
+    box = Box(np.zeros((3, 2), np.float32), np.full((3, 2), 0.5, np.float32))
+    beyond = np.nextafter(np.float32(0.5), np.float32(1))
+    points = np.float32([[0.25, 0.5], [0.25, beyond], [0.5, 0.25]])
+    found = session.replay(points, box, SingleLabel(0, 2), "test")
+    assert [witness is None for witness in found] == [False, True, True]
 
 
 @pytest.mark.parametrize(

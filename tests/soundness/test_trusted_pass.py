@@ -1,7 +1,7 @@
 """The trusted pass against exact rationals: no bound of it may cross what really happens.
 
 These tests need numpy and onnx alone and are quick, because seeded defects run them again and again
-(test_defects.py).
+(test_seeded_defects.py).
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ _FILES = "tests/lowering/test_files.py::test_"
 _SMT = "tests/smt/test_smt.py::test_"
 _AUDIT = "tests/audit/test_audit.py::test_"
 _CASCADE = "tests/prove/test_cascade.py::test_"
+_BUGS = "tests/bugs/test_bugs.py::test_"
 _PROPOSERS = "tests/bounds/test_proposers.py::test_"
 
 _ARITHMETIC = [
@@ -130,17 +131,17 @@ _AFFINE = [
         _PASS + "no_bound_exceeds_the_exact_minimum[deep-interval]",
     ),
     Defect(
-        "affine: one term fewer than are summed",
+        "affine: one term counted of all that are summed",
         "checker/affine.py",
-        "self.terms_forward = operator.weight.shape[1] + 1",
-        "self.terms_forward = 1",
+        "terms_forward=operator.weight.shape[1] + 1",
+        "terms_forward=1",
         _LAWS + "terms_that_a_long_sum_loses_are_covered",
     ),
     Defect(
         "affine: the slack dropped",
         "checker/affine.py",
-        "self.slack = operator.slack",
-        "self.slack = 0.0",
+        "slack=operator.slack,",
+        "slack=0.0,",
         _LAWS + "every_rule_keeps_the_interval_law[affine]",
     ),
 ]
@@ -231,10 +232,10 @@ _CONVOLUTION = [
         _LAWS + "every_rule_keeps_the_interval_law[conv]",
     ),
     Defect(
-        "conv: one term fewer than are summed",
+        "conv: one term counted of all that are summed",
         "checker/convolution.py",
-        "self.terms_forward = self._weight.shape[2] + 1",
-        "self.terms_forward = 1",
+        "terms_forward=self._weight.shape[2] + 1",
+        "terms_forward=1",
         _LAWS + "terms_that_a_long_sum_loses_are_covered",
     ),
 ]
@@ -264,8 +265,8 @@ _ELEMENTWISE = [
     Defect(
         "scale: the slack dropped",
         "checker/elementwise.py",
-        "self.slack = operator.slack",
-        "self.slack = 0.0",
+        "slack=operator.slack,",
+        "slack=0.0,",
         _LAWS + "every_rule_keeps_the_interval_law[scale]",
     ),
     Defect(
@@ -390,10 +391,17 @@ _RULES_OF_ALL = [
         _LAWS + "every_rule_keeps_the_backward_law[affine]",
     ),
     Defect(
+        "interval: the slack dropped",
+        "checker/rules.py",
+        "g = gamma(self.terms_forward) + self.slack",
+        "g = gamma(self.terms_forward)",
+        _LAWS + "every_rule_keeps_the_interval_law[affine]",
+    ),
+    Defect(
         "interval: the slack dropped from the radius",
         "checker/rules.py",
-        "radius * (1 + self.slack) + g * np.abs(centre)",
-        "radius + gamma(self.terms_forward) * np.abs(centre)",
+        "on_radius = up((1 + self.slack) * (1 + self._local))",
+        "on_radius = up(1 + self._local)",
         _LAWS + "every_rule_keeps_the_interval_law[affine]",
     ),
     Defect(
@@ -432,10 +440,10 @@ _RULES_OF_ALL = [
         _LAWS + "terms_that_a_long_sum_loses_are_covered",
     ),
     Defect(
-        "push back: the error of the lower ends only",
+        "push back: the error at the lower ends only",
         "checker/rules.py",
-        "size = largest_magnitude(box)",
-        "size = np.abs(box.lower)",
+        "size = largest_magnitude(box)\n        magnitudes",
+        "size = np.abs(box.lower)\n        magnitudes",
         _LAWS + "every_rule_keeps_the_backward_law[affine]",
     ),
     Defect(
@@ -544,7 +552,7 @@ _PASS_OVER_NETWORKS = [
         "checker/trusted.py",
         "bound[owners, chosen] = tighter(bound[owners, chosen], found)",
         "bound[owners, chosen[::-1]] = tighter(bound[owners, chosen], found)",
-        _PASS + "no_bound_exceeds_the_exact_minimum[deep-crown]",
+        _PASS + "a_batch_gives_each_sample_what_it_gets_alone[crown]",
     ),
     Defect(
         "a relu left out on the way back",
@@ -552,6 +560,135 @@ _PASS_OVER_NETWORKS = [
         "if isinstance(rule, ReluRule) and not to_input:",
         "if isinstance(rule, ReluRule) and to_input:",
         _PASS + "linear_bounds_are_tight_where_nothing_is_open",
+    ),
+]
+
+_FLOAT32 = [
+    Defect(
+        "half the unit roundoff of binary32",
+        "checker/arithmetic.py",
+        "_UNIT32 = 2.0**-24",
+        "_UNIT32 = 2.0**-25",
+        _LAWS + "what_a_long_sum_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "binary32 rounding of a fixed number of terms",
+        "checker/arithmetic.py",
+        "return terms * _UNIT32 /",
+        "return 2 * _UNIT32 /",
+        _LAWS + "what_a_long_sum_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "no allowance for flushing to zero",
+        "checker/arithmetic.py",
+        "2 * terms * (4 + (first + second))",
+        "0 * terms * (4 + (first + second))",
+        _LAWS + "what_is_flushed_to_zero_is_covered",
+    ),
+    Defect(
+        "flushed operands forgotten",
+        "checker/arithmetic.py",
+        "(4 + (first + second))",
+        "(4 + 0 * (first + second))",
+        _LAWS + "what_is_flushed_to_zero_is_covered",
+    ),
+    Defect(
+        "binary32 sums without a limit",
+        "checker/arithmetic.py",
+        "LIMIT32 = 2.0**126",
+        "LIMIT32 = 2.0**500",
+        _LAWS + "sums_that_overflow_in_float32_prove_nothing",
+    ),
+    Defect(
+        "float32: overflow not looked at",
+        "checker/trusted.py",
+        "sound &= rule.largest_sum(*inputs) <= LIMIT32",
+        "pass",
+        _LAWS + "sums_that_overflow_in_float32_prove_nothing",
+    ),
+    Defect(
+        "float32: roundings of one term",
+        "checker/rules.py",
+        "roundings = terms_forward + 1 +",
+        "roundings = 1 +",
+        _LAWS + "what_a_long_sum_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "float32: roundings of constants forgotten",
+        "checker/rules.py",
+        "_ROUNDINGS_OF_CONSTANTS = 8",
+        "_ROUNDINGS_OF_CONSTANTS = 0",
+        _LAWS + "weights_that_are_made_at_run_time_are_covered",
+    ),
+    Defect(
+        "float32: the rounding of the centre forgotten",
+        "checker/rules.py",
+        "on_centre = up(g + up(self._local * (1 + self.slack)))",
+        "on_centre = up(g)",
+        _LAWS + "what_a_long_sum_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "float32: the rounding of the radius forgotten",
+        "checker/rules.py",
+        "on_radius = up((1 + self.slack) * (1 + self._local))",
+        "on_radius = up(1 + self.slack)",
+        _LAWS + "what_a_long_sum_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "float32: the rounding forgotten on the way back",
+        "checker/rules.py",
+        "(factor + self._local) * reach",
+        "factor * reach",
+        _LAWS + "what_a_long_sum_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "float32: flushing forgotten on the way back",
+        "checker/rules.py",
+        "weights * functionals.of_owner(self._tiny(size))",
+        "0.0 * functionals.of_owner(self._tiny(size))",
+        _LAWS + "what_is_flushed_to_zero_is_covered",
+    ),
+    Defect(
+        "float32: flushing forgotten in intervals",
+        "checker/rules.py",
+        "enlarged(reach + tiny, self.terms_forward + 1)",
+        "enlarged(reach, self.terms_forward + 1)",
+        _LAWS + "what_is_flushed_to_zero_is_covered",
+    ),
+    Defect(
+        "float32: the rounding forgotten for solvers",
+        "checker/rules.py",
+        "enlarged(self._local * m +",
+        "enlarged(0.0 * m +",
+        _LAWS + "what_a_long_sum_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "float32: the rounding of a sum of values forgotten",
+        "checker/elementwise.py",
+        "Box(down(lower - error), up(upper + error))",
+        "Box(lower, upper)",
+        _LAWS + "every_rule_keeps_its_laws_in_float32[add]",
+    ),
+    Defect(
+        "float32: the rounding of a sum of values forgotten on the way back",
+        "checker/elementwise.py",
+        "return PushedBack(inputs, 0.0, enlarged(reach, functionals.size))",
+        "return PushedBack(inputs, 0.0, 0.0 * reach)",
+        _LAWS + "every_rule_keeps_its_laws_in_float32[add]",
+    ),
+    Defect(
+        "float32: a sum taken into another one forgotten",
+        "checker/elementwise.py",
+        "self._terms = terms + 1",
+        "self._terms = 1",
+        _LAWS + "a_sum_that_is_taken_into_another_is_covered",
+    ),
+    Defect(
+        "float32: the length of the other sum forgotten",
+        "checker/trusted.py",
+        "terms.append(rule.terms_forward if isinstance(rule, LinearRule) else 0)",
+        "terms.append(0)",
+        _LAWS + "a_sum_that_is_taken_into_another_is_covered",
     ),
 ]
 
@@ -787,6 +924,13 @@ _FOLDERS = [
         '    "semantics": "it is about other semantics",\n',
         "",
         _FOLDER + "a_certificate_of_other_semantics_is_rejected",
+    ),
+    Defect(
+        "bounds over the reals whatever is claimed",
+        "checker/folder.py",
+        "TrustedPass(read_network(data), claims.semantics)",
+        "TrustedPass(read_network(data), list(type(claims.semantics))[-1])",
+        _FOLDER + "the_bound_is_derived_in_the_claimed_semantics",
     ),
     Defect(
         "the digest of the centre not compared",
@@ -1129,6 +1273,20 @@ _OTHERS = [
         _SMT + "groups_dilations_and_sums_are_encoded_as_they_are_computed",
     ),
     Defect(
+        "smt: rounding errors forgotten",
+        "smt/encoding.py",
+        "errors = self._errors[value]",
+        "errors = None",
+        _SMT + "what_rounding_undoes_is_satisfiable_in_float32",
+    ),
+    Defect(
+        "smt: rounding errors of the wrong sign",
+        "smt/encoding.py",
+        "self._sum(terms, constant - error)",
+        "self._sum(terms, constant + error)",
+        _SMT + "what_rounding_undoes_is_satisfiable_in_float32",
+    ),
+    Defect(
         "audit: duplicates across splits missed",
         "audit/duplicates.py",
         "for split, samples in splits.items():",
@@ -1140,7 +1298,7 @@ _OTHERS = [
         "audit/distances.py",
         "np.argwhere(distance <= limit)",
         "np.argwhere(distance < limit)",
-        _AUDIT + "regions_meet_up_to_twice_the_radius[1/255-2]",
+        _AUDIT + "distances_are_those_of_all_pairs",
     ),
     Defect(
         "audit: differing decisions not compared",
@@ -1171,6 +1329,41 @@ _OTHERS = [
         _CASCADE + "a_solver_that_lies_is_caught_where_that_is_possible",
     ),
     Defect(
+        "a runtime that computes something else unnoticed",
+        "prove/cascade.py",
+        "if bool(outside.any()):",
+        "if False:",
+        _CASCADE + "a_runtime_that_computes_something_else_is_an_alarm",
+    ),
+    Defect(
+        "a witness outside of its region",
+        "runtime/session.py",
+        "if fails[i] and inside[i]",
+        "if fails[i]",
+        _CASCADE + "a_witness_is_a_wrong_answer_inside_the_region",
+    ),
+    Defect(
+        "a NaN among the outputs is no failure",
+        "runtime/session.py",
+        "fails = ~(property_.margins(outputs) > 0)",
+        "fails = property_.margins(outputs) <= 0",
+        _CASCADE + "a_model_that_answers_nan_is_refuted_and_never_proved",
+    ),
+    Defect(
+        "a NaN among the answers is no error",
+        "bugs/enumerate.py",
+        "~(self.margins > 0)",
+        "self.margins <= 0",
+        _BUGS + "a_tie_and_an_answer_that_is_no_number_are_errors",
+    ),
+    Defect(
+        "a tie among the answers is no error",
+        "bugs/enumerate.py",
+        "~(self.margins > 0)",
+        "~(self.margins >= 0)",
+        _BUGS + "a_tie_and_an_answer_that_is_no_number_are_errors",
+    ),
+    Defect(
         "the twin's radius without abs",
         "bounds/twin.py",
         "layer.linear(radius, layer.weight.abs(), None)",
@@ -1188,6 +1381,7 @@ DEFECTS = [
     *_RELU,
     *_RULES_OF_ALL,
     *_PASS_OVER_NETWORKS,
+    *_FLOAT32,
     *_BOXES,
     *_REGIONS,
     *_RADII,

@@ -28,7 +28,7 @@ _LIBRARIES = (
     "pytest", "hypothesis.extra.numpy", "numpy", "onnx", "mpmath",
     "onnxruntime", "rfc8785", "sqlalchemy.dialects.sqlite", "sqlalchemy.orm", "torch", "z3",
 )  # fmt: skip
-_SECONDS = 120
+_SECONDS_PER_TEST = 60
 _ARGUMENTS = [
     "-c", str(REPOSITORY / "pyproject.toml"), "-x", "-q", "-p", "no:cacheprovider",
     "-p", "_hypothesis_pytestplugin", "--hypothesis-profile=seeded-defects",
@@ -118,7 +118,7 @@ def _register_profile() -> None:
 def _run(root: str, log: str, tests: list[str]) -> int:
     import pytest
 
-    signal.alarm(_SECONDS)  # a defect may be an endless loop
+    signal.alarm(_SECONDS_PER_TEST * len(tests))  # a defect may be an endless loop
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
