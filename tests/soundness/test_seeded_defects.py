@@ -6,6 +6,8 @@ one line of the copy, and runs the one test that is there to catch such a thing.
 
 from __future__ import annotations
 
+import compileall
+import importlib.util
 import os
 import queue
 import re
@@ -42,8 +44,7 @@ def seed(defect: Defect, package: Path) -> None:
     )
     path.write_text(text.replace(defect.original, defect.changed), encoding="utf-8")
     # Compiled code is matched by time and size, which a quick change can leave equal.
-    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
-        compiled.unlink()
+    Path(importlib.util.cache_from_source(str(path))).unlink()
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +54,10 @@ def runs(
     """The runs of all selected cases, begun at once, as many together as there are processors."""
     # Copied once, so that a change of the package meanwhile does not mix versions.
     original = tmp_path_factory.mktemp("original") / "asi_verify"
-    half_written = shutil.ignore_patterns("*.pyc.*")
-    shutil.copytree(REPOSITORY / "asi_verify", original, ignore=half_written)
+    shutil.copytree(
+        REPOSITORY / "asi_verify", original, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    compileall.compile_dir(original, quiet=1)
     processes: queue.SimpleQueue[Preloaded] = queue.SimpleQueue()
 
     def run(defect: Defect | None) -> Run:

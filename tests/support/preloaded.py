@@ -29,9 +29,11 @@ _LIBRARIES = (
     "onnxruntime", "rfc8785", "sqlalchemy.dialects.sqlite", "sqlalchemy.orm", "torch", "z3",
 )  # fmt: skip
 _SECONDS_PER_TEST = 60
+_LOG = "output.txt"
 _ARGUMENTS = [
-    "-c", str(REPOSITORY / "pyproject.toml"), "-x", "-q", "-p", "no:cacheprovider",
-    "-p", "_hypothesis_pytestplugin", "--hypothesis-profile=seeded-defects",
+    "-c", str(REPOSITORY / "pyproject.toml"), "-x", "-q", "--tb=short", "--assert=plain",
+    "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin",
+    "--hypothesis-profile=seeded-defects",
 ]  # fmt: skip
 
 
@@ -50,7 +52,7 @@ class Preloaded:
     """
 
     def __init__(self, place: Path) -> None:
-        self._log = place / "output.txt"
+        self._place = place
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_CORE_"))}
         self._process = subprocess.Popen(
             [sys.executable, "-P", __file__],
@@ -74,14 +76,14 @@ class Preloaded:
 
     def run(self, root: Path, tests: list[str]) -> Run:
         """Run tests, by node id relative to the repository, on the package in ``root``."""
-        job = {"root": str(root), "log": str(self._log), "tests": tests}
+        job = {"root": str(root), "place": str(self._place), "tests": tests}
         asked, answered = self._process.stdin, self._process.stdout
         assert asked is not None
         assert answered is not None
         asked.write(json.dumps(job) + "\n")
         asked.flush()
         code = int(answered.readline())
-        return Run(code, self._log.read_text(encoding="utf-8"))
+        return Run(code, (self._place / _LOG).read_text(encoding="utf-8"))
 
 
 def _serve() -> None:
@@ -115,17 +117,17 @@ def _register_profile() -> None:
     )
 
 
-def _run(root: str, log: str, tests: list[str]) -> int:
+def _run(root: str, place: str, tests: list[str]) -> int:
     import pytest
 
     signal.alarm(_SECONDS_PER_TEST * len(tests))  # a defect may be an endless loop
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    output = os.open(Path(place) / _LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ |= {"PYTHONPATH": root, "ASI_VERIFY_EXPECTED_ROOT": root}
     sys.path.insert(0, root)
     names = [f"{REPOSITORY}/{test}" for test in tests]
-    code = int(pytest.main([*_ARGUMENTS, *names]))
+    code = int(pytest.main([*_ARGUMENTS, f"--basetemp={place}/temporary", *names]))
     sys.stdout.flush()
     sys.stderr.flush()
     return code
