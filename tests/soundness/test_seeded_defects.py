@@ -44,7 +44,7 @@ def seed(defect: Defect, package: Path) -> None:
     )
     path.write_text(text.replace(defect.original, defect.changed), encoding="utf-8")
     # Compiled code is matched by time and size, which a quick change can leave equal.
-    Path(importlib.util.cache_from_source(str(path))).unlink()
+    Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
