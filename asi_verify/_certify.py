@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asi_verify._provenance import machine, versions
 from asi_verify._result import AUDIT_FILE, CERTIFICATES, GIVEN, RESULT_FILE, Result
 from asi_verify.checker import CheckResult, check_folder, read_claims
+from asi_verify.core.canonical import array_digest
 from asi_verify.core.claims import ARTIFACT_FILE
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
@@ -76,6 +78,7 @@ def certify(
     if target not in _TARGETS:
         raise UsageError(f"target: {target!r}; one of {', '.join(_TARGETS)} is expected")
     data = load_dataset(dataset, data_root=data_root)
+    data.split(split)  # refused before anything is written
     family, arithmetic = LInf.of(radius), Semantics.of(semantics)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
@@ -85,7 +88,7 @@ def certify(
                 **run_configuration("certify", data, family, arithmetic, split),
                 "model": artifact.digest,
             }
-            | {"target": target, "stages": _names(stages)}
+            | {"target": target, "stages": stage_settings(stages)}
         )
         if folder.read_json(RESULT_FILE) is None:
             subject = audited(data, family, arithmetic, split, folder, progress, target)
@@ -148,6 +151,7 @@ def correct(
     from asi_verify.repair import CertifiedTraining
 
     data = load_dataset(dataset, data_root=data_root)
+    data.split("train")  # refused before anything is written
     family, arithmetic = LInf.of(radius), Semantics.of(semantics)
     chosen = corrector if corrector is not None else CertifiedTraining()
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
@@ -156,7 +160,7 @@ def correct(
         folder.configure(
             {**run_configuration("correct", data, family, arithmetic), "model": artifact.digest}
             | {"corrector": chosen.settings(), "rounds": rounds, "seed": seed}
-            | {"stages": _names(stages)}
+            | {"stages": stage_settings(stages)}
         )
         corrected(
             artifact,
@@ -220,13 +224,19 @@ def corrected(
     folder.events.add("finished", round=best)
 
 
-def check(folder: str | Path, dataset: DatasetLike | None = None) -> CheckResult:
+def check(
+    folder: str | Path,
+    dataset: DatasetLike | None = None,
+    *,
+    data_root: str | Path | None = None,
+) -> CheckResult:
     """Check a run's certificates from the files and the data set alone.
 
     Args:
         folder: a run folder, or a folder of certificates.
         dataset: the data set; by default the one that the run folder names, found again by name
             or path. Needed for data that was given as arrays.
+        data_root: where MedMNIST files are looked for first.
 
     Raises:
         CertificateError: there are no certificates to be read.
@@ -236,7 +246,8 @@ def check(folder: str | Path, dataset: DatasetLike | None = None) -> CheckResult
     if (place / CERTIFICATES).is_dir():
         place = place / CERTIFICATES
     claims = read_claims(place)
-    data = noted_dataset(Path(folder)) if dataset is None else load_dataset(dataset)
+    given = dataset is not None
+    data = load_dataset(dataset, data_root=data_root) if given else noted_dataset(folder, data_root)
     samples = data.split(claims.dataset.split)
     return check_folder(place, samples.images, samples.labels)
 
@@ -255,15 +266,25 @@ def audited(
     from asi_verify.repair import Subject
 
     findings = audit(data, family, split, progress)
+    if target == "prediction":
+        # What contradicts is labels; about a model's own answers nothing is set aside.
+        findings = replace(findings, contradictions=())
     folder.write_json(AUDIT_FILE, findings.to_json())
     provenance: dict[str, Any] = {"machine": machine(), "versions": versions()}
     return Subject(data.name, split, data.split(split), findings, target, provenance, semantics)
 
 
 def dataset_configuration(data: Dataset) -> dict[str, Any]:
-    """What a run folder notes of its data set; a path where it can be read again from."""
+    """What a run folder notes of its data set; a path where it can be read again from.
+
+    With the digests of all images and labels: a folder never goes on with other data.
+    """
     return {
         "classes": list(data.classes),
+        "digests": {
+            name: {"images": array_digest(s.images), "labels": array_digest(s.labels)}
+            for name, s in data.splits.items()
+        },
         "license": data.license,
         "name": data.name,
         "notes": list(data.notes),
@@ -286,8 +307,9 @@ def run_configuration(
     }
 
 
-def _names(stages: Sequence[Stage] | None) -> list[str] | None:
-    return None if stages is None else [stage.name for stage in stages]
+def stage_settings(stages: Sequence[Stage] | None) -> list[dict[str, Any]] | None:
+    """What a run folder notes of the stages that were asked for; None if none were."""
+    return None if stages is None else [stage.settings() for stage in stages]
 
 
 def _given_model(model: ModelLike, data: Dataset, preprocess: Preprocess | None) -> Artifact:
@@ -319,7 +341,7 @@ def _examine_given(
     folder.write_json(GIVEN + "examination.json", found.to_json())
     progress.say(
         f"as given: {int(found.evaluation.wrong.sum())} of {len(subject.samples)} misclassified, "
-        f"{len(found.accepted)} certified"
+        f"{len(found.counted)} certified"
     )
     folder.events.add("examined", round=0, status=str(found.status))
     return found
@@ -327,7 +349,7 @@ def _examine_given(
 
 def _figures(found: Examination) -> dict[str, Any]:
     return {
-        "accepted": len(found.accepted),
+        "accepted": len(found.counted),
         "contradictions": found.status.contradictions,
         "misclassified": int(found.evaluation.wrong.sum()),
         "open": found.status.open,
@@ -356,10 +378,10 @@ def _publish(folder: RunFolder, source: str) -> None:
             folder.files.write(target, folder.files.require(name))
 
 
-def noted_dataset(folder: Path) -> Dataset:
+def noted_dataset(folder: str | Path, data_root: str | Path | None = None) -> Dataset:
     """The data set that a run folder names, from where it was read or by its name."""
     try:
-        noted = RunFolder.open(folder).configuration["dataset"]
+        noted = RunFolder.open(Path(folder)).configuration["dataset"]
     except UsageError:
         raise CertificateError(
             f"{folder} does not say which data set it is about; pass it along"
@@ -370,5 +392,6 @@ def noted_dataset(folder: Path) -> Dataset:
         raise DataError(f"{name} was given as arrays; pass the data set along")
     published = name.partition("_")[0] in medmnist_sets()
     if source is None or published:
-        return load_dataset(name, data_root=None if source is None else source.parent)
+        there = None if source is None else source.parent
+        return load_dataset(name, data_root=there if data_root is None else data_root)
     return load_dataset(source)

@@ -71,7 +71,7 @@ class Result:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The figures: accuracies before and after, certificates by outcome, times."""
+        """The figures: samples, errors, accepted certificates, what is open, accuracies."""
         return dict(self._summary)
 
     @property

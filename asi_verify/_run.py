@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asi_verify._certify import corrected, run_configuration
+from asi_verify._certify import corrected, run_configuration, stage_settings
 from asi_verify._result import RESULT_FILE, Result
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
@@ -70,16 +70,16 @@ def run(
     family, arithmetic = LInf.of(radius), Semantics.of(semantics)
     training = ordinary if ordinary is not None else OrdinaryTraining()
     chosen = corrector if corrector is not None else CertifiedTraining()
+    start = _untrained(architecture, data, seed)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
         folder.configure(
             run_configuration("run", data, family, arithmetic)
             | {"architecture": architecture, "corrector": chosen.settings()}
             | {"ordinary": asdict(training), "rounds": rounds, "seed": seed}
-            | {"stages": None if stages is None else [stage.name for stage in stages]}
+            | {"stages": stage_settings(stages)}
         )
         if folder.files.read(_ORDINARY) is None:
-            start = _untrained(architecture, data, seed)
             checkpoints = Checkpoints(folder.files, "ordinary.safetensors")
             network = training.train(start, data, seed, checkpoints, progress)
             folder.files.write(_ORDINARY, Artifact.from_network(network).data)

@@ -26,7 +26,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from asi_verify.errors import AsiVerifyError, SoundnessAlarm, UsageError
@@ -35,6 +35,7 @@ __all__ = ["app", "main"]
 
 _OPEN = 1
 _WRONG_USE = 2
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="asi-verify",
@@ -265,10 +266,8 @@ def check(
     from asi_verify._certify import check as check_
     from asi_verify.checker import Outcome
     from asi_verify.checker.command import summary
-    from asi_verify.data import load_dataset
 
-    data = None if dataset is None else load_dataset(dataset, data_root=data_root)
-    result = check_(folder, data)
+    result = check_(folder, dataset, data_root=data_root)
     if as_json:
         _print_json(summary(result))
     else:
@@ -304,7 +303,11 @@ def report(
     data = None
     if not no_images:
         given = dataset is not None
-        data = load_dataset(dataset, data_root=data_root) if given else noted_dataset(folder)
+        data = (
+            load_dataset(dataset, data_root=data_root)
+            if given
+            else noted_dataset(folder, data_root)
+        )
     _out.print(write_report(place, data)["headline"])
     _out.print(f"report: {folder / HTML_FILE}")
 
@@ -330,7 +333,8 @@ def datasets(data_root: DataRootOption = None, as_json: JsonOption = False) -> N
     if as_json:
         _print_json({"datasets": facts})
         return
-    table = Table("name", "task", "classes", "train/val/test", "sizes", "license", "file")
+    whole = (Column(name, no_wrap=True) for name in ("name", "task", "classes"))
+    table = Table(*whole, "train/val/test", "sizes", "license", Column("file", overflow="fold"))
     for fact in facts:
         samples: Any = fact["samples"]
         sizes: Any = fact["sizes"]
@@ -445,6 +449,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         app(arguments, prog_name="asi-verify")
     except SystemExit as leaving:
+        if leaving.code == _INTERRUPTED:  # typer has dealt with the interruption
+            _err.print("stopped; the same command goes on where it was")
         return leaving.code if isinstance(leaving.code, int) else _OPEN
     except SoundnessAlarm as alarm:
         _err.print(f"SOUNDNESS ALARM: {alarm}", markup=False)
@@ -452,9 +458,6 @@ def main(arguments: list[str] | None = None) -> int:
     except AsiVerifyError as error:
         _err.print(f"error: {error}", markup=False)
         return _WRONG_USE
-    except KeyboardInterrupt:
-        _err.print("stopped; the same command goes on where it was")
-        return 130
     return 0
 
 

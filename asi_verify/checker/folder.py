@@ -273,6 +273,9 @@ def _contradictions(
     refused: list[str],
 ) -> set[int]:
     confirmed: set[int] = set()
+    if claims.dataset.target == "prediction" and claims.contradictions:
+        refused.append("labels may contradict each other, a model's own predictions do not")
+        return confirmed
     for first, second in claims.contradictions:
         if second >= len(images):
             refused.append(f"the contradiction {first}, {second} names a row that does not exist")

@@ -80,7 +80,8 @@ class Bug:
         image: digest of the image.
         label: the label, or the decisions.
         prediction: what the model answered when the bug was found.
-        margin: the smallest row of the property then; not positive. NaN for a NaN answer.
+        margin: the smallest row of the property on the sample then: not positive for a
+            misclassified one, NaN for a NaN answer.
         category: why.
         events: the trace, oldest first; never empty.
     """

@@ -6,9 +6,9 @@ that covers it, in the artifact's input space: NCHW in [0, 1].
 
 Why not simply ``[x - r, x + r]``: an 8-bit grey level k reaches a network as some float32 near
 k/255, and which one depends on the program that divided. ``k / 255`` in double precision and a
-cast, and ``k * float32(1/255)``, differ at 126 of 256 levels, and the float32 of level k+1 lies
-outside the exact box of radius 1/255 around the float32 of level k for 254 of 255 levels. A proof
-over the exact box would miss the neighbouring images it is meant to cover.
+cast, and ``k * float32(1/255)``, differ at 126 of 256 levels, and a neighbouring level's float32
+often lies just outside the exact box of radius 1/255. A proof over the exact box would miss the
+neighbouring images that it is meant to cover.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from asi_verify.core.operators import Shape
 from asi_verify.data import Preprocess
 from asi_verify.errors import ModelError
 from asi_verify.export.artifact import Artifact
+from asi_verify.export.folding import folded
 from asi_verify.export.parity import probes, require_agreement
 from asi_verify.export.torch_export import network_from_torch
 from asi_verify.export.torch_module import NetworkModule
@@ -50,7 +51,7 @@ def load_model(
     if prefix is None:
         return Artifact.from_bytes(data)
     network = read_network(data)
-    artifact = Artifact.from_network(prefix.then(network).rounded())
+    artifact = Artifact.from_network(folded(prefix.then(network)).rounded())
     points = probes(image_shape)
     with torch.no_grad():
         read = NetworkModule(prefix)(torch.from_numpy(points)).numpy()
@@ -79,6 +80,6 @@ def _from_torch(module: nn.Module, image_shape: Shape, prefix: Network | None) -
         if prefix is None:
             return Artifact.from_network(network, module)
         source = nn.Sequential(NetworkModule(prefix), module)
-        return Artifact.from_network(prefix.then(network).rounded(), source)
+        return Artifact.from_network(folded(prefix.then(network)).rounded(), source)
     finally:
         module.train(was_training)

@@ -18,6 +18,7 @@ from torch import nn
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Shape
 from asi_verify.errors import AsiVerifyError, ModelError
+from asi_verify.export.folding import folded
 from asi_verify.export.torch_module import NetworkModule
 from asi_verify.lowering import read_network
 
@@ -25,7 +26,9 @@ __all__ = ["network_from_torch"]
 
 
 def network_from_torch(module: nn.Module, input_shape: Shape) -> Network:
-    """The network that a module computes in evaluation mode, weights rounded to float32.
+    """The network that a module computes in evaluation mode.
+
+    Batch norm is folded into the layer before it, and weights are rounded to float32.
 
     Args:
         module: maps ``(N, *input_shape)`` float32 to ``(N, logits)``; it is not touched.
@@ -65,7 +68,7 @@ def network_from_torch(module: nn.Module, input_shape: Shape) -> Network:
         # The exporter raises a different class for each stage that fails.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"torch cannot export the module to ONNX: {reason}") from error
-    return read_network(exported).rounded()
+    return folded(read_network(exported)).rounded()
 
 
 @contextlib.contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +87,11 @@ class Stage(abc.ABC):
     """
 
     name: str
+
+    def settings(self) -> dict[str, Any]:
+        """What shapes the result, as canonical JSON takes it."""
+        described: Any = self  # every stage is a dataclass
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(described) if f.init}
 
     @abc.abstractmethod
     def attempt(self, batch: Batch) -> StageResult:

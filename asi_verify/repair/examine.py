@@ -105,11 +105,15 @@ class Examination:
         return {row: self.checked.digests[row] for row in self.checked.rows(Outcome.ACCEPTED)}
 
     @property
+    def counted(self) -> frozenset[int]:
+        """The accepted rows that count: those outside the contradictions."""
+        return frozenset(self.accepted) - set(self.subject.audit.contradicted)
+
+    @property
     def status(self) -> Status:
         """Of the certified split under this model."""
-        aside = set(self.subject.audit.contradicted)
-        accepted = len(set(self.accepted) - aside)
-        return Status(len(self.subject.samples) - len(aside) - accepted, len(aside))
+        aside = len(self.subject.audit.contradicted)
+        return Status(len(self.subject.samples) - aside - len(self.counted), aside)
 
     @property
     def open_rows(self) -> npt.NDArray[np.intp]:

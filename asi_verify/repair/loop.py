@@ -104,10 +104,10 @@ class Loop:
         found = examine(artifact, subject, task.round, folder, stages, progress=progress)
         progress.say(
             f"round {task.round}: {int(found.evaluation.wrong.sum())} misclassified, "
-            f"{len(found.accepted)} certificates accepted, {len(found.open_rows)} open"
+            f"{len(found.counted)} certificates accepted, {len(found.open_rows)} open"
         )
         folder.write_json(place + "examination.json", found.to_json())
-        record = self._record(correction, task, found.open_rows.tolist(), len(found.accepted))
+        record = self._record(correction, task, found.open_rows.tolist(), len(found.counted))
         folder.write_json(place + "round.json", record)
         folder.events.add("round", number=task.round, status=str(found.status))
         checkpoints.clear()

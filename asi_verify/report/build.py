@@ -80,8 +80,8 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
             "semantics": claims.semantics.value,
             "target": claims.dataset.target,
         },
-        "before": _side(before, result["before"]),
-        "after": _side(after, result.get("after", result["before"])),
+        "before": _side(before, result["before"], contradicted),
+        "after": _side(after, result.get("after", result["before"]), contradicted),
         "certificates": {
             "accepted": result["accepted"],
             "delegated": _delegated(after),
@@ -122,6 +122,11 @@ def _headline(
             "another one."
         )
     covered = f"images of {name} ({split}) has an accepted certificate at radius {radius}."
+    if claims.dataset.target == "prediction":
+        return (
+            f"Stable answers, right or wrong: each of {total} {covered} "
+            f"{result['misclassified']} of them are misclassified."
+        )
     if status.contradictions:
         return (
             f"Zero repeatable errors except {status.contradictions} contradictory images: each of "
@@ -195,10 +200,15 @@ def _dataset(configuration: dict[str, Any], claims: Claims) -> dict[str, Any]:
     }
 
 
-def _side(examination: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+def _side(
+    examination: dict[str, Any], measured: dict[str, Any], contradicted: list[int]
+) -> dict[str, Any]:
     verdicts = Counter(sample["verdict"] for sample in examination["samples"])
     return {
-        "accepted": sum(sample["accepted"] for sample in examination["samples"]),
+        "accepted": sum(
+            sample["accepted"] and row not in contradicted
+            for row, sample in enumerate(examination["samples"])
+        ),
         "accuracy": measured["accuracy"],
         "margins": [sample["margin"] for sample in examination["samples"]],
         "misclassified": examination["misclassified"],

@@ -23,7 +23,8 @@ _CHANGE_CONSTANTS = [
     "MatMulBNFusion",
 ]
 """Optimisations that multiply or add constants in float32 and run the network with the results,
-which float32 semantics do not cover. A canonical artifact has nothing that they apply to."""
+which float32 semantics do not cover. An artifact that is made from a torch module, or with a
+preprocessing contract, has nothing that they apply to (``export.folding``)."""
 
 
 def load(

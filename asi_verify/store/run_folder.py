@@ -1,4 +1,4 @@
-"""The run folder: everything a run makes in one place (docs/reference/run-folder.md)."""
+"""The run folder: everything a run makes in one place (docs/reference/formats.md)."""
 
 from __future__ import annotations
 
