@@ -24,8 +24,9 @@ from asi_verify.errors import (
     UnsupportedOperatorError,
     UsageError,
 )
-from asi_verify.prove import Intervals
+from asi_verify.prove import Falsify, Intervals
 from asi_verify.repair import CertifiedTraining
+from asi_verify.report import build_report
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,45 @@ def test_other_splits_and_predictions_can_be_certified(phantom_run):
     assert found.claims.dataset.split == "test"
     assert found.claims.dataset.target == "prediction"
     assert found.status.contradictions == 0
+
+
+def test_stable_answers_are_not_called_right():
+    """About predictions nothing is set aside, and the headline counts what is misclassified."""
+    images = np.repeat(np.array([40, 40, 200, 200], np.uint8), 64).reshape(4, 8, 8)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    with torch.no_grad():
+        module[1].weight[:] = 0
+        module[1].bias[:] = torch.tensor([1.0, 0.0])
+    data = from_arrays(images, [0, 1, 1, 1])
+    exact = Preprocess()
+    found = asi.certify(module, data, target="prediction", preprocess=exact)
+    assert str(found.status) == "zero"
+    assert not found.audit["contradictions"]
+    headline = build_report(found.folder)["headline"]
+    assert headline.startswith("Stable answers, right or wrong")
+    assert headline.endswith("3 of them are misclassified.")
+    assert asi.certify(module, data, preprocess=exact).status.contradictions == 2
+
+
+def test_a_folder_does_not_go_on_with_other_data_or_other_stages(tmp_path):
+    """The same shapes and names are not the same data; a name of a stage is not its settings."""
+    images = np.repeat(np.array([40, 40, 200, 200], np.uint8), 64).reshape(4, 8, 8)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 2)).eval()
+    labels = [0, 0, 1, 1]
+
+    def ask(pixels, stages=None):
+        contract = Preprocess()
+        return asi.certify(
+            module, (pixels, labels), out=tmp_path, stages=stages, preprocess=contract
+        )
+
+    ask(images)
+    ask(images)
+    for pixels, stages in ((255 - images, None), (images, [Falsify()])):
+        with pytest.raises(RunFolderError, match="other"):
+            ask(pixels, stages)
+    assert Falsify(steps=7).settings() != Falsify().settings()
+    assert Falsify(steps=7).settings()["name"] == "falsify"
 
 
 def test_a_users_torch_module_is_corrected_and_not_touched():
@@ -259,7 +299,7 @@ def test_a_model_with_several_labels_is_certified():
     assert str(result.status) == "zero"
     flipped = from_arrays(images, 1 - (outputs > 0).astype(int))
     found = asi.certify(module, flipped, radius=0, preprocess=Preprocess())
-    assert found.status.open == 10
+    assert found.status.open == len(images)
 
 
 def test_a_check_of_arrays_needs_the_arrays(tmp_path):

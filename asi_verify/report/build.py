@@ -169,13 +169,14 @@ def _statements(
 
 
 def _not_proved(after: dict[str, Any], contradicted: list[int]) -> list[dict[str, Any]]:
-    """Every sample without an accepted certificate, with the reason."""
+    """Every sample that no accepted certificate counts for, with the reason."""
     found = []
     for row, sample in enumerate(after["samples"]):
-        if sample["accepted"]:
+        if sample["accepted"] and row not in contradicted:
             continue
         if row in contradicted:
             reason = "contradiction: no model can be right on both images"
+            reason += "; this one's own region is proved" if sample["accepted"] else ""
         elif sample["verdict"] == "refuted":
             reason = f"counterexample found by {sample['found_by']}"
         elif sample["verdict"] == "proved":

@@ -374,7 +374,13 @@ def test_about_predictions_any_label_may_be_proved(made):
     )
     made.claims = dataclasses.replace(made.claims, dataset=claimed)
     made.labels = labels
-    assert len(check(made.write()).rows(Outcome.ACCEPTED)) == len(made.certificates)
+    result = check(made.write())
+    assert result.status is None
+    assert "predictions do not" in result.refused[0]
+    made.claims = dataclasses.replace(made.claims, contradictions=())
+    result = check(made.write())
+    assert not result.refused
+    assert len(result.rows(Outcome.ACCEPTED)) == len(made.certificates)
     made.claims = dataclasses.replace(
         made.claims, dataset=dataclasses.replace(claimed, target="label")
     )

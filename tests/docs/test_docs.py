@@ -380,10 +380,6 @@ def anchors(text):
     return found
 
 
-COMING = {DOCS / "results.md"}
-"""Pages that are linked and not written yet."""
-
-
 @every_page
 def test_links_lead_somewhere(path):
     """Relative ones to a file in the repository, and to a heading if they name one."""
@@ -395,7 +391,7 @@ def test_links_lead_somewhere(path):
         place, _, anchor = link.partition("#")
         target = (path.parent / place).resolve() if place else path
         assert target.is_relative_to(ROOT), link
-        assert target.exists() or target in COMING, link
+        assert target.exists(), link
         if anchor:
             assert anchor in anchors(target.read_text("utf-8")), link
 
