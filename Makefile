@@ -45,6 +45,7 @@ tests: setup
 benchmark: setup
 	$(BIN)/python benchmarks/zero_repeatable_errors.py
 	$(BIN)/python benchmarks/certify_again.py
+	$(BIN)/python benchmarks/attack_certified.py
 
 clean:
 	rm -rf .venv .tools build dist

@@ -115,12 +115,14 @@ def as_deployed(seed: int) -> Planted:
     logits = Session(write_artifact(network)).run(points)
     property_ = SingleLabel(int(logits.mean(axis=0).argmax()), 3)
     point = points[property_.margins(logits).argmin()]
-    lowered = network.nodes[-1].operator.bias[property_.label]
+    bias_of_label = network.nodes[-1].operator.bias[property_.label]
     margin = property_.margins(logits).min()
-    while margin > 0:
-        lowered = np.nextafter(np.float32(lowered - margin), np.float32(-np.inf))
-        network = _with_bias(network, property_.label, lowered)
+    while True:
+        bias_of_label = np.nextafter(np.float32(bias_of_label - margin), np.float32(-np.inf))
+        network = _with_bias(network, property_.label, bias_of_label)
         margin = property_.margins(Session(write_artifact(network)).run(point[None]))[0]
+        if margin <= 0:
+            break
     return Planted(network, Box(lower, upper), property_, point)
 
 
