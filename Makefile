@@ -10,12 +10,13 @@ ifeq ($(strip $(ASI_VERIFY_SHARED)),)
 unexport ASI_VERIFY_SHARED
 endif
 
-.PHONY: help setup demo test lint trusted-tests tests benchmark clean
+.PHONY: help setup demo test lint trusted-tests tests trusted benchmark clean
 
 help:
 	@echo "make demo        run the main job and open out/demo/report.html"
 	@echo "make test        linters, type checker, import rules, all tests"
 	@echo "make lint        the first three of these"
+	@echo "make trusted     the size of everything that has to be believed"
 	@echo "make benchmark   the claims of docs/results.md again (about an hour)"
 	@echo "make clean       remove the environment and what was built"
 
@@ -41,6 +42,9 @@ trusted-tests: setup
 
 tests: setup
 	$(BIN)/pytest $(addprefix --ignore=,$(TRUSTED))
+
+trusted: setup
+	@$(BIN)/python benchmarks/trusted_size.py
 
 benchmark: setup
 	$(BIN)/python benchmarks/zero_repeatable_errors.py

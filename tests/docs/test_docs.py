@@ -396,6 +396,17 @@ def test_links_lead_somewhere(path):
             assert anchor in anchors(target.read_text("utf-8")), link
 
 
+@every_page
+def test_files_and_tests_that_are_named_exist(path):
+    """A page that rests an assumption on a test names one that is there."""
+    for name in re.findall(
+        r"`((?:tests|benchmarks|asi_verify)/[\w/]+\.py(?:::\w+)?)`", path.read_text()
+    ):
+        file, _, test = name.partition("::")
+        assert (ROOT / file).is_file(), name
+        assert not test or f"def {test}(" in (ROOT / file).read_text("utf-8"), name
+
+
 def test_the_index_names_every_page():
     """Whatever lies in docs/ is linked from docs/README.md."""
     linked = {(DOCS / link).resolve() for link in links(page("README.md"))}
