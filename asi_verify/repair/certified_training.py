@@ -29,6 +29,7 @@ from asi_verify.export import NetworkModule
 from asi_verify.repair.checkpoints import Checkpoints
 from asi_verify.repair.corrector import Correction, Corrector, Task
 from asi_verify.repair.objective import Objective, deterministic
+from asi_verify.repair.standardise import standardised
 from asi_verify.repair.training_state import TrainingState, epoch_generator
 
 __all__ = ["CertifiedTraining"]
@@ -59,6 +60,7 @@ class CertifiedTraining(Corrector):
             every further round.
         clip: largest norm of the gradient.
         margin: lower bounds in float32 have to exceed this, so that rounding cannot undo them.
+        standardise: a network that reads raw pixels gets a normalisation as its first layer.
     """
 
     epochs: int = 300
@@ -70,6 +72,7 @@ class CertifiedTraining(Corrector):
     extra_copies: int = 4
     clip: float = 10.0
     margin: float = 0.01
+    standardise: bool = True
 
     def settings(self) -> dict[str, Any]:
         values = {k: v.hex() if isinstance(v, float) else v for k, v in asdict(self).items()}
@@ -86,7 +89,8 @@ class CertifiedTraining(Corrector):
         box = task.family.boxes(samples.images)
         regions = _Regions.of(encode(samples.images), box)
         objective = Objective.of(samples, network.logits)
-        state = TrainingState.begin(NetworkModule(network), self.learning_rate)
+        start = standardised(network, encode(samples.images)) if self.standardise else network
+        state = TrainingState.begin(NetworkModule(start), self.learning_rate)
         state.marks["certified"] = np.isin(task.rows, task.open, invert=True)
         settings = {**self.settings(), "seed": task.seed, "round": task.round}
         if checkpoints is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.networks import mlp, small_cnn
+from support.networks import mlp, small_cnn, tiny_conv
 
 from asi_verify.checker import TrustedPass
 from asi_verify.checker.arithmetic import ETA, UNIT, down, enlarged, gamma, up
@@ -98,6 +98,16 @@ def test_an_enclosure_that_cannot_be_computed_is_refused():
     point = np.zeros((1, 2), np.float32)
     with pytest.raises(ValueError, match="range"):
         TrustedPass(network, Semantics.REAL).enclosure(Box(point, point.copy()))
+
+
+def test_over_the_reals_nothing_rounds():
+    """Local errors are float32's; a solver is then asked for equalities."""
+    network = tiny_conv(np.random.default_rng(0))
+    box = Box(np.zeros((1, *network.input_shape)), np.ones((1, *network.input_shape)))
+    for semantics, rounds in ((Semantics.REAL, False), (Semantics.FLOAT32, True)):
+        trusted = TrustedPass(network, semantics)
+        errors = trusted.local_errors(trusted.bounds(box, Intermediate.INTERVAL))
+        assert any(error is not None for error in errors) is rounds
 
 
 def test_a_relu_refuses_functionals_that_samples_share():
