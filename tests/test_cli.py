@@ -215,9 +215,9 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def phantom_run(out, wait=None):
-    """A run on the phantom set, killed after a while if asked for; whether it came to its end."""
-    command = [sys.executable, "-c", DRIVER, "run", "phantom-4", "--epochs", "25", "--rounds", "2",
+def small_run(data, out, wait=None):
+    """A run on a small set, killed after a while if asked for; whether it came to its end."""
+    command = [sys.executable, "-c", DRIVER, "run", str(data), "--epochs", "25", "--rounds", "2",
                "--radius", "2/255", "--out", str(out)]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
@@ -237,18 +237,19 @@ def digests(out):
     }
 
 
-def test_a_run_that_is_killed_goes_on_to_the_same_digests(tmp_path):
+def test_a_run_that_is_killed_goes_on_to_the_same_digests(folder, tmp_path):
     """Killed again and again at growing times, it ends with the bytes of a run left in peace."""
+    data = folder / "data.npz"
     start = time.monotonic()
-    assert phantom_run(tmp_path / "whole")
+    assert small_run(data, tmp_path / "whole")
     whole = time.monotonic() - start
     kills = 0
     for share in np.linspace(0.35, 0.95, 5):
-        if phantom_run(tmp_path / "killed", wait=share * whole):
+        if small_run(data, tmp_path / "killed", wait=share * whole):
             break
         kills += 1
     else:
-        assert phantom_run(tmp_path / "killed")
+        assert small_run(data, tmp_path / "killed")
     assert kills >= 2
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
     names = ("round.json", "examination.json")
