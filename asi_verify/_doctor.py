@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from asi_verify._provenance import machine, versions
 from asi_verify.data import find_file, medmnist_sets, search_path
@@ -36,7 +37,7 @@ def examine_installation() -> list[Finding]:
     return [*findings, _trusted_pass(), _engine(), _solver(), _accelerator(), *_data_sets()]
 
 
-def _tiny() -> tuple[object, object, object]:
+def _tiny() -> tuple[Any, Any, Any]:
     import numpy as np
 
     from asi_verify.core.network import Network
@@ -69,9 +70,9 @@ def _trusted_pass() -> Finding:
     from asi_verify.export import Artifact
 
     network, box, property_ = _tiny()
-    artifact = Artifact.from_network(network)  # type: ignore[arg-type]
-    bound = artifact.trusted(Semantics.FLOAT32).margins(box, property_, IntervalEvidence())  # type: ignore[arg-type]
-    value = artifact.session.margins(box.lower, property_)  # type: ignore[attr-defined, arg-type]
+    artifact = Artifact.from_network(network)
+    bound = artifact.trusted(Semantics.FLOAT32).margins(box, property_, IntervalEvidence())
+    value = artifact.session.margins(box.lower, property_)
     sound = bool(np.all(bound <= value + 1e-5))
     return Finding(
         "trusted pass", sound, True, "agrees with ONNX Runtime" if sound else "disagrees"
@@ -89,8 +90,8 @@ def _engine() -> Finding:
         )
     network, box, property_ = _tiny()
     try:
-        proposer = LirpaProposer(network, Method.CROWN)  # type: ignore[arg-type]
-        proposer.lower(box, property_.rows())  # type: ignore[arg-type, attr-defined]
+        proposer = LirpaProposer(network, Method.CROWN)
+        proposer.lower(box, property_.rows())
     except (AsiVerifyError, RuntimeError, AttributeError, ImportError) as error:
         return Finding("auto_LiRPA", False, False, f"{installed_version()} fails: {error}")
     return Finding("auto_LiRPA", True, False, f"{installed_version()} proposes")
