@@ -281,6 +281,11 @@ def check(
             f"{len(result.rows(Outcome.REJECTED))} rejected, {len(result.missing)} missing; "
             f"status {result.status or 'refused'}"
         )
+        if claims := result.claims:
+            _out.print(
+                f"claimed: {claims.family}, {claims.semantics.value} semantics, "
+                f"about the {claims.dataset.target}, model {claims.artifact}"
+            )
     raise typer.Exit(0 if result.holds else _OPEN)
 
 

@@ -126,7 +126,7 @@ def _architectures() -> str:
 
 def command_tables() -> dict[str, Callable[[], str]]:
     """One table of arguments and options for each command, by ``cli-NAME``."""
-    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group
 
     def made(command: Any) -> Callable[[], str]:
         return lambda: _table(

@@ -80,7 +80,9 @@ def test_correct_and_check_and_report(folder):
     found = json.loads(checked.stdout)
     assert not found["rejected"]
     assert found["status"] in done.stdout
-    assert run("check", out, "--dataset", folder / "data.npz").returncode == done.returncode
+    checked = run("check", out, "--dataset", folder / "data.npz")
+    assert checked.returncode == done.returncode
+    assert "claimed: L-infinity 1/255, float32 semantics, about the label" in checked.stdout
     done = run("report", out, "--no-images")
     assert done.returncode == 0
     assert "data:image" not in (out / "report.html").read_text()

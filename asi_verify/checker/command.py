@@ -39,14 +39,19 @@ def load_split(path: str, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.
 
 
 def summary(result: CheckResult) -> dict[str, Any]:
-    """A result as one JSON object."""
+    """A result as one JSON object, with what was claimed: a status means nothing without it."""
+    claims = result.claims
     return {
+        "about": None if claims is None else claims.dataset.target,
         "accepted": len(result.rows(Outcome.ACCEPTED)),
         "contradictions": sorted(result.contradictions),
         "delegated": len(result.rows(Outcome.DELEGATED)),
         "missing": len(result.missing),
+        "model": None if claims is None else claims.artifact,
         "refused": list(result.refused),
         "rejected": {str(row): result.reasons[row] for row in result.rows(Outcome.REJECTED)},
+        "region": None if claims is None else claims.family.to_json(),
+        "semantics": None if claims is None else claims.semantics.value,
         "status": None if result.status is None else str(result.status),
     }
 

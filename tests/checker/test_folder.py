@@ -440,6 +440,10 @@ def test_the_command_prints_one_line_of_json(made, tmp_path, capsys):
     assert printed["accepted"] == len(made.certificates)
     assert printed["missing"] == 22 - len(made.certificates)
     assert printed["contradictions"] == [0, 1]
+    claims = made.claims
+    assert printed["region"] == claims.family.to_json()
+    assert (printed["semantics"], printed["about"]) == (claims.semantics.value, "label")
+    assert printed["model"] == claims.artifact
 
 
 def test_the_command_exits_with_0_when_nothing_is_open(tmp_path, capsys):
