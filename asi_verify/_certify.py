@@ -77,9 +77,9 @@ def certify(
 
     if target not in _TARGETS:
         raise UsageError(f"target: {target!r}; one of {', '.join(_TARGETS)} is expected")
+    family, arithmetic = LInf.of(radius), Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
     data.split(split)  # refused before anything is written
-    family, arithmetic = LInf.of(radius), Semantics.of(semantics)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
         artifact = _given_model(model, data, preprocess)
@@ -150,9 +150,9 @@ def correct(
     """
     from asi_verify.repair import CertifiedTraining
 
+    family, arithmetic = LInf.of(radius), Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
     data.split("train")  # refused before anything is written
-    family, arithmetic = LInf.of(radius), Semantics.of(semantics)
     chosen = corrector if corrector is not None else CertifiedTraining()
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():

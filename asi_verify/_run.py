@@ -66,8 +66,8 @@ def run(
     from asi_verify.export import Artifact
     from asi_verify.repair import CertifiedTraining, Checkpoints, OrdinaryTraining
 
-    data = load_dataset(dataset, data_root=data_root)
     family, arithmetic = LInf.of(radius), Semantics.of(semantics)
+    data = load_dataset(dataset, data_root=data_root)
     training = ordinary if ordinary is not None else OrdinaryTraining()
     chosen = corrector if corrector is not None else CertifiedTraining()
     start = _untrained(architecture, data, seed)
