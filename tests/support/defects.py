@@ -46,15 +46,22 @@ _ARITHMETIC = [
     Defect(
         "down rounds up",
         "checker/arithmetic.py",
-        "np.nextafter(values - ETA, -np.inf)",
-        "np.nextafter(values + ETA, np.inf)",
+        "values - _unit_in_the_last_place(values)",
+        "values + _unit_in_the_last_place(values)",
         _RULES + "directed_rounding_brackets_the_exact_result",
     ),
     Defect(
         "up rounds down",
         "checker/arithmetic.py",
-        "np.nextafter(values + ETA, np.inf)",
-        "np.nextafter(values - ETA, -np.inf)",
+        "values + _unit_in_the_last_place(values)",
+        "values - _unit_in_the_last_place(values)",
+        _RULES + "directed_rounding_brackets_the_exact_result",
+    ),
+    Defect(
+        "outward rounding by less than half a unit",
+        "checker/arithmetic.py",
+        "unit *= 2 * UNIT",
+        "unit *= UNIT / 4",
         _RULES + "directed_rounding_brackets_the_exact_result",
     ),
     Defect(
@@ -440,6 +447,13 @@ _RULES_OF_ALL = [
         _LAWS + "terms_that_a_long_sum_loses_are_covered",
     ),
     Defect(
+        "the largest number of a box from its upper ends only",
+        "checker/rules.py",
+        "np.maximum(-box.lower.reshape(shape).min(axis=1), box.upper.reshape(shape).max(axis=1))",
+        "np.maximum(box.upper.reshape(shape).max(axis=1), box.upper.reshape(shape).max(axis=1))",
+        _RULES + "the_largest_magnitudes_are_those_of_either_end",
+    ),
+    Defect(
         "push back: the error at the lower ends only",
         "checker/rules.py",
         "size = largest_magnitude(box)\n        magnitudes",
@@ -644,8 +658,8 @@ _FLOAT32 = [
     Defect(
         "float32: flushing forgotten on the way back",
         "checker/rules.py",
-        "weights * functionals.of_owner(self._tiny(size))",
-        "0.0 * functionals.of_owner(self._tiny(size))",
+        "weights * functionals.of_owner(self._tiny(largest_of_each(box)))",
+        "0.0 * functionals.of_owner(self._tiny(largest_of_each(box)))",
         _LAWS + "what_is_flushed_to_zero_is_covered",
     ),
     Defect(
