@@ -12,22 +12,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from asi_verify.checker.contradictions import exclude_each_other, meeting_point
+from asi_verify.checker.split_tree import require_tree, tree_margins
 from asi_verify.checker.trusted import TrustedPass
 from asi_verify.core.canonical import array_digest, bytes_digest
 from asi_verify.core.certificate import Certificate
 from asi_verify.core.claims import ARTIFACT_FILE, CLAIMS_FILE, Claims, Shard
 from asi_verify.core.container import unpack
-from asi_verify.core.evidence import IntervalEvidence, LinearEvidence, SolverEvidence
+from asi_verify.core.evidence import (
+    Intermediate,
+    IntervalEvidence,
+    LinearEvidence,
+    SolverEvidence,
+    TreeEvidence,
+    part_of,
+)
 from asi_verify.core.images import refuse_unusable_images
 from asi_verify.core.properties import Property, property_for
 from asi_verify.core.query import Query
 from asi_verify.core.region import Region
+from asi_verify.core.split_tree import SplitTree
 from asi_verify.core.status import Status
 from asi_verify.errors import AsiVerifyError, CertificateError, UsageError
 from asi_verify.lowering import read_network
@@ -201,23 +210,22 @@ def check_certificates(
         parts: the shard's binary parts.
     """
     found: list[tuple[Outcome, str]] = [(Outcome.REJECTED, "not looked at")] * len(certificates)
-    groups: dict[tuple[Property, IntervalEvidence | LinearEvidence], list[int]] = defaultdict(list)
+    groups: dict[tuple[Property, _Way], list[tuple[int, SplitTree | None]]] = defaultdict(list)
     for position, certificate in enumerate(certificates):
         reason = _misfit(certificate, claims, trusted.network.logits, images, labels)
-        if reason:
-            found[position] = (Outcome.REJECTED, reason)
-            continue
-        evidence = certificate.evidence
-        if not isinstance(evidence, SolverEvidence):
-            groups[certificate.query.property_, evidence].append(position)
-        elif evidence.script in parts:
-            word = f"the word of {evidence.solver} {evidence.version}"
-            found[position] = (Outcome.DELEGATED, word)
+        asked = (Outcome.REJECTED, reason) if reason else _asked(trusted, certificate, parts)
+        if isinstance(asked, _Asked):
+            groups[certificate.query.property_, asked.way].append((position, asked.tree))
         else:
-            found[position] = (Outcome.REJECTED, "the solver's script is missing")
-    for (property_, evidence), positions in groups.items():
-        rows = [certificates[position].row for position in positions]
-        margins = trusted.margins(claims.family.boxes(images[rows]), property_, evidence)
+            found[position] = asked
+    for (property_, way), members in groups.items():
+        positions = [position for position, _ in members]
+        box = claims.family.boxes(images[[certificates[position].row for position in positions]])
+        if isinstance(way, Intermediate):
+            trees = [tree for _, tree in members if tree is not None]
+            margins = tree_margins(trusted, box, property_, way, trees)
+        else:
+            margins = trusted.margins(box, property_, way)
         for position, margin in zip(positions, margins, strict=True):
             if margin > 0:
                 found[position] = (Outcome.ACCEPTED, "")
@@ -225,6 +233,37 @@ def check_certificates(
                 reason = f"the bound does not close: the smallest margin is only above {margin:g}"
                 found[position] = (Outcome.REJECTED, reason)
     return found
+
+
+_Way = IntervalEvidence | LinearEvidence | Intermediate
+"""Which pass to make; for a split tree, how the bounds over its whole region are obtained."""
+
+
+class _Asked(NamedTuple):
+    """What a certificate asks of the trusted pass."""
+
+    way: _Way
+    tree: SplitTree | None = None
+
+
+def _asked(
+    trusted: TrustedPass, certificate: Certificate, parts: dict[str, bytes]
+) -> _Asked | tuple[Outcome, str]:
+    part = part_of(certificate.evidence)
+    if part is not None and part not in parts:
+        return Outcome.REJECTED, f"the part {part} that it names is missing"
+    match certificate.evidence:
+        case SolverEvidence(solver=solver, version=version):
+            return Outcome.DELEGATED, f"the word of {solver} {version}"
+        case TreeEvidence(intermediate=intermediate, tree=name):
+            try:
+                tree = SplitTree.from_bytes(parts[name])
+                require_tree(trusted, certificate.query.property_, tree)
+            except CertificateError as error:
+                return Outcome.REJECTED, str(error)
+            return _Asked(intermediate, tree)
+        case IntervalEvidence() | LinearEvidence() as evidence:
+            return _Asked(evidence)
 
 
 def _reader(folder: str | Path) -> Reader:

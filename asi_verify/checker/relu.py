@@ -36,8 +36,16 @@ class ReluRule(Rule):
         (box,) = boxes
         return Box(np.maximum(box.lower, 0.0), np.maximum(box.upper, 0.0))
 
-    def push_back(self, functionals: Functionals, *boxes: Box) -> PushedBack:
-        """The canonical slopes: the chord from above, 1 or 0 from below.
+    def push_back(
+        self, functionals: Functionals, *boxes: Box, slopes: Array | None = None
+    ) -> PushedBack:
+        """The chord from above; from below the slopes given, else 1 or 0.
+
+        Args:
+            functionals: each with its owner.
+            boxes: that of the input.
+            slopes: shape ``(P, size)``, for open phases; NaN, or None altogether, for the canonical
+                rule.
 
         Where the phase is fixed the slope is exactly 1 or 0 and nothing is lost: ``b = a`` or
         ``b = 0``, and the minimum above is 0. Where it is open, with ``l < 0 < u``,
@@ -61,7 +69,10 @@ class ReluRule(Rule):
         open_lower, open_upper = np.where(is_open, lower, 0.0), np.where(is_open, upper, 0.0)
 
         a = functionals.flat
-        b = a * np.where(a > 0, from_below[owners], chord[owners])
+        chosen = from_below[owners]
+        if slopes is not None:
+            chosen = np.where(is_open[owners] & ~np.isnan(slopes), slopes, chosen)
+        b = a * np.where(a > 0, chosen, chord[owners])
         below, above = open_lower[owners], open_upper[owners]
         constants = np.minimum(np.minimum(-b * below, (a - b) * above), 0.0)
         terms = a.shape[1]

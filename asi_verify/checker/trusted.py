@@ -14,8 +14,11 @@ Every verdict of this library rests on the numbers returned here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,9 +54,10 @@ from asi_verify.core.properties import Property
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UnsupportedOperatorError
 
-__all__ = ["Bounds", "TrustedPass", "rule_for"]
+__all__ = ["Advice", "Bounds", "TrustedPass", "rule_for"]
 
 Array = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 Owners = npt.NDArray[np.intp]
 
 # Bytes of coefficients and boxes that one step may hold at once; batches are cut to fit. Small
@@ -107,10 +111,44 @@ class Bounds:
         boxes: one float64 box per value, value 0 the input.
         sound: shape ``(B,)``. Where False some bound left the range in which the error analysis
             holds; the sample's boxes are then meaningless and nothing is proved of it.
+        empty: shape ``(B,)``. Where True, and ``sound``, no input of the sample's box gives values
+            that all lie where they are known to lie.
     """
 
     boxes: tuple[Box, ...]
     sound: npt.NDArray[np.bool_]
+    empty: npt.NDArray[np.bool_]
+
+    def take(self, rows: slice | npt.NDArray[np.intp]) -> Bounds:
+        """The bounds of some samples, as a batch again."""
+        return Bounds(tuple(box[rows] for box in self.boxes), self.sound[rows], self.empty[rows])
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a backward pass may use besides the boxes; nothing in it has to be believed.
+
+    Keys are the values that ReLUs read; arrays have the shape ``(P, size)``, one row for each
+    functional in the order of ``Functionals.one_per_sample``.
+
+    Attributes:
+        slopes: from below, for open phases; NaN where the canonical rule holds.
+        multipliers: what is added to the coefficients. Where it is not 0 the number is known to
+            have the other sign, or to be 0: then the sum is at most the functional.
+    """
+
+    slopes: Mapping[int, Array] = field(default_factory=dict)
+    multipliers: Mapping[int, Array] = field(default_factory=dict)
+
+    def take(self, functionals: slice) -> Advice:
+        """The advice for some functionals."""
+        return Advice(
+            {value: array[functionals] for value, array in self.slopes.items()},
+            {value: array[functionals] for value, array in self.multipliers.items()},
+        )
+
+
+NO_ADVICE = Advice()
 
 
 class _Total:
@@ -155,6 +193,16 @@ class TrustedPass:
         self._total = sum(int(np.prod(shape)) for shape in network.shapes)
         self._behind_relu = _values_behind_a_relu(network)
 
+    @cached_property
+    def neurons(self) -> dict[int, slice]:
+        """For each value that a ReLU reads, in order, the numbers of its neurons."""
+        read = {n.inputs[0] for n in self.network.nodes if isinstance(n.operator, Relu)}
+        ends = np.cumsum([math.prod(self.network.shapes[value]) for value in sorted(read)]).tolist()
+        return {
+            value: slice(start, end)
+            for value, start, end in zip(sorted(read), [0, *ends], ends, strict=False)
+        }
+
     def margins(
         self, box: Box, property_: Property, evidence: IntervalEvidence | LinearEvidence
     ) -> Array:
@@ -175,7 +223,7 @@ class TrustedPass:
             evidence.intermediate if isinstance(evidence, LinearEvidence) else Intermediate.INTERVAL
         )
         result = np.empty(len(box))
-        for part in self._batches(len(box), self._total):
+        for part in self.batches(len(box)):
             bounds = self.bounds(box[part], intermediate)
             lower = self.lower(bounds, rows, to_input=isinstance(evidence, LinearEvidence))
             result[part] = lower.min(axis=1)
@@ -189,20 +237,27 @@ class TrustedPass:
         """
         lower = np.empty((len(box), *self.network.output_shape))
         upper = np.empty_like(lower)
-        for part in self._batches(len(box), self._total):
+        for part in self.batches(len(box)):
             bounds = self.bounds(box[part], Intermediate.INTERVAL)
             if not bool(bounds.sound.all()):
                 raise ValueError("the logits leave the range in which bounds can be computed")
             lower[part], upper[part] = bounds.boxes[-1].lower, bounds.boxes[-1].upper
         return Box(lower, upper)
 
-    def bounds(self, box: Box, intermediate: Intermediate) -> Bounds:
+    def bounds(
+        self,
+        box: Box,
+        intermediate: Intermediate,
+        known: Sequence[tuple[Floats, Floats]] | None = None,
+    ) -> Bounds:
         """Boxes of every value: the forward pass.
 
         Args:
             box: shape ``(B, *input_shape)``, float32 or float64.
             intermediate: ``BACKWARD`` also makes a backward pass of its own for the input of every
                 ReLU whose phase intervals leave open, and keeps the tighter of the two.
+            known: lower and upper bounds for every value; the boxes are then those of the inputs
+                for which every value lies between its own.
 
         Raises:
             ValueError: the boxes are not of the network's input shape.
@@ -211,7 +266,8 @@ class TrustedPass:
             raise ValueError(f"boxes of shape {box.shape} for inputs {self.network.input_shape}")
         first = Box(box.lower.astype(np.float64), box.upper.astype(np.float64))
         boxes: list[Box] = []
-        sound = np.ones(len(box), dtype=np.bool_)
+        sound, empty = np.ones(len(box), dtype=np.bool_), np.zeros(len(box), dtype=np.bool_)
+        first = first if known is None else _meet(first, *known[0], empty)
         boxes.append(_within_limit(first, sound))
         for node, rule in zip(self.network.nodes, self._rules, strict=True):
             value = node.inputs[0]
@@ -220,12 +276,15 @@ class TrustedPass:
                 and isinstance(rule, ReluRule)
                 and self._behind_relu[value]
             ):
-                boxes[value] = self._tightened(Bounds(tuple(boxes), sound), value)
+                boxes[value] = self._tightened(Bounds(tuple(boxes), sound, empty), value)
             inputs = [boxes[value] for value in node.inputs]
             if self.semantics is Semantics.FLOAT32:
                 sound &= rule.largest_sum(*inputs) <= LIMIT32
-            boxes.append(_within_limit(rule.interval(*inputs), sound))
-        return Bounds(tuple(boxes), sound)
+            found = _within_limit(rule.interval(*inputs), sound)
+            boxes.append(found if known is None else _meet(found, *known[len(boxes)], empty))
+        # A whole box of inputs is never empty: bounds that say so are wrong and prove nothing.
+        sound = sound & ~empty if known is None else sound
+        return Bounds(tuple(boxes), sound, empty)
 
     def local_errors(self, bounds: Bounds) -> tuple[Array | None, ...]:
         """For each value, by how much the arithmetic that makes it may be off; None if by nothing.
@@ -238,13 +297,16 @@ class TrustedPass:
         )
         return (None, *found)
 
-    def lower(self, bounds: Bounds, rows: Array, *, to_input: bool) -> Array:
+    def lower(
+        self, bounds: Bounds, rows: Array, *, to_input: bool, advice: Advice = NO_ADVICE
+    ) -> Array:
         """Lower bounds on linear functionals of the output: the backward pass.
 
         Args:
             bounds: boxes of every value, from ``bounds``.
             rows: shape ``(R, *output_shape)``, asked of every sample.
             to_input: push through ReLUs down to the input; otherwise stop at their outputs.
+            advice: slopes and multipliers for ``B * R`` functionals; used on the way to the input.
 
         Returns:
             Shape ``(B, R)``; -inf where the error analysis does not hold. Never NaN.
@@ -252,13 +314,20 @@ class TrustedPass:
         samples, count = len(bounds.sound), len(rows)
         result = np.empty((samples, count))
         for part in self._batches(samples, 4 * count * self._largest if to_input else self._total):
-            some = Bounds(tuple(box[part] for box in bounds.boxes), bounds.sound[part])
+            some = advice.take(slice(part.start * count, part.stop * count))
             functionals = Functionals(rows.astype(np.float64), None)
-            result[part] = self._push_back(some, functionals, self.network.output, to_input)
+            result[part] = self._push_back(
+                bounds.take(part), functionals, self.network.output, to_input, some
+            )
         return result
 
     def _push_back(
-        self, bounds: Bounds, functionals: Functionals, start: int, to_input: bool
+        self,
+        bounds: Bounds,
+        functionals: Functionals,
+        start: int,
+        to_input: bool,
+        advice: Advice = NO_ADVICE,
     ) -> Array:
         """Lower bounds on functionals of value ``start``.
 
@@ -279,13 +348,22 @@ class TrustedPass:
             if isinstance(rule, ReluRule) and not to_input:
                 _finish(current, bounds.boxes[value], total)
                 continue
-            if isinstance(rule, ReluRule) and current.owners is None:
-                # The relaxation differs from sample to sample: from here on each has its own.
+            relaxes = isinstance(rule, ReluRule)
+            if (relaxes or value in advice.multipliers) and current.owners is None:
+                # What follows differs from sample to sample: from here on each has its own.
                 pending = {key: rest.one_per_sample(batch) for key, rest in pending.items()}
                 current = current.one_per_sample(batch)
                 total.for_each(batch, count)
                 usable = np.tile(usable, batch)
-            pushed = rule.push_back(current, *(bounds.boxes[key] for key in inputs))
+            if value in advice.multipliers:
+                more = advice.multipliers[value].reshape(current.coefficients.shape)
+                known = Functionals(more, current.owners)
+                current = _merge(current, known, bounds.boxes[value], total)
+            boxes = [bounds.boxes[key] for key in inputs]
+            if isinstance(rule, ReluRule):
+                pushed = rule.push_back(current, *boxes, slopes=advice.slopes.get(inputs[0]))
+            else:
+                pushed = rule.push_back(current, *boxes)
             total.add(pushed.constant, pushed.error)
             for key, coefficients in zip(inputs, pushed.inputs, strict=True):
                 new = Functionals(coefficients, current.owners)
@@ -313,10 +391,15 @@ class TrustedPass:
                 one_hot = np.zeros((len(chosen), lower.shape[1]))
                 one_hot[np.arange(len(chosen)), chosen] = sign
                 functionals = Functionals(one_hot.reshape(-1, *box.shape), owners)
-                found = sign * self._push_back(bounds, functionals, value, to_input=True)
-                tighter = np.maximum if sign > 0 else np.minimum
-                bound[owners, chosen] = tighter(bound[owners, chosen], found)
-        return Box(lower.reshape(box.lower.shape), upper.reshape(box.lower.shape))
+                bound[owners, chosen] = sign * self._push_back(
+                    bounds, functionals, value, to_input=True
+                )
+        form = box.lower.shape
+        return _meet(box, lower.reshape(form), upper.reshape(form), bounds.empty)
+
+    def batches(self, samples: int) -> Iterator[slice]:
+        """Slices of samples whose boxes fit into the working set together."""
+        return self._batches(samples, self._total)
 
     @staticmethod
     def _batches(count: int, numbers_each: int) -> Iterator[slice]:
@@ -354,6 +437,17 @@ def _within_limit(box: Box, sound: npt.NDArray[np.bool_]) -> Box:
     sound &= inside
     mask = inside.reshape(-1, *([1] * len(box.shape)))
     return Box(np.where(mask, box.lower, 0.0), np.where(mask, box.upper, 0.0))
+
+
+def _meet(box: Box, lower: Floats, upper: Floats, empty: npt.NDArray[np.bool_]) -> Box:
+    """The part of a box between further bounds; samples of which none is left are marked."""
+    met_lower, met_upper = np.maximum(box.lower, lower), np.minimum(box.upper, upper)
+    crossed = (met_lower > met_upper).reshape(len(box), -1).any(axis=1)
+    if not bool(crossed.any()):
+        return Box(met_lower, met_upper)
+    empty |= crossed
+    mask = crossed.reshape(-1, *([1] * len(box.shape)))
+    return Box(np.where(mask, box.lower, met_lower), np.where(mask, box.upper, met_upper))
 
 
 def _refuse_beyond_limit(functionals: Functionals, usable: npt.NDArray[np.bool_]) -> Functionals:

@@ -14,7 +14,9 @@ __all__ = [
     "IntervalEvidence",
     "LinearEvidence",
     "SolverEvidence",
+    "TreeEvidence",
     "evidence_from_json",
+    "part_of",
 ]
 
 
@@ -54,6 +56,26 @@ class LinearEvidence:
 
 
 @dataclass(frozen=True)
+class TreeEvidence:
+    """A split tree proves it: backward linear bounds on every leaf, with the tree's advice.
+
+    With one leaf and no cut, slopes alone: alpha-CROWN.
+
+    Attributes:
+        intermediate: how the bounds before each ReLU are obtained over the whole region; a leaf's
+            own follow from them and its cuts.
+        tree: SHA-256 of the tree (``core.split_tree``), which lies in the shard's container.
+    """
+
+    intermediate: Intermediate
+    tree: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical form."""
+        return {"intermediate": self.intermediate.value, "kind": "tree", "tree": self.tree}
+
+
+@dataclass(frozen=True)
 class SolverEvidence:
     """A solver's word, with the script it was asked: delegated, never certified.
 
@@ -77,7 +99,19 @@ class SolverEvidence:
         }
 
 
-Evidence = IntervalEvidence | LinearEvidence | SolverEvidence
+Evidence = IntervalEvidence | LinearEvidence | TreeEvidence | SolverEvidence
+
+
+def part_of(evidence: Evidence) -> str | None:
+    """The SHA-256 of the binary part that some evidence names; None if it names none."""
+    match evidence:
+        case TreeEvidence(tree=part) | SolverEvidence(script=part):
+            return part
+        case _:
+            return None
+
+
+_INTERMEDIATE = {member.value for member in Intermediate}
 
 
 def evidence_from_json(value: Any) -> Evidence:
@@ -89,10 +123,12 @@ def evidence_from_json(value: Any) -> Evidence:
     match value:
         case {"kind": "interval"}:
             made: Evidence = IntervalEvidence()
-        case {"kind": "linear", "intermediate": str(name)} if name in {
-            member.value for member in Intermediate
-        }:
+        case {"kind": "linear", "intermediate": str(name)} if name in _INTERMEDIATE:
             made = LinearEvidence(Intermediate(name))
+        case {"kind": "tree", "intermediate": str(name), "tree": str(tree)} if (
+            name in _INTERMEDIATE
+        ):
+            made = TreeEvidence(Intermediate(name), tree)
         case {
             "kind": "solver",
             "script": str(script),

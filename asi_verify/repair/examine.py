@@ -16,7 +16,6 @@ from asi_verify.checker import CheckResult, Outcome, check_files
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.certificate import Certificate
 from asi_verify.core.claims import Claims, DatasetClaim
-from asi_verify.core.evidence import SolverEvidence
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.properties import Property, property_for
 from asi_verify.core.query import Query
@@ -228,14 +227,8 @@ def _write(
         )
         if isinstance(verdict, Proved)
     ]
-    parts = {
-        c.evidence.script: proof.parts[c.evidence.script]
-        for c in certificates
-        if isinstance(c.evidence, SolverEvidence)
-    }
-    write_certificates(
-        folder.files, prefix, subject.claims(artifact), artifact.data, certificates, parts
-    )
+    claims = subject.claims(artifact)
+    write_certificates(folder.files, prefix, claims, artifact.data, certificates, proof.parts)
 
 
 def _checked(folder: RunFolder, prefix: str, samples: Samples) -> CheckResult:

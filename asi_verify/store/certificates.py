@@ -9,7 +9,7 @@ from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.certificate import Certificate
 from asi_verify.core.claims import ARTIFACT_FILE, CLAIMS_FILE, Claims, Shard
 from asi_verify.core.container import pack
-from asi_verify.core.evidence import SolverEvidence
+from asi_verify.core.evidence import part_of
 from asi_verify.store.files import Files
 
 __all__ = ["PER_SHARD", "write_certificates"]
@@ -60,11 +60,8 @@ def _write_container(
     certificates: Sequence[Certificate],
     parts: Mapping[str, bytes],
 ) -> tuple[str, str] | None:
-    needed = {
-        certificate.evidence.script: parts[certificate.evidence.script]
-        for certificate in certificates
-        if isinstance(certificate.evidence, SolverEvidence)
-    }
+    names = {part_of(certificate.evidence) for certificate in certificates}
+    needed = {name: parts[name] for name in names if name is not None}
     if not needed:
         return None
     packed = pack(needed)

@@ -193,7 +193,7 @@ def test_a_solvers_word_without_its_script_is_rejected(made):
     shard = dataclasses.replace(made.claims.shards[0], container=None)
     claims = dataclasses.replace(made.claims, shards=(shard,))
     (made.place / "claims.json").write_bytes(claims.to_bytes())
-    assert "script is missing" in check(made).reasons[5]
+    assert "that it names is missing" in check(made).reasons[5]
 
 
 def test_another_model_is_refused(made):

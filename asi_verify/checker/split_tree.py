@@ -1,0 +1,140 @@
+"""The trusted pass over the leaves of split trees.
+
+A tree's leaves cover its region by construction (``core.split_tree``), so a row of the property is
+positive on the region if it is positive on every leaf: on those inputs of the region for which the
+phases and thresholds on the leaf's path hold, of the values that are really computed. There
+
+- a value lies in its box over the whole region, in what intervals derive from the leaf's own boxes,
+  and on its side of every cut;
+- a row is at least itself plus ``m z`` for a neuron with ``z >= 0`` and ``m <= 0``, or ``z <= 0``
+  and ``m >= 0``;
+- if no such input is left, the leaf proves everything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.checker.trusted import Advice, Bounds, TrustedPass
+from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate
+from asi_verify.core.properties import Property
+from asi_verify.core.split_tree import PHASE, Leaf, SplitTree
+
+__all__ = ["require_tree", "tree_margins"]
+
+Array = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
+Leaves = Sequence[tuple[int, SplitTree, Leaf]]
+"""Leaves with the number of their sample and their tree."""
+
+
+def require_tree(trusted: TrustedPass, property_: Property, tree: SplitTree) -> None:
+    """Refuse a tree that is not one for this network and property.
+
+    Raises:
+        CertificateError: it is for another one.
+    """
+    neurons = max((part.stop for part in trusted.neurons.values()), default=0)
+    inputs = math.prod(trusted.network.input_shape)
+    tree.require(len(property_.rows()), neurons, inputs)
+
+
+def tree_margins(
+    trusted: TrustedPass,
+    box: Box,
+    property_: Property,
+    intermediate: Intermediate,
+    trees: Sequence[SplitTree],
+) -> Array:
+    """A lower bound on the smallest row of the property over each box.
+
+    Args:
+        trusted: the trusted pass over the network.
+        box: shape ``(B, *input_shape)``.
+        property_: one property for all samples of the batch.
+        intermediate: how the bounds over a whole region are obtained.
+        trees: one for each sample, each fit for the network and the property.
+
+    Returns:
+        Shape ``(B,)``; -inf where the error analysis does not hold, +inf where no leaf has an
+        input. Never NaN.
+
+    Raises:
+        CertificateError: a tree is for another network or property.
+    """
+    rows = property_.rows().reshape(-1, *trusted.network.output_shape)
+    result = np.full(len(box), np.inf)
+    for part in trusted.batches(len(box)):
+        root = trusted.bounds(box[part], intermediate)
+        # Three kinds of trees, by what a leaf's bounds need; which others are in the batch changes
+        # nothing for any of them.
+        kinds: dict[tuple[bool, bool], list[tuple[int, SplitTree, Leaf]]] = defaultdict(list)
+        for sample, tree in enumerate(trees[part]):
+            require_tree(trusted, property_, tree)
+            kind = (len(tree.leaves) > 1, tree.cuts_inputs)
+            kinds[kind] += [(sample, tree, leaf) for leaf in tree.leaves]
+        for (divides, cuts_inputs), leaves in kinds.items():
+            for some in trusted.batches(len(leaves)):
+                owners = np.array([sample for sample, _, _ in leaves[some]], dtype=np.intp)
+                bounds = root.take(owners)
+                if divides:
+                    again = intermediate if cuts_inputs else Intermediate.INTERVAL
+                    known = _known(trusted, bounds, leaves[some])
+                    bounds = trusted.bounds(bounds.boxes[0], again, known)
+                advice = _advice(trusted, leaves[some])
+                lower = trusted.lower(bounds, rows, to_input=True, advice=advice).min(axis=1)
+                sound = bounds.sound & root.sound[owners]
+                lower = np.where(sound, np.where(bounds.empty, np.inf, lower), -np.inf)
+                np.minimum.at(result[part], owners, lower)
+    return result
+
+
+def _known(trusted: TrustedPass, root: Bounds, leaves: Leaves) -> list[tuple[Floats, Floats]]:
+    """Where every value of every leaf lies: in its box over the region, and beyond its cuts."""
+    known = [(np.array(box.lower), np.array(box.upper)) for box in root.boxes]
+    flat = [(low.reshape(len(leaves), -1), high.reshape(len(leaves), -1)) for low, high in known]
+    for position, (_, _, leaf) in enumerate(leaves):
+        for cut in leaf.cuts:
+            value, number = _place(trusted, cut.number) if cut.kind == PHASE else (0, cut.number)
+            lower, upper = flat[value]
+            if cut.sign > 0:
+                lower[position, number] = max(lower[position, number], cut.threshold)
+            else:
+                upper[position, number] = min(upper[position, number], cut.threshold)
+    return known
+
+
+def _advice(trusted: TrustedPass, leaves: Leaves) -> Advice:
+    """Slopes and multipliers for every row on every leaf."""
+    (_, tree, _), *_ = leaves
+    shape = (len(leaves), tree.rows, tree.neurons)
+    slopes = np.full(shape, np.nan)
+    multipliers = np.zeros(shape)
+    for position, (_, tree, leaf) in enumerate(leaves):
+        if leaf.slopes is not None:
+            slopes[position] = tree.slopes[leaf.slopes].dense()
+        phases = [cut for cut in leaf.cuts if cut.kind == PHASE]
+        for column, cut in enumerate(phases):
+            # A neuron may be cut twice on one path; a sum of sound multiples is one.
+            multipliers[position, :, cut.number] -= cut.sign * leaf.multipliers[:, column]
+    return Advice(_by_value(trusted, slopes), _by_value(trusted, multipliers))
+
+
+def _by_value(trusted: TrustedPass, numbers: Array) -> dict[int, Array]:
+    flat = numbers.reshape(-1, numbers.shape[2])
+    return {value: flat[:, part] for value, part in trusted.neurons.items()}
+
+
+def _place(trusted: TrustedPass, neuron: int) -> tuple[int, int]:
+    """The value that a neuron is of, and its number there."""
+    for value, part in trusted.neurons.items():
+        if neuron < part.stop:
+            return value, neuron - part.start
+    raise IndexError(neuron)
