@@ -284,9 +284,8 @@ class LinearRule(Rule):
         error = error + functionals.of_owner(2 * ETA * tiny)
         if self._in_float32:
             weights = enlarged(magnitudes.flat.sum(axis=1), functionals.size)
-            error = error + enlarged(
-                weights * functionals.of_owner(self._tiny(largest_of_each(box))), 1
-            )
+            flushed = functionals.of_owner(self._tiny(largest_of_each(box)))
+            error = error + enlarged(weights * flushed, 1)
         return PushedBack(
             (self.apply_transposed(functionals.coefficients),),
             functionals.dot_constant(self.bias),

@@ -157,8 +157,8 @@ _CONVOLUTION = [
     Defect(
         "conv: padding before and after swapped",
         "checker/convolution.py",
-        "(0, 0), (0, 0), *self._operator.pads))",
-        "(0, 0), (0, 0), *(p[::-1] for p in self._operator.pads)))",
+        "for size, (before, _) in zip(\n                    self._input_shape",
+        "for size, (_, before) in zip(\n                    self._input_shape",
         _LAWS + "every_rule_keeps_the_interval_law[conv]",
     ),
     Defect(
@@ -393,7 +393,7 @@ _RULES_OF_ALL = [
     Defect(
         "magnitude of a box without abs",
         "checker/rules.py",
-        "np.maximum(np.abs(box.lower), np.abs(box.upper))",
+        "np.maximum(-box.lower, box.upper)",
         "np.maximum(box.lower, box.upper)",
         _LAWS + "every_rule_keeps_the_backward_law[affine]",
     ),
@@ -658,8 +658,8 @@ _FLOAT32 = [
     Defect(
         "float32: flushing forgotten on the way back",
         "checker/rules.py",
-        "weights * functionals.of_owner(self._tiny(largest_of_each(box)))",
-        "0.0 * functionals.of_owner(self._tiny(largest_of_each(box)))",
+        "enlarged(weights * flushed, 1)",
+        "enlarged(0.0 * flushed, 1)",
         _LAWS + "what_is_flushed_to_zero_is_covered",
     ),
     Defect(
