@@ -30,7 +30,16 @@ from asi_verify.checker.arithmetic import (
 from asi_verify.checker.rules import Functionals, Rule
 from asi_verify.checker.trusted import rule_for
 from asi_verify.core.box import Box
-from asi_verify.core.operators import Add, Affine, Conv, Relu, Scale
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Conv,
+    Relu,
+    Reshape,
+    Scale,
+    Transpose,
+    map_weights,
+)
 from asi_verify.core.semantics import Semantics
 
 REAL, FLOAT32 = Semantics.REAL, Semantics.FLOAT32
@@ -87,7 +96,7 @@ def test_the_constants_are_those_of_the_analysis():
     assert LIMIT * np.finfo(np.float64).smallest_normal < ETA / 4
     # Twice the limit is finite in binary32, and that is as much as can be had.
     assert np.isfinite(np.float32(2 * LIMIT32))
-    assert 4 * LIMIT32 > float(np.finfo(np.float32).max)
+    assert float(np.finfo(np.float32).max) < 4 * LIMIT32
 
 
 @pytest.mark.parametrize("terms", [0, 1, 2, 3, 7, 64, 1000, 2**21])
@@ -279,6 +288,19 @@ def test_flushing_widens_an_interval_by_the_samples_own_largest_number():
     assert np.all(real.upper < 2.0**-400)
 
 
+@pytest.mark.parametrize("name", LINEAR)
+def test_flushing_knows_the_largest_weight_of_every_operator(name):
+    """Also where all of them are small; inputs count as at least 1."""
+    make, shape = LINEAR[name]
+    operator = map_weights(make(np.random.default_rng(0), 0.0), lambda a: a / np.float32(64))
+    name_of_bias = "shift" if isinstance(operator, Scale) else "bias"
+    object.__setattr__(operator, name_of_bias, getattr(operator, name_of_bias) * np.float32(0))
+    rule: Any = rule_for(operator, FLOAT32, shape)
+    nothing = np.zeros((1, *shape))
+    found = rule.local_error(Box(nothing, nothing.copy()))
+    is_close_above(found[0], np.full(found[0].size, flushing(operator, rule, 1)))
+
+
 # Linear rules: local errors, largest sums, and the way back.
 
 
@@ -416,11 +438,11 @@ def test_underflow_on_the_way_back_is_allowed_for():
 def test_sums_of_two_values_are_as_derived():
     """``gamma32(n + 1) (|x| + |y|) + tiny``, with the terms of the sum it may be taken into."""
     first = Box(np.array([[-3.0, 0.0], [1, 1]]), np.array([[1.0, 0.0], [1, 1]]))
-    second = Box(np.array([[0.0, 0.0], [2, -5]]), np.array([[2.0, 0.0], [2, -4]]))
-    size = [[5, 0], [3, 6]]
+    second = Box(np.array([[0.0, 0.0], [8, -5]]), np.array([[2.0, 0.0], [8, -4]]))
+    size = [[5, 0], [9, 6]]
     for summed in (0, 6):
         rule = rule_for(Add(), FLOAT32, (2,), (2,), summed=summed)
-        largest = [5, 6]
+        largest = [5, 9]
         wanted = [
             [
                 rounding(summed + 1, U32) * s + 2 * (summed + 1) * (4 + most + 1) * FLUSHED
@@ -459,7 +481,34 @@ def test_the_enlargements_of_a_sum_of_two_values_are_counted():
     assert units(np.asarray(pushed.error).item(), 16 * FLUSHED) == 4 + (2 + 8) + (2 + 8)
 
 
-# ReLU.
+# What moves numbers, and ReLU.
+
+
+@pytest.mark.parametrize(
+    ("operator", "shape"), [(Reshape((3, 2)), (2, 3)), (Transpose((1, 0)), (2, 3))]
+)
+def test_moving_numbers_costs_nothing(operator, shape):
+    """No constant and no error; forward and back every number is where it belongs."""
+    numbers = np.arange(12.0).reshape(2, *shape)
+    rule = rule_for(operator, FLOAT32, shape)
+    found = rule.interval(Box(numbers, numbers + 1))
+    wanted = [exact.apply(operator, x) for x in numbers]
+    assert found.lower.tolist() == np.array(wanted).tolist()
+    assert found.upper.tolist() == (np.array(wanted) + 1).tolist()
+    pushed = rule.push_back(Functionals(found.lower, None), Box(numbers, numbers + 1))
+    assert [part.tolist() for part in pushed.inputs] == [numbers.tolist()]
+    assert (pushed.constant, pushed.error) == (0, 0)
+    box = Box(numbers, numbers + 1)
+    assert rule.local_error(box) is None
+    assert rule.largest_sum(box) == 0
+
+
+def test_a_relu_cuts_both_ends_at_0():
+    """Exactly, number by number."""
+    box = Box(np.array([[-3.0, -2.0, 0.25]]), np.array([[-1.0, 0.5, 0.75]]))
+    found = rule_for(Relu(), REAL, (3,)).interval(box)
+    assert found.lower.tolist() == [[0, 0, 0.25]]
+    assert found.upper.tolist() == [[0, 0.5, 0.75]]
 
 
 def test_the_error_of_a_relu_is_as_derived():
