@@ -8,6 +8,7 @@ last place; these are counted. A term that is missing or counted twice shows in 
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 from typing import Any
 
@@ -27,7 +28,7 @@ from asi_verify.checker.arithmetic import (
     tiny32,
     up,
 )
-from asi_verify.checker.rules import Functionals, Rule
+from asi_verify.checker.rules import Functionals, LinearRule, Rule
 from asi_verify.checker.trusted import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.operators import (
@@ -525,6 +526,36 @@ def test_the_error_of_a_relu_is_as_derived():
     is_close_above(pushed.error, [rounding(7) * r for r in reach])
 
 
+def test_a_relus_own_slopes_and_its_reach_are_those_of_its_box():
+    """A box that is wider on one side: a chord of 1/4, the lower end counts three times as much."""
+    box = Box(np.array([[-3.0]]), np.array([[1.0]]))
+    rule = rule_for(Relu(), REAL, (1,))
+    for a, b, constant in ((-8.0, -2.0, -6.0), (-0.5, -0.125, -0.375), (8.0, 0.0, 0.0)):
+        pushed = rule.push_back(Functionals(np.array([[a]]), np.array([0])), box)
+        assert pushed.inputs[0].item() == b
+        assert np.asarray(pushed.constant).item() == constant
+        is_close_above(pushed.error, [rounding(4) * (abs(a) + abs(b)) * 3])
+
+
+@pytest.mark.parametrize("slope", [-1.0, 0.0, 0.25, 1.0, 2.0])
+def test_any_slope_gets_the_constant_that_makes_it_right(slope):
+    """``min(a relu(z) - b z)`` over the box, attained at an end or at 0."""
+    rule: Any = rule_for(Relu(), REAL, (1,))
+    for low, high in ((-3.0, 1.0), (-1.0, 4.0)):
+        box = Box(np.array([[low]]), np.array([[high]]))
+        own = Functionals(np.array([[8.0]]), np.array([0]))
+        pushed = rule.push_back(own, box, slopes=np.array([[slope]]))
+        assert pushed.inputs[0].item() == 8 * slope
+        ends = [8 * max(z, 0) - 8 * slope * z for z in (low, 0, high)]
+        assert pushed.constant.item() == min(ends)
+        # From above, and where the phase is fixed, a slope that is given changes nothing.
+        for a, region in ((-8.0, box), (8.0, Box(box.upper, box.upper + 1))):
+            others = Functionals(np.array([[a]]), np.array([0]))
+            given = rule.push_back(others, region, slopes=np.array([[slope]]))
+            alone = rule.push_back(others, region)
+            assert given.inputs[0].tolist() == alone.inputs[0].tolist()
+
+
 def test_the_enlargements_of_a_relu_are_counted():
     """gamma(4) is four units above four roundoffs; two sums of one term."""
     box = Box(np.array([[-1.0]]), np.array([[1.0]]))
@@ -571,3 +602,12 @@ def test_functionals_are_asked_of_their_samples():
     each = shared.one_per_sample(2)
     assert each.owners.tolist() == [0, 0, 0, 1, 1, 1]
     assert each.coefficients.tolist() == coefficients.tolist() * 2
+
+
+def test_functionals_and_rules_are_what_they_promise():
+    """Functionals do not change, and a rule without one of its parts cannot be made."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Functionals(np.zeros((1, 1)), None).owners = np.array([0])  # type: ignore[misc]
+    assert Rule.__abstractmethods__ == {"interval", "push_back"}
+    applied = {"apply", "apply_magnitude", "apply_transposed", "bias"}
+    assert LinearRule.__abstractmethods__ == applied
