@@ -50,7 +50,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 from support.preloaded import Preloaded, Run  # noqa: E402
 from support.survivors import KINDS, Survivor, read_survivors  # noqa: E402
 
-
 _COLUMNS = ["mutants", "noticed", *KINDS, "unexplained"]
 
 
@@ -61,8 +60,7 @@ class Settings(NamedTuple):
     """``mutation.toml``."""
 
     kernel: list[str]
-    quick: list[str]
-    thorough: list[str]
+    tests: list[str]
     operators: re.Pattern[str]
 
     @classmethod
@@ -70,7 +68,7 @@ class Settings(NamedTuple):
         """As it stands beside this file."""
         found = tomllib.loads((PLACE / "mutation.toml").read_text("utf-8"))
         names = re.compile("|".join(f"(?:core/{name})" for name in found["operators"]))
-        return cls(found["kernel"], found["quick"], found["thorough"], names)
+        return cls(found["kernel"], found["tests"], names)
 
     def session(self) -> str:
         """A name for all results on this kernel with these operators; tests may change."""
@@ -102,7 +100,10 @@ class Mutant(NamedTuple):
         before = (ROOT / spec.module_path).read_text("utf-8")
         operator = cosmic_ray.plugins.get_operator(spec.operator_name)(**spec.operator_args)
         after = mutate_code(before, operator, spec.occurrence)
-        if after is None or _executed(before) == _executed(after):
+        try:
+            if after is None or _executed(before) == _executed(after):
+                return None
+        except SyntaxError:  # the "*" of keyword arguments is taken for a product
             return None
         lines = [
             line
@@ -110,7 +111,8 @@ class Mutant(NamedTuple):
             if line[0] in "+-"
         ]
         old, new = (
-            "\n".join(line[2:].strip() for line in lines if line[0] == sign) for sign in "-+"
+            "\n".join(line[2:].strip() for line in lines if line[0] == sign).strip()
+            for sign in "-+"
         )
         return cls(spec.module_path.name, _function(before, spec.start_pos[0]), old, new, after)
 
@@ -177,7 +179,7 @@ def pending(database: WorkDB, *, survivors: bool) -> list[WorkItem]:
 class Bench:
     """Copies of the package with a process each, on which mutants are tested."""
 
-    def __init__(self, count: int, tests: list[list[str]], place: Path) -> None:
+    def __init__(self, count: int, tests: list[str], place: Path) -> None:
         self._tests = tests
         self._noticed: dict[str, list[str]] = {}
         self._free: queue.SimpleQueue[tuple[Preloaded, Path]] = queue.SimpleQueue()
@@ -203,7 +205,7 @@ class Bench:
             path.write_text(code, "utf-8")
             # What noticed the last mutants of this file often notices the next, and soonest.
             recent = self._noticed.setdefault(file, [])
-            for tests in [list(recent), *self._tests]:
+            for tests in [list(recent), self._tests]:
                 run = process.run(copy, tests) if tests else None
                 if run is not None and run.code:
                     for test in _FAILED.findall(run.output):
@@ -236,16 +238,18 @@ def test(database: WorkDB, items: list[WorkItem], bench: Bench, count: int) -> N
 
     with ThreadPoolExecutor(count) as pool:
         futures: dict[Future[WorkResult], WorkItem] = {pool.submit(one, i): i for i in items}
-        for number, future in enumerate(as_completed(futures), 1):
-            result = future.result()
-            database.set_result(futures[future].job_id, result)
-            if result.test_outcome is TestOutcome.SURVIVED:
-                kept = json.loads(result.output or "")
-                print(f"{kept['file']}, {kept['function']}: {kept['original']}")
-                print(f"    survives as: {kept['changed']}", flush=True)
-            if number % 50 == 0:
-                print(f"{number} of {len(items)}", flush=True)
-        pool.shutdown(cancel_futures=True)
+        try:
+            for number, future in enumerate(as_completed(futures), 1):
+                result = future.result()
+                database.set_result(futures[future].job_id, result)
+                if result.test_outcome is TestOutcome.SURVIVED:
+                    kept = json.loads(result.output or "")
+                    print(f"{kept['file']}, {kept['function']}: {kept['original']}")
+                    print(f"    survives as: {kept['changed']}", flush=True)
+                if number % 50 == 0:
+                    print(f"{number} of {len(items)}", flush=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> int:
@@ -262,7 +266,8 @@ def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> i
         if result.test_outcome is TestOutcome.KILLED:
             count["noticed"] += 1
             continue
-        key = (kept["file"], kept["function"], kept["original"], kept["changed"])
+        original, changed = kept["original"].strip(), kept["changed"].strip()
+        key = (kept["file"], kept["function"], original, changed)
         survivors.append(reasons.get(key, Survivor(*key, "unexplained", "")))
         count[survivors[-1].kind] += 1
     survivors.sort()
@@ -296,7 +301,7 @@ def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> i
     kinds = "; ".join(f"*{kind}*: {what}" for kind, what in KINDS.items())
     text = (
         f"{total['noticed']} of {total['mutants']} mutants of the checker's kernel are noticed by "
-        f"{', '.join(f'`{test}`' for test in [*settings.quick, *settings.thorough])}. Mutants are "
+        f"{', '.join(f'`{test}`' for test in settings.tests)}. Mutants are "
         f"those of cosmic-ray {version('cosmic-ray')} with the operators of "
         "`benchmarks/mutation.toml`; changes of annotations, which nothing evaluates, are left out."
         f"\n\n{score}\n\nWhat survives, and why it may ({kinds}):\n\n" + "\n".join(lines)
@@ -310,7 +315,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     parser.add_argument("--survivors", action="store_true", help="test those that survived again")
-    parser.add_argument("--quick", action="store_true", help="leave out the thorough tests")
     parser.add_argument("--report", action="store_true", help="test nothing")
     parser.add_argument("--only", nargs="*", help="files of the kernel, without .py")
     options = parser.parse_args()
@@ -329,8 +333,7 @@ def main() -> int:
         print(f"{len(items)} to do", flush=True)
         if items:
             with tempfile.TemporaryDirectory() as place:
-                tests = [settings.quick] if options.quick else [settings.quick, settings.thorough]
-                bench = Bench(options.processes, tests, Path(place))
+                bench = Bench(options.processes, settings.tests, Path(place))
                 name = f"{settings.kernel[0]}.py"
                 control = bench.run(name, (ROOT / CHECKER / name).read_text("utf-8"))
                 if control.code:
