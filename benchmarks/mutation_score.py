@@ -105,11 +105,7 @@ class Mutant(NamedTuple):
                 return None
         except SyntaxError:  # the "*" of keyword arguments is taken for a product
             return None
-        lines = [
-            line
-            for line in difflib.ndiff(before.splitlines(), after.splitlines())
-            if line[0] in "+-"
-        ]
+        lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
         old, new = (
             "\n".join(line[2:].strip() for line in lines if line[0] == sign).strip()
             for sign in "-+"
@@ -252,6 +248,15 @@ def test(database: WorkDB, items: list[WorkItem], bench: Bench, count: int) -> N
             pool.shutdown(cancel_futures=True)
 
 
+def _share(count: Counter[str], of: int) -> str:
+    return f"{count['noticed'] / max(1, of):.1%}"
+
+
+def _score(count: Counter[str]) -> str:
+    """As usual: of the mutants that are not equivalent, the share that is noticed."""
+    return _share(count, count["mutants"] - count["equivalent"])
+
+
 def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> int:
     """Print the score, write the page if nothing is left to do; how much is to be explained."""
     reasons = {survivor.key: survivor for survivor in explained}
@@ -266,17 +271,16 @@ def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> i
         if result.test_outcome is TestOutcome.KILLED:
             count["noticed"] += 1
             continue
-        original, changed = kept["original"].strip(), kept["changed"].strip()
-        key = (kept["file"], kept["function"], original, changed)
+        key = (kept["file"], kept["function"], kept["original"], kept["changed"])
         survivors.append(reasons.get(key, Survivor(*key, "unexplained", "")))
         count[survivors[-1].kind] += 1
     survivors.sort()
     total = sum(counts.values(), Counter())
     rows: list[list[Any]] = [
-        [name, *(c[column] for column in _COLUMNS), f"{c['noticed'] / max(1, c['mutants']):.1%}"]
+        [name, *(c[column] for column in _COLUMNS), _share(c, c["mutants"]), _score(c)]
         for name, c in [*counts.items(), ("together", total)]
     ]
-    score = table(["file", *_COLUMNS, "score"], rows)
+    score = table(["file", *_COLUMNS, "of all", "score"], rows)
     print(score)
     unexplained = [survivor for survivor in survivors if not survivor.why]
     stale = sorted(reasons.keys() - {survivor.key for survivor in survivors})
@@ -295,7 +299,8 @@ def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> i
     ]
     figures = {
         "files": {name: dict(count) for name, count in counts.items()},
-        "score": total["noticed"] / total["mutants"],
+        "noticed_of_all": total["noticed"] / total["mutants"],
+        "score": total["noticed"] / (total["mutants"] - total["equivalent"]),
         "survivors": [survivor._asdict() for survivor in survivors],
     }
     kinds = "; ".join(f"*{kind}*: {what}" for kind, what in KINDS.items())
@@ -303,7 +308,8 @@ def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> i
         f"{total['noticed']} of {total['mutants']} mutants of the checker's kernel are noticed by "
         f"{', '.join(f'`{test}`' for test in settings.tests)}. Mutants are "
         f"those of cosmic-ray {version('cosmic-ray')} with the operators of "
-        "`benchmarks/mutation.toml`; changes of annotations, which nothing evaluates, are left out."
+        "`benchmarks/mutation.toml`; changes of annotations, which nothing evaluates, are left "
+        "out. The score is, as usual, of the mutants that are not equivalent."
         f"\n\n{score}\n\nWhat survives, and why it may ({kinds}):\n\n" + "\n".join(lines)
     )
     write("mutation_score", "What the tests of the trusted pass notice", figures, text)
