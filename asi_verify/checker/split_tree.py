@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +24,11 @@ from asi_verify.checker.trusted import Advice, Bounds, TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.properties import Property
-from asi_verify.core.split_tree import PHASE, Leaf, SplitTree
+from asi_verify.core.split_tree import PHASE, Cut, Leaf, SplitTree
 
-__all__ = ["require_tree", "tree_margins"]
+__all__ = ["leaf_bounds", "require_tree", "tree_margins"]
 
 Array = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.floating[Any]]
 Leaves = Sequence[tuple[int, SplitTree, Leaf]]
 """Leaves with the number of their sample and their tree."""
 
@@ -85,30 +83,42 @@ def tree_margins(
                 owners = np.array([sample for sample, _, _ in leaves[some]], dtype=np.intp)
                 bounds = root.take(owners)
                 if divides:
+                    paths = [leaf.cuts for _, _, leaf in leaves[some]]
                     again = intermediate if cuts_inputs else Intermediate.INTERVAL
-                    known = _known(trusted, bounds, leaves[some])
-                    bounds = trusted.bounds(bounds.boxes[0], again, known)
+                    bounds = leaf_bounds(trusted, bounds, paths, again)
                 advice = _advice(trusted, leaves[some])
                 lower = trusted.lower(bounds, rows, to_input=True, advice=advice).min(axis=1)
-                sound = bounds.sound & root.sound[owners]
-                lower = np.where(sound, np.where(bounds.empty, np.inf, lower), -np.inf)
+                lower = np.where(bounds.sound & bounds.empty, np.inf, lower)
                 np.minimum.at(result[part], owners, lower)
     return result
 
 
-def _known(trusted: TrustedPass, root: Bounds, leaves: Leaves) -> list[tuple[Floats, Floats]]:
-    """Where every value of every leaf lies: in its box over the region, and beyond its cuts."""
+def leaf_bounds(
+    trusted: TrustedPass,
+    root: Bounds,
+    paths: Sequence[Sequence[Cut]],
+    intermediate: Intermediate,
+) -> Bounds:
+    """Boxes of every value on leaves: within those over their regions, and beyond their cuts.
+
+    Args:
+        trusted: the trusted pass over the network.
+        root: bounds over the whole region of each leaf.
+        paths: the cuts of each leaf.
+        intermediate: how the bounds that the cuts give are obtained.
+    """
     known = [(np.array(box.lower), np.array(box.upper)) for box in root.boxes]
-    flat = [(low.reshape(len(leaves), -1), high.reshape(len(leaves), -1)) for low, high in known]
-    for position, (_, _, leaf) in enumerate(leaves):
-        for cut in leaf.cuts:
+    flat = [(low.reshape(len(paths), -1), high.reshape(len(paths), -1)) for low, high in known]
+    for position, cuts in enumerate(paths):
+        for cut in cuts:
             value, number = _place(trusted, cut.number) if cut.kind == PHASE else (0, cut.number)
             lower, upper = flat[value]
             if cut.sign > 0:
                 lower[position, number] = max(lower[position, number], cut.threshold)
             else:
                 upper[position, number] = min(upper[position, number], cut.threshold)
-    return known
+    bounds = trusted.bounds(root.boxes[0], intermediate, known)
+    return Bounds(bounds.boxes, bounds.sound & root.sound, bounds.empty)
 
 
 def _advice(trusted: TrustedPass, leaves: Leaves) -> Advice:
