@@ -189,6 +189,8 @@ class SplitTree:
         if rest.take(len(_MAGIC)) != _MAGIC:
             raise CertificateError("not a split tree: its first bytes are wrong")
         rows, neurons, sets, count = (int(n) for n in np.frombuffer(rest.take(16), dtype="<u4"))
+        if sets > count:
+            raise CertificateError(f"a split tree with {sets} slopes for {count} nodes")
         nodes = np.frombuffer(rest.take(count * NODE.itemsize), dtype=NODE)
         multipliers = []
         for cuts, _ in _covering(nodes, neurons, sets):

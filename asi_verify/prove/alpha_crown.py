@@ -33,10 +33,10 @@ class AlphaCrown(Stage):
     steps: int = 30
     device: str = "cpu"
     name: str = "alpha-crown"
-    _twin: TwinOf = field(default_factory=TwinOf, init=False, compare=False)
+    _twin: TwinOf = field(init=False, compare=False)
 
-    def settings(self) -> dict[str, object]:
-        return {"device": self.device, "name": self.name, "steps": self.steps}
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_twin", TwinOf(self.device))
 
     def attempt(self, batch: Batch) -> StageResult:
         found: list[Verdict | None] = [None] * len(batch)

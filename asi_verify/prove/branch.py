@@ -88,27 +88,22 @@ class Branch(Stage):
     """Branch and bound with evidence that the checker accepts by itself.
 
     Attributes:
-        most_leaves: of one sample's tree; a budget.
+        most_leaves: of one sample's tree; a budget, small because every sample of a data set that
+            no cheaper stage settles comes here.
         steps: of the optimiser, for each part.
         few_inputs: up to so many, inputs are cut instead of phases.
         device: where the twin computes.
     """
 
-    most_leaves: int = 128
+    most_leaves: int = 16
     steps: int = 20
     few_inputs: int = 16
     device: str = "cpu"
     name: str = "branch"
-    _twin: TwinOf = field(default_factory=TwinOf, init=False, compare=False)
+    _twin: TwinOf = field(init=False, compare=False)
 
-    def settings(self) -> dict[str, object]:
-        return {
-            "device": self.device,
-            "few_inputs": self.few_inputs,
-            "most_leaves": self.most_leaves,
-            "name": self.name,
-            "steps": self.steps,
-        }
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_twin", TwinOf(self.device))
 
     def attempt(self, batch: Batch) -> StageResult:
         twin = self._twin(batch.artifact)

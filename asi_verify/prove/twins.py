@@ -62,10 +62,11 @@ def open_slopes(trusted: TrustedPass, bounds: Bounds, slopes: Array, largest: in
     most = max(largest - (flat.shape[1] + 7) // 8, 0)
     if most < flat.shape[1]:
         np.put_along_axis(flat, np.argsort(-flat, axis=1, kind="stable")[:, most:], 0.0, axis=1)
-    return np.where(differs > 1 / 510, slopes, np.nan).astype(np.float32)
+    return np.where(differs > 1 / 510, slopes, np.float32(np.nan))
 
 
 def coarse(multipliers: Array) -> Array:
     """Multipliers to eight bits: what only rounding in torch makes different becomes the same."""
     mantissa, exponent = np.frexp(multipliers.astype(np.float64))
-    return np.ldexp(np.rint(mantissa * 256) / 256, exponent).astype(np.float32)
+    rounded: Array = np.ldexp(np.rint(mantissa * 256) / 256, exponent).astype(np.float32)
+    return rounded

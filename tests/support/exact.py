@@ -78,10 +78,15 @@ def _conv(operator: Conv, x: Exact) -> Exact:
 
 def evaluate(network: Network, x: Any) -> Exact:
     """The network's output for one input, without rounding."""
+    return evaluate_all(network, x)[-1]
+
+
+def evaluate_all(network: Network, x: Any) -> list[Exact]:
+    """Every value of the network for one input, without rounding."""
     values = [exact(x)]
     for node in network.nodes:
         values.append(apply(node.operator, *(values[i] for i in node.inputs)))
-    return values[-1]
+    return values
 
 
 def interval(network: Network, lower: Any, upper: Any) -> list[tuple[Exact, Exact]]:

@@ -69,10 +69,15 @@ class Arithmetic:
 
 def run(network: Network, x: Any, arithmetic: Arithmetic) -> Any:
     """The network's output for one float32 input, as such hardware might compute it."""
+    return run_all(network, x, arithmetic)[-1]
+
+
+def run_all(network: Network, x: Any, arithmetic: Arithmetic) -> list[Any]:
+    """Every value of the network for one float32 input, as such hardware might compute it."""
     values = [np.asarray(x, dtype=F)]
     for node in network.nodes:
         values.append(_apply(node.operator, [values[i] for i in node.inputs], arithmetic))
-    return values[-1]
+    return values
 
 
 def _apply(operator: Operator, inputs: list[Any], arithmetic: Arithmetic) -> Any:
