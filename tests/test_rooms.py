@@ -23,6 +23,7 @@ HOMES = {
     "pooch": ["data"],
     "rich": ["cli"],
     "safetensors": ["repair"],
+    "scipy": ["prove"],
     "sqlalchemy": ["store"],
     "torch": ["_doctor", "_run", "bounds", "export", "prove", "repair", "zoo"],
     "typer": ["cli"],

@@ -119,6 +119,8 @@ def test_stages_are_an_argument():
         "interval",
         "crown-ibp",
         "crown",
+        "alpha-crown",
+        "branch",
         "smt",
     ]
 

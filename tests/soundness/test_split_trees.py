@@ -168,6 +168,19 @@ def test_a_batch_of_trees_gives_each_what_it_gets_alone(name):
         assert together[i] == pytest.approx(alone[0], rel=1e-9, abs=1e-12)
 
 
+def test_how_leaves_are_batched_changes_nothing(monkeypatch):
+    """One leaf at a time, or all at once: each leaf keeps its own slopes and multipliers."""
+    for seed in range(4):
+        generator, trusted, box, wanted, _ = asked("residual", seed, Semantics.REAL, 0.3)
+        tree = random_tree(generator, trusted, 1, 4, box)
+        together = bounds_of_leaves(trusted, box, wanted, Intermediate.BACKWARD, tree)
+        monkeypatch.setattr("asi_verify.checker.trusted._WORKING_SET", 1)
+        alone = bounds_of_leaves(trusted, box, wanted, Intermediate.BACKWARD, tree)
+        monkeypatch.undo()
+        np.testing.assert_allclose(together, alone, rtol=1e-9)
+        assert len(set(together.tolist())) > 1
+
+
 def test_a_leaf_beyond_its_region_proves_and_one_at_its_edge_does_not():
     """A threshold outside of the box leaves one side empty; at the box's end it leaves a face."""
     _, trusted, box, wanted, _ = asked("mlp", 0, Semantics.REAL, 0.4)

@@ -28,6 +28,8 @@ class Defect(NamedTuple):
 _RULES = "tests/checker/test_rules.py::test_"
 _LAWS = "tests/checker/test_laws.py::test_"
 _PASS = "tests/soundness/test_trusted_pass.py::test_"
+_TREE = "tests/core/test_split_tree.py::test_"
+_LEAVES = "tests/soundness/test_split_trees.py::test_"
 _FOLDER = "tests/checker/test_folder.py::test_"
 _CANONICAL = "tests/core/test_canonical.py::test_"
 _CERTIFICATE = "tests/core/test_certificate.py::test_"
@@ -316,6 +318,156 @@ _MOVEMENT = [
     ),
 ]
 
+_TREES = [
+    Defect(
+        "split tree: a missing side goes unnoticed",
+        "core/split_tree.py",
+        "    if not done:",
+        "    if done and not leaves:",
+        _TREE + "what_is_no_tree_is_refused",
+    ),
+    Defect(
+        "split tree: the side above is never visited",
+        "core/split_tree.py",
+        "path[-1] = path[-1]._replace(sign=1)",
+        "path.pop()",
+        _TREE + "leaves_are_the_two_sides_of_every_node",
+    ),
+    Defect(
+        "split tree: both sides lie below",
+        "core/split_tree.py",
+        "path[-1] = path[-1]._replace(sign=1)",
+        "path[-1] = path[-1]._replace(sign=2)",
+        _TREE + "leaves_are_the_two_sides_of_every_node",
+    ),
+    Defect(
+        "split tree: a neuron that does not exist",
+        "core/split_tree.py",
+        "kind == PHASE and number < neurons",
+        "kind == PHASE and number <= neurons",
+        _TREE + "what_is_no_tree_is_refused",
+    ),
+    Defect(
+        "split tree: negative multipliers",
+        "core/split_tree.py",
+        "(numbers >= 0) & (numbers < np.inf)",
+        "(numbers < np.inf)",
+        _TREE + "a_multiplier_is_finite_and_not_negative",
+    ),
+    Defect(
+        "split tree: infinite multipliers",
+        "core/split_tree.py",
+        "(numbers >= 0) & (numbers < np.inf)",
+        "(numbers >= 0)",
+        _TREE + "a_multiplier_is_finite_and_not_negative",
+    ),
+    Defect(
+        "split tree: a threshold that is no number",
+        "core/split_tree.py",
+        "kind == THRESHOLD and math.isfinite(threshold)",
+        "kind == THRESHOLD",
+        _TREE + "what_is_no_tree_is_refused",
+    ),
+    Defect(
+        "split tree: for another network",
+        "core/split_tree.py",
+        "(self.rows, self.neurons) != (rows, neurons) or",
+        "",
+        _TREE + "a_tree_is_for_one_network_and_property",
+    ),
+    Defect(
+        "split tree: cuts an input that does not exist",
+        "core/split_tree.py",
+        "(numbers >= inputs).any()",
+        "(numbers > inputs).any()",
+        _TREE + "a_tree_is_for_one_network_and_property",
+    ),
+    Defect(
+        "split tree: more than its bytes are read",
+        "core/split_tree.py",
+        "if len(taken) != count:",
+        "if len(taken) > count:",
+        _TREE + "every_shorter_file_is_refused",
+    ),
+    Defect(
+        "split tree: paths of any length",
+        "core/split_tree.py",
+        "len(path) == _DEEPEST",
+        "len(path) > 10 * _DEEPEST",
+        _TREE + "depth_and_size_are_bounded",
+    ),
+    Defect(
+        "split tree: another form of the same tree",
+        "core/split_tree.py",
+        "if tree.to_bytes() != data:",
+        "if len(tree.to_bytes()) != len(data):",
+        _TREE + "padding_is_part_of_the_form",
+    ),
+    Defect(
+        "leaf: a multiplier with the wrong sign",
+        "checker/split_tree.py",
+        "cut.number] -= cut.sign",
+        "cut.number] += cut.sign",
+        _LEAVES + "every_leaf_bounds_what_hardware_computes_on_it",
+    ),
+    Defect(
+        "leaf: the other side of its cut",
+        "checker/split_tree.py",
+        "if cut.sign > 0:",
+        "if cut.sign < 0:",
+        _LEAVES + "every_leaf_bounds_what_hardware_computes_on_it",
+    ),
+    Defect(
+        "leaf: the cut of another neuron",
+        "checker/split_tree.py",
+        "neuron - part.start",
+        "0 * neuron",
+        _LEAVES + "every_leaf_bounds_what_hardware_computes_on_it",
+    ),
+    Defect(
+        "leaf: one leaf decides",
+        "checker/split_tree.py",
+        "np.minimum.at(result[part], owners, lower)",
+        "result[part][owners] = lower",
+        _LEAVES + "multipliers_make_the_phases_count",
+    ),
+    Defect(
+        "leaf: out of range counts as empty",
+        "checker/split_tree.py",
+        "bounds.sound & bounds.empty",
+        "bounds.empty | ~bounds.sound",
+        _LEAVES + "bounds_out_of_range_are_no_empty_leaf",
+    ),
+    Defect(
+        "leaf: a face counts as empty",
+        "checker/trusted.py",
+        "crossed = (met_lower > met_upper)",
+        "crossed = (met_lower >= met_upper)",
+        _LEAVES + "a_leaf_beyond_its_region_proves_and_one_at_its_edge_does_not",
+    ),
+    Defect(
+        "leaf: multipliers go to other functionals",
+        "checker/trusted.py",
+        "advice.take(slice(part.start * count, part.stop * count))",
+        "advice.take(slice(0, (part.stop - part.start) * count))",
+        _LEAVES + "how_leaves_are_batched_changes_nothing",
+    ),
+    Defect(
+        "folder: a tree is not compared with the network",
+        "checker/folder.py",
+        "                require_tree(trusted, certificate.query.property_, tree)\n",
+        "",
+        _FOLDER + "trees_of_others_and_what_is_no_tree_are_rejected",
+    ),
+    Defect(
+        "folder: a missing tree",
+        "checker/folder.py",
+        "part is not None and part not in parts",
+        "part is None and part not in parts",
+        _FOLDER + "a_solvers_word_without_its_script_is_rejected",
+    ),
+]
+
 _RELU = [
     Defect(
         "relu: the upper end made of the lower",
@@ -327,8 +479,8 @@ _RELU = [
     Defect(
         "relu: slopes from above and below exchanged",
         "checker/relu.py",
-        "np.where(a > 0, from_below[owners], chord[owners])",
-        "np.where(a > 0, chord[owners], from_below[owners])",
+        "np.where(a > 0, chosen, chord[owners])",
+        "np.where(a > 0, chord[owners], chosen)",
         _RULES + "the_slopes_are_the_canonical_ones",
     ),
     Defect(
@@ -1378,6 +1530,7 @@ DEFECTS = [
     *_CONVOLUTION,
     *_ELEMENTWISE,
     *_MOVEMENT,
+    *_TREES,
     *_RELU,
     *_RULES_OF_ALL,
     *_PASS_OVER_NETWORKS,
