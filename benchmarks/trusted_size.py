@@ -1,6 +1,7 @@
 """The size of everything that has to be believed: what the checker imports, room by room.
 
-Kernel: boxes, affine maps, convolutions, ReLU, the passes and their arithmetic. ``make trusted``.
+Kernel: boxes, affine maps, convolutions, ReLU, max pooling, the passes and their arithmetic.
+``make trusted``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ KERNEL = {
     "arithmetic",
     "convolution",
     "elementwise",
+    "max_pool",
     "movement",
     "relu",
     "rules",

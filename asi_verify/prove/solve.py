@@ -8,11 +8,9 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.relu import open_phases
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.evidence import Intermediate, SolverEvidence
-from asi_verify.core.operators import Relu
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict
 from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.prove.stage import Batch, Stage, StageResult
@@ -22,6 +20,7 @@ from asi_verify.smt import (
     Unknown,
     Unsatisfiable,
     encoded,
+    has_more_choices,
     solve,
     solver_version,
 )
@@ -38,7 +37,8 @@ class Solve(Stage):
 
     Attributes:
         most_terms: products with a weight in the script; larger queries are not asked.
-        most_open: ReLUs with an open phase; with more, enumeration is hopeless.
+        most_open: ReLUs with an open phase, and further numbers that may be the largest under a
+            window; with more, enumeration is hopeless.
         steps: z3's resource limit for each query, a count of its own steps; with rational weights
             100,000 are about a second.
     """
@@ -59,13 +59,8 @@ class Solve(Stage):
         bounds = batch.trusted.bounds(batch.box, Intermediate.INTERVAL)
         if not bool(bounds.sound.all()):
             return Undecided(Reason.TOO_LARGE, "bounds leave the range in which they are sound")
-        count = sum(
-            int(open_phases(bounds.boxes[node.inputs[0]]).sum())
-            for node in network.nodes
-            if isinstance(node.operator, Relu)
-        )
-        if count > self.most_open:
-            return Undecided(Reason.TOO_LARGE, f"{count} open phases, {self.most_open} are tried")
+        if has_more_choices(network, bounds.boxes, self.most_open):
+            return Undecided(Reason.TOO_LARGE, f"more than {self.most_open} open phases")
         try:
             script = encoded(
                 network,

@@ -28,6 +28,15 @@ def r(*shape: int):
     return G.normal(size=shape).astype(np.float32)
 
 
+def without_extents() -> onnx.NodeProto:
+    """A pool whose window has no axes."""
+    pool = node("MaxPool", "x")
+    pool.attribute.append(
+        onnx.helper.make_attribute("kernel_shape", [], attr_type=onnx.AttributeProto.INTS)
+    )
+    return pool
+
+
 CASES = {
     "Gemm": model([node("Gemm", "x w b", transB=1)], (5,), {"w": r(3, 5), "b": r(3)}),
     "Gemm, not transposed": model([node("Gemm", "x w b")], (5,), {"w": r(5, 3), "b": r(1, 3)}),
@@ -72,6 +81,92 @@ CASES = {
         (2, 5, 5),
     ),
     "AveragePool of 4": model([node("AveragePool", "x", kernel_shape=[2, 2])], (2, 5, 5)),
+    "AveragePool of lines": model(
+        [node("AveragePool", "x", kernel_shape=[3], strides=[2], pads=[1, 1])], (2, 8)
+    ),
+    "AveragePool of volumes": model(
+        [node("AveragePool", "x", kernel_shape=[3, 2, 2], strides=[2, 1, 2])], (2, 5, 4, 5)
+    ),
+    "AveragePool of volumes, padded": model(
+        [
+            node(
+                "AveragePool", "x", kernel_shape=[3, 2, 3], strides=[1, 2, 2],
+                pads=[1, 0, 2, 1, 1, 0],
+            )
+        ],
+        (1, 4, 3, 4),
+    ),
+    "AveragePool, what lies inside is counted": model(
+        [node("AveragePool", "x", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1])],
+        (2, 6, 5),
+    ),
+    "AveragePool, rounded up": model(
+        [node("AveragePool", "x", kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1)], (2, 6, 5)
+    ),
+    "AveragePool, rounded up and padded": model(
+        [
+            node(
+                "AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 1],
+                ceil_mode=1,
+            )
+        ],
+        (1, 6, 6),
+    ),
+    "AveragePool, rounded up to what fits": model(
+        [
+            node(
+                "AveragePool", "x", kernel_shape=[3], strides=[2], pads=[1, 1], ceil_mode=1,
+                count_include_pad=1,
+            )
+        ],
+        (2, 7),
+    ),
+    "MaxPool": model([node("MaxPool", "x", kernel_shape=[3, 2], strides=[2, 1])], (2, 7, 5)),
+    "MaxPool of lines": model(
+        [node("MaxPool", "x", kernel_shape=[3], pads=[2, 1], auto_pad="NOTSET")], (2, 6)
+    ),
+    "MaxPool of volumes": model(
+        [
+            node(
+                "MaxPool", "x", kernel_shape=[2, 3, 2], strides=[1, 2, 2], pads=[1, 0, 0, 0, 2, 1],
+                storage_order=0,
+            )
+        ],
+        (2, 4, 5, 3),
+    ),
+    "MaxPool, dilated": model(
+        [node("MaxPool", "x", kernel_shape=[2, 3], dilations=[3, 1], pads=[1, 1, 1, 0])], (2, 6, 4)
+    ),
+    "MaxPool, rounded up": model(
+        [node("MaxPool", "x", kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1)], (2, 6, 5)
+    ),
+    "MaxPool, rounded up and padded": model(
+        [
+            node(
+                "MaxPool", "x", kernel_shape=[3, 3], strides=[2, 3], pads=[1, 2, 1, 0], ceil_mode=1
+            )
+        ],
+        (1, 7, 6),
+    ),
+    "MaxPool, old operator set": model(
+        [node("MaxPool", "x", kernel_shape=[2, 2], auto_pad="VALID")], (1, 3, 3), opset=11
+    ),
+    "GlobalMaxPool": model([node("GlobalMaxPool", "x")], (2, 3, 5)),
+    "GlobalMaxPool of lines": model([node("GlobalMaxPool", "x")], (2, 5)),
+    "GlobalMaxPool of volumes": model([node("GlobalMaxPool", "x")], (2, 2, 3, 2)),
+    "GlobalAveragePool of lines": model([node("GlobalAveragePool", "x")], (2, 5)),
+    "GlobalAveragePool of volumes": model([node("GlobalAveragePool", "x")], (2, 2, 3, 2)),
+    "Concat": model(
+        [node("Relu", "x", "h"), node("Concat", "x h x", axis=1)], (2, 3)
+    ),
+    "Concat, last axis": model(
+        [
+            node("MaxPool", "x", "h", kernel_shape=[1, 2]),
+            node("Concat", "h x", axis=-1),
+        ],
+        (2, 3, 4),
+    ),
+    "Concat of one": model([node("Relu", "x", "h"), node("Concat", "h", axis=1)], (2, 3)),
     "GlobalAveragePool": model([node("GlobalAveragePool", "x")], (2, 3, 5)),
     "ReduceMean": model([node("ReduceMean", "x", axes=[2, 3], keepdims=0)], (2, 3, 5)),
     "ReduceMean, axes as input": model(
@@ -249,14 +344,67 @@ REFUSED = {
     "Conv pads": model([node("Conv", "x w", pads=[1, 1])], (1, 5, 5), {"w": r(1, 1, 3, 3)}),
     "Conv 4-D": model([node("Conv", "x w")], (1, 2, 2, 2, 2), {"w": r(1, 1, 1, 1, 1, 1)}),
     "AveragePool ceil_mode": model(
-        [node("AveragePool", "x", kernel_shape=[2, 2], ceil_mode=1)], (1, 5, 5)
+        [
+            node(
+                "AveragePool",
+                "x",
+                kernel_shape=[2, 2],
+                strides=[2, 2],
+                ceil_mode=1,
+                count_include_pad=1,
+            )
+        ],
+        (1, 5, 5),
     ),
-    "AveragePool border": model(
-        [node("AveragePool", "x", kernel_shape=[2, 2], pads=[1, 1, 0, 0])], (1, 5, 5)
+    "AveragePool padding only": model(
+        [node("AveragePool", "x", kernel_shape=[2, 2], pads=[2, 1, 0, 0])], (1, 5, 5)
+    ),
+    "AveragePool pads": model(
+        [node("AveragePool", "x", kernel_shape=[2, 2], pads=[0, 0, -1, 0])], (1, 5, 5)
+    ),
+    "AveragePool strides": model(
+        [node("AveragePool", "x", kernel_shape=[2, 2], strides=[2], ceil_mode=1)], (1, 5, 5)
     ),
     "AveragePool too large": model([node("AveragePool", "x", kernel_shape=[9, 9])], (1, 5, 5)),
     "AveragePool dilations": model(
         [node("AveragePool", "x", kernel_shape=[2, 2], dilations=[2, 2])], (1, 5, 5), opset=19
+    ),
+    "MaxPool storage_order": model(
+        [node("MaxPool", "x", kernel_shape=[2, 2], storage_order=1)], (1, 5, 5)
+    ),
+    "MaxPool indices": model(
+        [onnx.helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2])], (1, 5, 5)
+    ),
+    "MaxPool auto_pad": model(
+        [node("MaxPool", "x", kernel_shape=[2, 2], auto_pad="SAME_LOWER")], (1, 5, 5)
+    ),
+    "MaxPool too large": model([node("MaxPool", "x", kernel_shape=[6, 1])], (1, 5, 5)),
+    "MaxPool too large, dilated": model(
+        [node("MaxPool", "x", kernel_shape=[3, 1], dilations=[3, 1])], (1, 5, 5)
+    ),
+    "MaxPool without a window": model([node("MaxPool", "x", kernel_shape=[0, 1])], (1, 5, 5)),
+    "MaxPool 4-D": model([node("MaxPool", "x", kernel_shape=[1] * 4)], (1, 2, 2, 2, 2)),
+    "MaxPool pads": model(
+        [node("MaxPool", "x", kernel_shape=[2, 2], pads=[2, 0, 0, 0])], (1, 5, 5)
+    ),
+    "MaxPool of padding": model(
+        [node("MaxPool", "x", kernel_shape=[2], dilations=[3], pads=[1, 1])], (1, 2)
+    ),
+    "MaxPool behind the input": model(
+        [node("MaxPool", "x", kernel_shape=[2], strides=[3], ceil_mode=1)], (1, 6)
+    ),
+    "MaxPool strides": model([node("MaxPool", "x", kernel_shape=[2], strides=[0])], (1, 6)),
+    "MaxPool of a vector": model([node("MaxPool", "x", kernel_shape=[2])], (5,)),
+    "MaxPool of no axes": model([without_extents()], (5,)),
+    "GlobalMaxPool of a vector": model([node("GlobalMaxPool", "x")], (5,)),
+    "Concat batch": model([node("Relu", "x", "h"), node("Concat", "x h", axis=0)], (2, 3)),
+    "Concat batch from the end": model(
+        [node("Relu", "x", "h"), node("Concat", "x h", axis=-3)], (2, 3)
+    ),
+    "Concat axis": model([node("Relu", "x", "h"), node("Concat", "x h", axis=3)], (2, 3)),
+    "Concat of a constant": model([node("Concat", "x k", axis=1)], (3,), {"k": r(1, 3)}),
+    "Concat shapes": model(
+        [node("MaxPool", "x", "h", kernel_shape=[2]), node("Concat", "x h", axis=1)], (2, 3)
     ),
     "ReduceMean over channels": model([node("ReduceMean", "x", axes=[1])], (2, 3, 5)),
     "BatchNormalization training": model(

@@ -237,8 +237,8 @@ def constants(model):
 
 
 KINDS = {
-    "Add", "Conv", "FusedConv", "FusedGemm", "Gemm", "Mul", "Relu", "ReorderInput", "ReorderOutput",
-    "Reshape", "Transpose",
+    "Add", "Concat", "Conv", "FusedConv", "FusedGemm", "Gemm", "MaxPool", "Mul", "Relu",
+    "ReorderInput", "ReorderOutput", "Reshape", "Transpose",
 }  # fmt: skip
 """Operators of an optimised artifact whose arithmetic the float32 semantics describe."""
 
