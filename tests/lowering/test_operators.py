@@ -235,6 +235,21 @@ def test_a_network_that_is_written_and_read_again_is_the_same_function(name):
     np.testing.assert_array_equal(exact.evaluate(again, point), exact.evaluate(network, point))
 
 
+def test_an_average_at_the_border_counts_what_lies_inside():
+    """Exactly: padding and what rounding up adds are neither summed nor counted."""
+    data = model(
+        [node("AveragePool", "x", kernel_shape=[3], strides=[2], pads=[1, 0], ceil_mode=1)], (1, 5)
+    )
+    network = read_network(data)
+    x = exact.exact(np.arange(1, 6, dtype=np.float64) ** 2).reshape(1, 5)
+    for step in network.nodes:
+        x = exact.apply(step.operator, x)
+    wanted = [Fraction(1 + 4, 2), Fraction(4 + 9 + 16, 3), Fraction(16 + 25, 2)]
+    off = [abs(a - b) for a, b in zip(x[0], wanted, strict=True)]
+    assert max(off) < Fraction(1, 10**14)
+    assert off[0] == off[2] == 0
+
+
 def test_the_mean_of_nine_lies_inside_its_bounds():
     """1/9 is no float: the slack has to cover the difference, and does so barely."""
     data = model([node("AveragePool", "x", kernel_shape=[3, 3])], (1, 3, 3))
@@ -289,6 +304,8 @@ def exact_factors():
         data = model([node("Div", "x c")], (1,), {"c": np.float32([divisor])})
         yield data, 1 / mpmath.mpf(divisor)
     yield model([node("AveragePool", "x", kernel_shape=[3, 3])], (1, 3, 3)), mpmath.mpf(1) / 9
+    at_the_border = {"kernel_shape": [3, 3], "pads": [1, 0, 0, 0]}
+    yield model([node("AveragePool", "x", **at_the_border)], (1, 3, 3)), mpmath.mpf(1) / 6
     for variance in (0.3, 1.7, 2.9):
         constants = {"s": np.float32([1.1]), "z": np.float32([0]), "v": np.float32([variance])}
         data = model([node("BatchNormalization", "x s z z v", epsilon=1e-5)], (1, 1), constants)

@@ -200,7 +200,7 @@ def pooled_cnn(generator: np.random.Generator) -> Network:
 
 
 def dense_cnn(generator: np.random.Generator) -> Network:
-    """Two convolutions whose outputs join what they read, as in DenseNet; pooled and joined again."""
+    """Two convolutions whose outputs join what they read; pooled, and joined once more."""
     one, same, none, w = (1, 1), ((1, 1), (1, 1)), ((0, 0), (0, 0)), generator
     return Network(
         (2, 4, 4),
