@@ -249,8 +249,8 @@ class MaxPool(Operator):
     def output_shape(self, *inputs: Shape) -> Shape:
         """As the abstract method says; every window has to hold a number of the input.
 
-        The first windows do where they step onto it (``dilation <= size``; by ``pad < kernel``
-        they reach beyond its first number), all others where the last one starts inside.
+        By ``pad < kernel <= reach`` no window ends before the input or begins behind it; one that
+        begins before it may still step over it, if its steps are longer than the input.
         """
         (shape,) = inputs
         if len(shape) != len(self.kernel) + 1:
@@ -258,10 +258,8 @@ class MaxPool(Operator):
         spatial = _slid(shape[1:], self.kernel, self.strides, self.pads, self.dilations)
         if min(spatial) < 1:
             raise ModelError(f"max pool: the kernel {self.kernel} does not fit into {shape}")
-        for size, count, stride, (before, _), dilation in zip(
-            shape[1:], spatial, self.strides, self.pads, self.dilations, strict=True
-        ):
-            if (count - 1) * stride - before >= size or (before > 0 and dilation > size):
+        for size, (before, _), dilation in zip(shape[1:], self.pads, self.dilations, strict=True):
+            if before > 0 and dilation > size:
                 raise ModelError(
                     f"max pool: a window of nothing but padding over {shape}: kernel "
                     f"{self.kernel}, strides {self.strides}, pads {self.pads}, dilations "

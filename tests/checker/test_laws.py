@@ -193,6 +193,7 @@ WINDOWS = {
     "overlapping": [(-1, 2), (0, 1), (-3, 1.5)],
     "one inside all others": [(-1, 1), (-2, 3), (-3, 2)],
     "all alike": [(-1, 1), (-1, 1), (-1, 1)],
+    "mostly above": [(0, 4), (-1, 1), (0.5, 0.75)],
     "behind a relu": [(0, 1), (0, 3), (0, 2)],
     "dead, behind a relu": [(0, 0), (0, 0), (0, 0)],
     "points": [(1, 1), (2, 2), (2, 2)],
@@ -231,8 +232,8 @@ def test_the_bound_of_a_maximum_holds_where_it_is_weakest(name, a):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_coefficients_of_windows_that_share_an_input_are_summed_with_their_rounding(sign):
-    """1024 windows choose the same number; all but the first coefficient vanish in the sum."""
-    count = 1024
+    """256 windows choose the same number; all but the first coefficient vanish in the sum."""
+    count = 256
     values = np.full((1, 1, 2 * count - 1), -1.0)
     values[0, 0, count - 1] = 1.0
     pool, box = MaxPool((count,), (1,), ((0, 0),), (1,)), Box(values, values.copy())
@@ -535,14 +536,39 @@ def test_a_sum_that_is_taken_into_another_is_covered(sign):
     # Each of the products is lost when it is added to 1; together they are 2**-15.
     copies = Affine(np.ones((1024, 1), np.float32), np.zeros(1024, np.float32))
     small = Affine(np.full((1, 1024), sign * UNIT32 / 2, np.float32), np.float32([0]))
-    network = Network((1,), (Node(copies, (0,)), Node(small, (1,)), Node(Add(), (0, 2))))
+    layers = Node(copies, (0,)), Node(small, (1,))
+    covers_ones(Network((1,), (*layers, Node(Add(), (0, 2)))))
+
+
+MOVED = {
+    "reshape": [(Reshape((1, 1)), 2), (Reshape((1, 1)), 0)],
+    "transpose": [(Transpose((0,)), 2), (Transpose((0,)), 0)],
+    "concat": [(Concat(0, 2), 0, 2), (Concat(0, 2), 2, 0)],
+}
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_sum_that_is_taken_into_another_behind_a_movement_is_covered(sign):
+    """As above, where a runtime exchanges the sum with what moves numbers before it."""
+    copies = Affine(np.ones((1024, 1), np.float32), np.zeros(1024, np.float32))
+    small = Affine(np.full((1, 1024), sign * UNIT32 / 2, np.float32), np.float32([0]))
+    layers = Node(copies, (0,)), Node(small, (1,))
+    for first, second in MOVED.values():
+        moves = [Node(operator, tuple(inputs)) for operator, *inputs in (first, second)]
+        covers_ones(Network((1,), (*layers, *moves, Node(Add(), (3, 4)))))
+
+
+def covers_ones(network):
+    """The bounds of a network that makes ones of a 1 in some order of its sums."""
     trusted = TrustedPass(network, FLOAT32)
     box = Box(np.float32([[1.0]]), np.float32([[1.0]]))
     found = trusted.bounds(box, Intermediate.INTERVAL)
-    assert found.boxes[-1].contains(np.array([[1.0]]))[0]
+    assert found.boxes[-1].contains(np.ones((1, *network.output_shape)))[0]
     for row in (1.0, -1.0):
+        rows = np.full((1, *network.output_shape), row)
+        wanted = rows.sum()
         for to_input in (True, False):
-            assert trusted.lower(found, np.array([[row]]), to_input=to_input).item() <= row
+            assert trusted.lower(found, rows, to_input=to_input).item() <= wanted
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

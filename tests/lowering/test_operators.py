@@ -157,7 +157,7 @@ CASES = {
     "GlobalAveragePool of lines": model([node("GlobalAveragePool", "x")], (2, 5)),
     "GlobalAveragePool of volumes": model([node("GlobalAveragePool", "x")], (2, 2, 3, 2)),
     "Concat": model(
-        [node("Relu", "x", "h"), node("Concat", "x h x", axis=1)], (2, 3)
+        [node("Relu", "x", "h"), node("Concat", "h x x", axis=1)], (2, 3)
     ),
     "Concat, last axis": model(
         [
@@ -169,6 +169,10 @@ CASES = {
     "Concat of one": model([node("Relu", "x", "h"), node("Concat", "h", axis=1)], (2, 3)),
     "GlobalAveragePool": model([node("GlobalAveragePool", "x")], (2, 3, 5)),
     "ReduceMean": model([node("ReduceMean", "x", axes=[2, 3], keepdims=0)], (2, 3, 5)),
+    "ReduceMax": model([node("ReduceMax", "x", axes=[2, 3], keepdims=0)], (2, 3, 5)),
+    "ReduceMax, axes as input": model(
+        [node("ReduceMax", "x a")], (2, 3, 5), {"a": np.int64([-1, -2])}, opset=18
+    ),
     "ReduceMean, axes as input": model(
         [node("ReduceMean", "x a")], (2, 3, 5), {"a": np.int64([-1, -2])}, opset=18
     ),
@@ -423,6 +427,7 @@ REFUSED = {
     "Concat shapes": model(
         [node("MaxPool", "x", "h", kernel_shape=[2]), node("Concat", "x h", axis=1)], (2, 3)
     ),
+    "ReduceMax over channels": model([node("ReduceMax", "x", axes=[1])], (2, 3, 5)),
     "ReduceMean over channels": model([node("ReduceMean", "x", axes=[1])], (2, 3, 5)),
     "BatchNormalization training": model(
         [

@@ -21,7 +21,6 @@ from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
     Add,
     Affine,
-    Concat,
     Conv,
     MaxPool,
     Relu,
@@ -164,18 +163,6 @@ def test_a_sum_that_starts_from_the_other_summand_is_covered(name):
     assert box.lower.item() <= float(inside) <= box.upper.item()
     assert box.lower.item() <= 1 <= box.upper.item()
     assert box.contains(Session(write_artifact(network)).run(x))[0]
-
-
-def test_a_concatenated_sum_that_starts_from_the_other_summand_is_covered():
-    """As above: the longest sum among the values that are joined counts for all of them."""
-    nodes = two_convolutions().nodes[:2]
-    joined = Node(Concat(0, 2), (1, 2)), Node(Concat(0, 2), (2, 1))
-    network = Network((2, 1), (*nodes, *joined, Node(Add(), (3, 4))))
-    x = np.ones((1, 2, 1), np.float32)
-    trusted = TrustedPass(network, Semantics.FLOAT32)
-    box = trusted.bounds(Box(x, x.copy()), Intermediate.INTERVAL).boxes[-1]
-    assert np.all(box.lower <= 0)
-    assert np.all(box.upper >= 1)
 
 
 def test_dead_neurons_carry_no_error():

@@ -182,7 +182,7 @@ def tiny_dense(generator: np.random.Generator) -> Network:
 
 
 def pooled_cnn(generator: np.random.Generator) -> Network:
-    """Max pooling with overlapping, padded and dilated windows, behind and before a ReLU."""
+    """Max pooling with overlapping, padded and dilated windows, of numbers of either sign too."""
     one, none, w = (1, 1), ((0, 0), (0, 0)), generator
     return Network.sequential(
         (1, 9, 8),
@@ -191,10 +191,9 @@ def pooled_cnn(generator: np.random.Generator) -> Network:
             Relu(),
             MaxPool((3, 2), (2, 1), ((1, 0), (0, 1)), (1, 2)),
             Conv(weights(w, 3, 4, 2, 2), weights(w, 3) * 0.1, one, none, one),
-            MaxPool((2, 2), (2, 2), none, one),
-            Relu(),
-            Reshape((6,)),
-            Affine(weights(w, 3, 6), weights(w, 3)),
+            MaxPool((2, 2), (2, 2), ((0, 1), (1, 0)), one),
+            Reshape((18,)),
+            Affine(weights(w, 3, 18), weights(w, 3)),
         ],
     )
 

@@ -124,11 +124,14 @@ def max_pool(node: OnnxNode, graph: Graph) -> None:
 @REGISTRY.converts("GlobalMaxPool", to="MaxPool", limits="1, 2 or 3 spatial axes")
 def global_max_pool(node: OnnxNode, graph: Graph) -> None:
     node.done()
-    value = node.value(0)
+    graph.define(node, _global_max(node, graph, node.value(0)))
+
+
+def _global_max(node: OnnxNode, graph: Graph, value: Value) -> Value:
     kernel = value.shape[1:]
     _refuse_larger_than(node, kernel, value, (0,) * len(kernel))
     ones, none = (1,) * len(kernel), ((0, 0),) * len(kernel)
-    graph.define(node, graph.add(MaxPool(kernel, ones, none, ones), value))
+    return graph.add(MaxPool(kernel, ones, none, ones), value)
 
 
 @REGISTRY.converts(
@@ -165,15 +168,32 @@ def _refuse_windows_of_padding(node: OnnxNode, kernel: Shape, pads: _Pads) -> No
 @REGISTRY.converts("GlobalAveragePool", to="Conv")
 def global_average_pool(node: OnnxNode, graph: Graph) -> None:
     node.done()
-    value = node.value(0)
+    graph.define(node, _global_average(node, graph, node.value(0)))
+
+
+def _global_average(node: OnnxNode, graph: Graph, value: Value) -> Value:
     kernel = value.shape[1:]
     _refuse_larger_than(node, kernel, value, (0,) * len(kernel))
     ones, none = (1,) * len(kernel), ((0, 0),) * len(kernel)
-    graph.define(node, _average(graph, value, kernel, ones, none))
+    return _average(graph, value, kernel, ones, none)
 
 
 @REGISTRY.converts("ReduceMean", to="Conv and Reshape", limits="over all spatial axes")
 def reduce_mean(node: OnnxNode, graph: Graph) -> None:
+    keep = _keeps_all_spatial_axes(node, "mean")
+    pooled = _global_average(node, graph, node.value(0))
+    graph.define(node, pooled if keep else graph.add(Reshape(pooled.shape[:1]), pooled))
+
+
+@REGISTRY.converts("ReduceMax", to="MaxPool and Reshape", limits="over all spatial axes")
+def reduce_max(node: OnnxNode, graph: Graph) -> None:
+    keep = _keeps_all_spatial_axes(node, "maximum")
+    pooled = _global_max(node, graph, node.value(0))
+    graph.define(node, pooled if keep else graph.add(Reshape(pooled.shape[:1]), pooled))
+
+
+def _keeps_all_spatial_axes(node: OnnxNode, what: str) -> bool:
+    """Whether a reduction over all spatial axes keeps them; any other reduction is refused."""
     value = node.value(0)
     rank = len(value.shape) + 1
     axes = tuple(int(axis) for axis in node.constant(1)) if node.has(1) else node.take("axes", ())
@@ -182,8 +202,5 @@ def reduce_mean(node: OnnxNode, graph: Graph) -> None:
     node.done()
     spatial = tuple(range(2, rank))
     if not spatial or tuple(sorted(axis % rank for axis in axes)) != spatial:
-        node.refuse(f"axes {axes}; only the mean over all spatial axes is supported")
-    kernel = value.shape[1:]
-    _refuse_larger_than(node, kernel, value, (0,) * len(kernel))
-    pooled = _average(graph, value, kernel, (1,) * len(kernel), ((0, 0),) * len(kernel))
-    graph.define(node, pooled if keep else graph.add(Reshape(value.shape[:1]), pooled))
+        node.refuse(f"axes {axes}; only the {what} over all spatial axes is supported")
+    return bool(keep)
