@@ -18,6 +18,7 @@ KERNEL = {
     "arithmetic",
     "convolution",
     "elementwise",
+    "max_pool",
     "movement",
     "relu",
     "rules",

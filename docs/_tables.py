@@ -19,7 +19,9 @@ from asi_verify.cli import app
 from asi_verify.core.operators import (
     Add,
     Affine,
+    Concat,
     Conv,
+    MaxPool,
     Operator,
     Relu,
     Reshape,
@@ -73,7 +75,9 @@ def _operators() -> str:
     samples: list[tuple[Operator, tuple[Shape, ...]]] = [
         (Add(), ((1,), (1,))),
         (Affine(one[0, 0], bias), ((1,),)),
+        (Concat(0, 2), ((1,), (1,))),
         (Conv(one, bias, (1, 1), ((0, 0), (0, 0)), (1, 1)), ((1, 2, 2),)),
+        (MaxPool((1,), (1,), ((0, 0),), (1,)), ((1, 2),)),
         (Relu(), ((1,),)),
         (Reshape((1,)), ((1,),)),
         (Scale(bias, bias), ((1,),)),

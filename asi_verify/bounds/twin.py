@@ -1,8 +1,8 @@
 """Interval bounds in torch, differentiable: for certified training, and as a proposal.
 
 The torch twin of the trusted pass's interval formula, in float32 and without its outward rounding:
-centre and radius through linear layers, ends through ReLU, the property's rows merged into the
-last affine layer.
+centre and radius through linear layers, ends through ReLU and max pooling, the property's rows
+merged into the last affine layer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ from torch.nn import functional as F
 
 from asi_verify.bounds.method import Method, Proposer
 from asi_verify.core.box import Box
-from asi_verify.core.operators import Add, Affine, Conv, Relu, Reshape, Scale, Transpose
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Concat,
+    Conv,
+    MaxPool,
+    Relu,
+    Reshape,
+    Scale,
+    Transpose,
+)
 from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.export import NetworkModule
 from asi_verify.export.torch_module import AffineLayer, ConvLayer, Layer, ScaleLayer
@@ -71,11 +81,17 @@ def _interval(layer: Layer, inputs: list[_Value]) -> _Value:
         case Relu():
             lower, upper = F.relu(centre - radius), F.relu(centre + radius)
             return (lower + upper) / 2, (upper - lower) / 2
+        case MaxPool():
+            lower, upper = layer(centre - radius), layer(centre + radius)
+            return (lower + upper) / 2, (upper - lower) / 2
         case Reshape() | Transpose():
             return layer(centre), layer(radius)
         case Add():
             (other_centre, other_radius) = others[0]
             return centre + other_centre, radius + other_radius
+        case Concat():
+            centres, radii = zip(*inputs, strict=True)
+            return layer(*centres), layer(*radii)
         case operator:
             raise UnsupportedOperatorError(f"{type(operator).__name__} has no interval in torch")
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -109,7 +109,16 @@ class PushedBack(NamedTuple):
 
 
 class Rule(abc.ABC):
-    """The trusted rules of one operator with its weights."""
+    """The trusted rules of one operator with its weights.
+
+    Attributes:
+        relaxes: the backward rule is not exact and differs from sample to sample; it wants
+            functionals that have an owner each, and the interval pass stops at the output.
+        moves: the operator moves numbers and does nothing else, so that runtimes may move it.
+    """
+
+    relaxes: ClassVar[bool] = False
+    moves: ClassVar[bool] = False
 
     @abc.abstractmethod
     def interval(self, *boxes: Box) -> Box:

@@ -27,7 +27,8 @@ from asi_verify.checker.affine import AffineRule
 from asi_verify.checker.arithmetic import ETA, LIMIT, LIMIT32, UNIT, down, enlarged, gamma
 from asi_verify.checker.convolution import ConvRule
 from asi_verify.checker.elementwise import AddRule, ScaleRule
-from asi_verify.checker.movement import ReshapeRule, TransposeRule
+from asi_verify.checker.max_pool import MaxPoolRule
+from asi_verify.checker.movement import ConcatRule, ReshapeRule, TransposeRule
 from asi_verify.checker.relu import ReluRule, open_phases
 from asi_verify.checker.rules import Functionals, LinearRule, Rule, largest_magnitude
 from asi_verify.core.box import Box
@@ -36,7 +37,9 @@ from asi_verify.core.network import Network
 from asi_verify.core.operators import (
     Add,
     Affine,
+    Concat,
     Conv,
+    MaxPool,
     Operator,
     Relu,
     Reshape,
@@ -89,6 +92,10 @@ def _rule(operator: Operator, semantics: Semantics, shapes: tuple[Shape, ...], s
             return AddRule(semantics, summed)
         case Relu():
             return ReluRule()
+        case MaxPool():
+            return MaxPoolRule(operator, shapes[0])
+        case Concat():
+            return ConcatRule(operator, *shapes)
         case Reshape(shape=shape):
             return ReshapeRule(shapes[0], shape)
         case Transpose():
@@ -185,7 +192,7 @@ class TrustedPass:
         self._rules = _rules(network, semantics)
         self._largest = max(int(np.prod(shape)) for shape in network.shapes)
         self._total = sum(int(np.prod(shape)) for shape in network.shapes)
-        self._behind_relu = _values_behind_a_relu(network)
+        self._behind_relu = _values_behind_a_relaxation(network, self._rules)
 
     @cached_property
     def neurons(self) -> dict[int, slice]:
@@ -339,11 +346,10 @@ class TrustedPass:
                 continue
             current = _refuse_beyond_limit(pending.pop(value), usable)
             rule, inputs = self._rules[value - 1], self.network.nodes[value - 1].inputs
-            if isinstance(rule, ReluRule) and not to_input:
+            if rule.relaxes and not to_input:
                 _finish(current, bounds.boxes[value], total)
                 continue
-            relaxes = isinstance(rule, ReluRule)
-            if (relaxes or value in advice.multipliers) and current.owners is None:
+            if (rule.relaxes or value in advice.multipliers) and current.owners is None:
                 # What follows differs from sample to sample: from here on each has its own.
                 pending = {key: rest.one_per_sample(batch) for key, rest in pending.items()}
                 current = current.one_per_sample(batch)
@@ -411,15 +417,17 @@ def _rules(network: Network, semantics: Semantics) -> tuple[Rule, ...]:
         summed = max(terms[value] for value in node.inputs)
         rule = rule_for(node.operator, semantics, *shapes, summed=summed)
         rules.append(rule)
-        terms.append(rule.terms_forward if isinstance(rule, LinearRule) else 0)
+        # A runtime may exchange a sum with what only moves numbers before it.
+        moved = summed if rule.moves else 0
+        terms.append(rule.terms_forward if isinstance(rule, LinearRule) else moved)
     return tuple(rules)
 
 
-def _values_behind_a_relu(network: Network) -> tuple[bool, ...]:
-    """For each value, whether a ReLU lies before it; before the first, intervals are tight."""
+def _values_behind_a_relaxation(network: Network, rules: tuple[Rule, ...]) -> tuple[bool, ...]:
+    """For each value, whether one lies before it; before the first, intervals are tight."""
     behind = [False]
-    for node in network.nodes:
-        behind.append(isinstance(node.operator, Relu) or any(behind[v] for v in node.inputs))
+    for node, rule in zip(network.nodes, rules, strict=True):
+        behind.append(rule.relaxes or any(behind[v] for v in node.inputs))
     return tuple(behind)
 
 

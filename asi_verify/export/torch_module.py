@@ -14,7 +14,9 @@ from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
     Add,
     Affine,
+    Concat,
     Conv,
+    MaxPool,
     Operator,
     Relu,
     Reshape,
@@ -27,6 +29,7 @@ from asi_verify.errors import UnsupportedOperatorError
 __all__ = ["AffineLayer", "ConvLayer", "Layer", "NetworkModule", "ScaleLayer", "layer_for"]
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
 def _tensor(array: npt.NDArray[Any]) -> torch.Tensor:
@@ -139,6 +142,28 @@ class ReluLayer(Layer):
         return F.relu(x)
 
 
+class MaxPoolLayer(Layer):
+    """The largest number under each window, in one to three spatial dimensions."""
+
+    def __init__(self, operator: MaxPool) -> None:
+        super().__init__(operator)
+        rank = len(operator.kernel)
+        if rank not in _MAX_POOLS:
+            raise UnsupportedOperatorError(f"MaxPool with {rank} spatial axes has no torch form")
+        self._pool = operator
+        # torch pads both ends alike, by half a window at most; here by hand, last axis first.
+        self._pads = [n for pads in reversed(operator.pads) for n in pads]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if any(self._pads):
+            x = F.pad(x, self._pads, value=-torch.inf)
+        operator = self._pool
+        pool = cast("Any", _MAX_POOLS[len(operator.kernel)])
+        return cast(
+            "torch.Tensor", pool(x, operator.kernel, operator.strides, 0, operator.dilations)
+        )
+
+
 class ReshapeLayer(Layer):
     """The same numbers under another shape."""
 
@@ -168,6 +193,17 @@ class AddLayer(Layer):
         return x + y
 
 
+class ConcatLayer(Layer):
+    """Values one after the other along an axis."""
+
+    def __init__(self, operator: Concat) -> None:
+        super().__init__(operator)
+        self._axis = operator.axis + 1
+
+    def forward(self, *values: torch.Tensor) -> torch.Tensor:
+        return torch.cat(values, self._axis)
+
+
 def layer_for(operator: Operator) -> Layer:
     """The torch form of an operator.
 
@@ -183,12 +219,16 @@ def layer_for(operator: Operator) -> Layer:
             return ScaleLayer(operator)
         case Relu():
             return ReluLayer(operator)
+        case MaxPool():
+            return MaxPoolLayer(operator)
         case Reshape():
             return ReshapeLayer(operator)
         case Transpose():
             return TransposeLayer(operator)
         case Add():
             return AddLayer(operator)
+        case Concat():
+            return ConcatLayer(operator)
         case _:
             raise UnsupportedOperatorError(f"{type(operator).__name__} has no torch form")
 

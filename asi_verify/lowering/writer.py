@@ -13,7 +13,17 @@ import onnx
 from onnx import helper, numpy_helper
 
 from asi_verify.core.network import Network
-from asi_verify.core.operators import Add, Affine, Conv, Relu, Reshape, Scale, Transpose
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Concat,
+    Conv,
+    MaxPool,
+    Relu,
+    Reshape,
+    Scale,
+    Transpose,
+)
 from asi_verify.errors import ModelError
 
 __all__ = ["INPUT_NAME", "OUTPUT_NAME", "write_artifact"]
@@ -86,8 +96,16 @@ def _write(writer: _Writer, operator: object, inputs: list[str]) -> str:
                 dilations=operator.dilations,
                 group=operator.groups,
                 kernel_shape=operator.kernel,
-                pads=[before for before, _ in operator.pads]
-                + [after for _, after in operator.pads],
+                pads=_pads(operator),
+                strides=operator.strides,
+            )
+        case MaxPool():
+            return writer.node(
+                "MaxPool",
+                inputs,
+                dilations=operator.dilations,
+                kernel_shape=operator.kernel,
+                pads=_pads(operator),
                 strides=operator.strides,
             )
         case Scale(scale=scale, shift=shift):
@@ -101,8 +119,15 @@ def _write(writer: _Writer, operator: object, inputs: list[str]) -> str:
             return writer.node("Transpose", inputs, perm=[0, *(axis + 1 for axis in permutation)])
         case Add():
             return writer.node("Add", inputs)
+        case Concat(axis=axis):
+            return writer.node("Concat", inputs, axis=axis + 1)
         case _:
             raise ModelError(f"{type(operator).__name__} has no ONNX form")
+
+
+def _pads(operator: Conv | MaxPool) -> list[int]:
+    """As ONNX orders them: all axes before, then all axes after."""
+    return [before for before, _ in operator.pads] + [after for _, after in operator.pads]
 
 
 def _write_scale(

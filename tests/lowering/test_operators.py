@@ -28,6 +28,15 @@ def r(*shape: int):
     return G.normal(size=shape).astype(np.float32)
 
 
+def without_extents() -> onnx.NodeProto:
+    """A pool whose window has no axes."""
+    pool = node("MaxPool", "x")
+    pool.attribute.append(
+        onnx.helper.make_attribute("kernel_shape", [], attr_type=onnx.AttributeProto.INTS)
+    )
+    return pool
+
+
 CASES = {
     "Gemm": model([node("Gemm", "x w b", transB=1)], (5,), {"w": r(3, 5), "b": r(3)}),
     "Gemm, not transposed": model([node("Gemm", "x w b")], (5,), {"w": r(5, 3), "b": r(1, 3)}),
@@ -72,8 +81,98 @@ CASES = {
         (2, 5, 5),
     ),
     "AveragePool of 4": model([node("AveragePool", "x", kernel_shape=[2, 2])], (2, 5, 5)),
+    "AveragePool of lines": model(
+        [node("AveragePool", "x", kernel_shape=[3], strides=[2], pads=[1, 1])], (2, 8)
+    ),
+    "AveragePool of volumes": model(
+        [node("AveragePool", "x", kernel_shape=[3, 2, 2], strides=[2, 1, 2])], (2, 5, 4, 5)
+    ),
+    "AveragePool of volumes, padded": model(
+        [
+            node(
+                "AveragePool", "x", kernel_shape=[3, 2, 3], strides=[1, 2, 2],
+                pads=[1, 0, 2, 1, 1, 0],
+            )
+        ],
+        (1, 4, 3, 4),
+    ),
+    "AveragePool, what lies inside is counted": model(
+        [node("AveragePool", "x", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1])],
+        (2, 6, 5),
+    ),
+    "AveragePool, rounded up": model(
+        [node("AveragePool", "x", kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1)], (2, 6, 5)
+    ),
+    "AveragePool, rounded up and padded": model(
+        [
+            node(
+                "AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 1],
+                ceil_mode=1,
+            )
+        ],
+        (1, 6, 6),
+    ),
+    "AveragePool, rounded up to what fits": model(
+        [
+            node(
+                "AveragePool", "x", kernel_shape=[3], strides=[2], pads=[1, 1], ceil_mode=1,
+                count_include_pad=1,
+            )
+        ],
+        (2, 7),
+    ),
+    "MaxPool": model([node("MaxPool", "x", kernel_shape=[3, 2], strides=[2, 1])], (2, 7, 5)),
+    "MaxPool of lines": model(
+        [node("MaxPool", "x", kernel_shape=[3], pads=[2, 1], auto_pad="NOTSET")], (2, 6)
+    ),
+    "MaxPool of volumes": model(
+        [
+            node(
+                "MaxPool", "x", kernel_shape=[2, 3, 2], strides=[1, 2, 2], pads=[1, 0, 0, 0, 2, 1],
+                storage_order=0,
+            )
+        ],
+        (2, 4, 5, 3),
+    ),
+    "MaxPool, dilated": model(
+        [node("MaxPool", "x", kernel_shape=[2, 3], dilations=[3, 1], pads=[1, 1, 1, 0])], (2, 6, 4)
+    ),
+    "MaxPool, rounded up": model(
+        [node("MaxPool", "x", kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1)], (2, 6, 5)
+    ),
+    "MaxPool, rounded up and padded": model(
+        [
+            node(
+                "MaxPool", "x", kernel_shape=[3, 3], strides=[2, 3], pads=[1, 2, 1, 0], ceil_mode=1
+            )
+        ],
+        (1, 7, 6),
+    ),
+    "MaxPool, old operator set": model(
+        [node("MaxPool", "x", kernel_shape=[2, 2], auto_pad="VALID")], (1, 3, 3), opset=11
+    ),
+    "GlobalMaxPool": model([node("GlobalMaxPool", "x")], (2, 3, 5)),
+    "GlobalMaxPool of lines": model([node("GlobalMaxPool", "x")], (2, 5)),
+    "GlobalMaxPool of volumes": model([node("GlobalMaxPool", "x")], (2, 2, 3, 2)),
+    "GlobalAveragePool of lines": model([node("GlobalAveragePool", "x")], (2, 5)),
+    "GlobalAveragePool of volumes": model([node("GlobalAveragePool", "x")], (2, 2, 3, 2)),
+    "Concat": model(
+        [node("Relu", "x", "h"), node("Concat", "h x x", axis=1)], (2, 3)
+    ),
+    "Concat, last axis": model(
+        [
+            node("MaxPool", "x", "h", kernel_shape=[1, 2]),
+            node("Concat", "h x", axis=-1),
+        ],
+        (2, 3, 4),
+    ),
+    "Concat of one": model([node("Relu", "x", "h"), node("Concat", "h", axis=1)], (2, 3)),
     "GlobalAveragePool": model([node("GlobalAveragePool", "x")], (2, 3, 5)),
     "ReduceMean": model([node("ReduceMean", "x", axes=[2, 3], keepdims=0)], (2, 3, 5)),
+    "ReduceMax": model([node("ReduceMax", "x", axes=[2, 3], keepdims=0)], (2, 3, 5)),
+    "ReduceMax, axes as input": model(
+        [node("ReduceMax", "x a")], (2, 3, 5), {"a": np.int64([-1, -2])}, opset=18
+    ),
     "ReduceMean, axes as input": model(
         [node("ReduceMean", "x a")], (2, 3, 5), {"a": np.int64([-1, -2])}, opset=18
     ),
@@ -140,6 +239,21 @@ def test_a_network_that_is_written_and_read_again_is_the_same_function(name):
     np.testing.assert_array_equal(exact.evaluate(again, point), exact.evaluate(network, point))
 
 
+def test_an_average_at_the_border_counts_what_lies_inside():
+    """Exactly: padding and what rounding up adds are neither summed nor counted."""
+    data = model(
+        [node("AveragePool", "x", kernel_shape=[3], strides=[2], pads=[1, 0], ceil_mode=1)], (1, 5)
+    )
+    network = read_network(data)
+    x = exact.exact(np.arange(1, 6, dtype=np.float64) ** 2).reshape(1, 5)
+    for step in network.nodes:
+        x = exact.apply(step.operator, x)
+    wanted = [Fraction(1 + 4, 2), Fraction(4 + 9 + 16, 3), Fraction(16 + 25, 2)]
+    off = [abs(a - b) for a, b in zip(x[0], wanted, strict=True)]
+    assert max(off) < Fraction(1, 10**14)
+    assert off[0] == off[2] == 0
+
+
 def test_the_mean_of_nine_lies_inside_its_bounds():
     """1/9 is no float: the slack has to cover the difference, and does so barely."""
     data = model([node("AveragePool", "x", kernel_shape=[3, 3])], (1, 3, 3))
@@ -194,6 +308,8 @@ def exact_factors():
         data = model([node("Div", "x c")], (1,), {"c": np.float32([divisor])})
         yield data, 1 / mpmath.mpf(divisor)
     yield model([node("AveragePool", "x", kernel_shape=[3, 3])], (1, 3, 3)), mpmath.mpf(1) / 9
+    at_the_border = {"kernel_shape": [3, 3], "pads": [1, 0, 0, 0]}
+    yield model([node("AveragePool", "x", **at_the_border)], (1, 3, 3)), mpmath.mpf(1) / 6
     for variance in (0.3, 1.7, 2.9):
         constants = {"s": np.float32([1.1]), "z": np.float32([0]), "v": np.float32([variance])}
         data = model([node("BatchNormalization", "x s z z v", epsilon=1e-5)], (1, 1), constants)
@@ -249,15 +365,69 @@ REFUSED = {
     "Conv pads": model([node("Conv", "x w", pads=[1, 1])], (1, 5, 5), {"w": r(1, 1, 3, 3)}),
     "Conv 4-D": model([node("Conv", "x w")], (1, 2, 2, 2, 2), {"w": r(1, 1, 1, 1, 1, 1)}),
     "AveragePool ceil_mode": model(
-        [node("AveragePool", "x", kernel_shape=[2, 2], ceil_mode=1)], (1, 5, 5)
+        [
+            node(
+                "AveragePool",
+                "x",
+                kernel_shape=[2, 2],
+                strides=[2, 2],
+                ceil_mode=1,
+                count_include_pad=1,
+            )
+        ],
+        (1, 5, 5),
     ),
-    "AveragePool border": model(
-        [node("AveragePool", "x", kernel_shape=[2, 2], pads=[1, 1, 0, 0])], (1, 5, 5)
+    "AveragePool padding only": model(
+        [node("AveragePool", "x", kernel_shape=[2, 2], pads=[2, 1, 0, 0])], (1, 5, 5)
+    ),
+    "AveragePool pads": model(
+        [node("AveragePool", "x", kernel_shape=[2, 2], pads=[0, 0, -1, 0])], (1, 5, 5)
+    ),
+    "AveragePool strides": model(
+        [node("AveragePool", "x", kernel_shape=[2, 2], strides=[2], ceil_mode=1)], (1, 5, 5)
     ),
     "AveragePool too large": model([node("AveragePool", "x", kernel_shape=[9, 9])], (1, 5, 5)),
     "AveragePool dilations": model(
         [node("AveragePool", "x", kernel_shape=[2, 2], dilations=[2, 2])], (1, 5, 5), opset=19
     ),
+    "MaxPool storage_order": model(
+        [node("MaxPool", "x", kernel_shape=[2, 2], storage_order=1)], (1, 5, 5)
+    ),
+    "MaxPool indices": model(
+        [onnx.helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2])], (1, 5, 5)
+    ),
+    "MaxPool auto_pad": model(
+        [node("MaxPool", "x", kernel_shape=[2, 2], auto_pad="SAME_LOWER")], (1, 5, 5)
+    ),
+    "MaxPool too large": model([node("MaxPool", "x", kernel_shape=[6, 1])], (1, 5, 5)),
+    "MaxPool too large, dilated": model(
+        [node("MaxPool", "x", kernel_shape=[3, 1], dilations=[3, 1])], (1, 5, 5)
+    ),
+    "MaxPool without a window": model([node("MaxPool", "x", kernel_shape=[0, 1])], (1, 5, 5)),
+    "MaxPool 4-D": model([node("MaxPool", "x", kernel_shape=[1] * 4)], (1, 2, 2, 2, 2)),
+    "MaxPool pads": model(
+        [node("MaxPool", "x", kernel_shape=[2, 2], pads=[2, 0, 0, 0])], (1, 5, 5)
+    ),
+    "MaxPool of padding": model(
+        [node("MaxPool", "x", kernel_shape=[2], dilations=[3], pads=[1, 1])], (1, 2)
+    ),
+    "MaxPool behind the input": model(
+        [node("MaxPool", "x", kernel_shape=[2], strides=[3], ceil_mode=1)], (1, 6)
+    ),
+    "MaxPool strides": model([node("MaxPool", "x", kernel_shape=[2], strides=[0])], (1, 6)),
+    "MaxPool of a vector": model([node("MaxPool", "x", kernel_shape=[2])], (5,)),
+    "MaxPool of no axes": model([without_extents()], (5,)),
+    "GlobalMaxPool of a vector": model([node("GlobalMaxPool", "x")], (5,)),
+    "Concat batch": model([node("Relu", "x", "h"), node("Concat", "x h", axis=0)], (2, 3)),
+    "Concat batch from the end": model(
+        [node("Relu", "x", "h"), node("Concat", "x h", axis=-3)], (2, 3)
+    ),
+    "Concat axis": model([node("Relu", "x", "h"), node("Concat", "x h", axis=3)], (2, 3)),
+    "Concat of a constant": model([node("Concat", "x k", axis=1)], (3,), {"k": r(1, 3)}),
+    "Concat shapes": model(
+        [node("MaxPool", "x", "h", kernel_shape=[2]), node("Concat", "x h", axis=1)], (2, 3)
+    ),
+    "ReduceMax over channels": model([node("ReduceMax", "x", axes=[1])], (2, 3, 5)),
     "ReduceMean over channels": model([node("ReduceMean", "x", axes=[1])], (2, 3, 5)),
     "BatchNormalization training": model(
         [

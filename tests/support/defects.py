@@ -36,12 +36,14 @@ _CERTIFICATE = "tests/core/test_certificate.py::test_"
 _PROPERTIES = "tests/core/test_properties.py::test_"
 _RADIUS = "tests/core/test_radius.py::test_"
 _REGION = "tests/core/test_region.py::test_"
+_OPERATORS_CORE = "tests/core/test_operators.py::test_"
 _OPERATORS = "tests/lowering/test_operators.py::test_"
 _FILES = "tests/lowering/test_files.py::test_"
 _SMT = "tests/smt/test_smt.py::test_"
 _AUDIT = "tests/audit/test_audit.py::test_"
 _CASCADE = "tests/prove/test_cascade.py::test_"
 _BUGS = "tests/bugs/test_bugs.py::test_"
+_EXPORT = "tests/export/test_export.py::test_"
 _PROPOSERS = "tests/bounds/test_proposers.py::test_"
 
 _ARITHMETIC = [
@@ -315,6 +317,156 @@ _MOVEMENT = [
         "reshape(len(coefficients), *self._input_shape)",
         'reshape(len(coefficients), *self._input_shape, order="F")',
         _LAWS + "every_rule_keeps_the_backward_law[reshape]",
+    ),
+    Defect(
+        "concat: the lower bounds in another order",
+        "checker/movement.py",
+        "np.concatenate([box.lower for box in boxes], self._axis)",
+        "np.concatenate([box.lower for box in boxes[::-1]], self._axis)",
+        _PASS + "every_box_covers_exact_interval_arithmetic_and_hardly_more[dense]",
+    ),
+    Defect(
+        "concat: the upper bounds in another order",
+        "checker/movement.py",
+        "np.concatenate([box.upper for box in boxes], self._axis)",
+        "np.concatenate([box.upper for box in boxes[::-1]], self._axis)",
+        _PASS + "every_box_covers_exact_interval_arithmetic_and_hardly_more[dense]",
+    ),
+    Defect(
+        "concat: a branch dropped on the way back",
+        "checker/movement.py",
+        "return PushedBack(parts, 0.0, 0.0)",
+        "return PushedBack([*parts[:-1], 0 * parts[-1]], 0.0, 0.0)",
+        _LAWS + "every_rule_keeps_the_backward_law[concat]",
+    ),
+    Defect(
+        "concat: split along the functionals",
+        "checker/movement.py",
+        "self._axis = operator.axis + 1",
+        "self._axis = operator.axis + 1 if operator.axis else -1",
+        _LAWS + "every_rule_keeps_the_interval_law[concat]",
+    ),
+]
+
+_MAX_POOL = [
+    Defect(
+        "max pool: padding with zeros",
+        "checker/max_pool.py",
+        "constant_values=-np.inf",
+        "constant_values=0.0",
+        _LAWS + "every_rule_keeps_the_interval_law[max pool]",
+    ),
+    Defect(
+        "max pool: dilations dropped",
+        "checker/max_pool.py",
+        "place + offsets[axis] * operator.dilations[axis]",
+        "place + offsets[axis]",
+        _LAWS + "every_rule_keeps_the_interval_law[max pool, dilated]",
+    ),
+    Defect(
+        "max pool: padding at the wrong end",
+        "checker/max_pool.py",
+        "operator.pads[axis][0]",
+        "operator.pads[axis][1]",
+        _LAWS + "every_rule_keeps_the_interval_law[max pool]",
+    ),
+    Defect(
+        "max pool: what lies beyond one end of the input counted",
+        "checker/max_pool.py",
+        "(place >= 0) & (place < size)",
+        "place < size",
+        _LAWS + "every_rule_keeps_the_interval_law[max pool of lines]",
+    ),
+    Defect(
+        "max pool: what lies beyond the other end counted",
+        "checker/max_pool.py",
+        "(place >= 0) & (place < size)",
+        "place >= 0",
+        _LAWS + "every_rule_keeps_the_interval_law[max pool of volumes]",
+    ),
+    Defect(
+        "max pool: taken for its largest number where others may be larger",
+        "checker/max_pool.py",
+        "is_open = l_m < rest",
+        "is_open = np.zeros(l_m.shape, dtype=np.bool_)",
+        _LAWS + "the_bound_of_a_maximum_holds_where_it_is_weakest",
+    ),
+    Defect(
+        "max pool: taken for its largest number where the middle is above others",
+        "checker/max_pool.py",
+        "is_open = l_m < rest",
+        "is_open = 0.5 * (l_m + u_m) < rest",
+        _LAWS + "the_bound_of_a_maximum_holds_where_it_is_weakest",
+    ),
+    Defect(
+        "max pool: the largest lower bound of others instead of the upper one",
+        "checker/max_pool.py",
+        "-np.inf, upper).max(axis=3)",
+        "-np.inf, lower).max(axis=3)",
+        _LAWS + "the_bound_of_a_maximum_holds_where_it_is_weakest",
+    ),
+    Defect(
+        "max pool: the coefficient from below where the one from above belongs",
+        "checker/max_pool.py",
+        "b = np.where(a < 0, a * chord[owners], a)",
+        "b = np.where(a < 0, a, a * chord[owners])",
+        _LAWS + "the_bound_of_a_maximum_holds_where_it_is_weakest",
+    ),
+    Defect(
+        "max pool: pushed back to another number",
+        "checker/max_pool.py",
+        "self._places[window, top][owners]",
+        "self._places[window, below][owners]",
+        _LAWS + "the_bound_of_a_maximum_holds_where_it_is_weakest",
+    ),
+    Defect(
+        "max pool: the choices of another sample",
+        "checker/max_pool.py",
+        "samples, owners = np.unique(functionals.owners, return_inverse=True)",
+        "samples, owners = functionals.owners, np.zeros_like(functionals.owners)",
+        _RULES + "each_functional_gets_the_choices_of_its_own_sample",
+    ),
+    Defect(
+        "max pool: owners that are shared",
+        "checker/max_pool.py",
+        "if functionals.owners is None:",
+        "if False:",
+        _RULES + "a_maximum_refuses_functionals_that_samples_share",
+    ),
+    Defect(
+        "max pool: rounding of a few terms only",
+        "checker/max_pool.py",
+        "terms = functionals.size + self._places.shape[1] + 3",
+        "terms = 3",
+        _LAWS + "coefficients_of_windows_that_share_an_input_are_summed_with_their_rounding",
+    ),
+    Defect(
+        "max pool: rounding weighed by nothing",
+        "checker/max_pool.py",
+        "magnitudes = self._under(largest_magnitude(box)).max(axis=3)",
+        "magnitudes = 0 * self._under(largest_magnitude(box)).max(axis=3)",
+        _LAWS + "constants_of_open_windows_are_summed_with_their_rounding",
+    ),
+    Defect(
+        "max pool: underflow forgotten",
+        "checker/max_pool.py",
+        "enlarged(2 * gamma(terms) * reach, 1) + 8 * functionals.size * ETA",
+        "2 * gamma(terms) * (reach - reach)",
+        _LAWS + "maxima_of_products_that_underflow_are_covered",
+    ),
+    Defect(
+        "max pool: its functionals shared by samples",
+        "checker/trusted.py",
+        "if (rule.relaxes or value in advice.multipliers) and current.owners is None:",
+        "if isinstance(rule, ReluRule) and current.owners is None:",
+        _PASS + "no_bound_exceeds_the_exact_minimum[pool-crown-ibp]",
+    ),
+    Defect(
+        "max pool: a window of padding alone",
+        "core/operators.py",
+        "if before > 0 and dilation > size:",
+        "if False:",
+        _OPERATORS_CORE + "no_window_holds_padding_alone",
     ),
 ]
 
@@ -709,8 +861,8 @@ _PASS_OVER_NETWORKS = [
     Defect(
         "a relu left out on the way back",
         "checker/trusted.py",
-        "if isinstance(rule, ReluRule) and not to_input:",
-        "if isinstance(rule, ReluRule) and to_input:",
+        "if rule.relaxes and not to_input:",
+        "if rule.relaxes and to_input:",
         _PASS + "linear_bounds_are_tight_where_nothing_is_open",
     ),
 ]
@@ -838,9 +990,35 @@ _FLOAT32 = [
     Defect(
         "float32: the length of the other sum forgotten",
         "checker/trusted.py",
-        "terms.append(rule.terms_forward if isinstance(rule, LinearRule) else 0)",
-        "terms.append(0)",
+        "terms.append(rule.terms_forward if isinstance(rule, LinearRule) else moved)",
+        "terms.append(moved)",
         _LAWS + "a_sum_that_is_taken_into_another_is_covered",
+    ),
+    Defect(
+        "float32: the length of the other sum forgotten behind a movement",
+        "checker/trusted.py",
+        "moved = summed if rule.moves else 0",
+        "moved = 0",
+        _LAWS + "a_sum_that_is_taken_into_another_behind_a_movement_is_covered",
+    ),
+    Defect(
+        "float32: the first of several values counted for all of them",
+        "checker/trusted.py",
+        "summed = max(terms[value] for value in node.inputs)",
+        "summed = terms[node.inputs[0]] if len(node.inputs) > 2 else min("
+        "terms[value] for value in node.inputs)",
+        _LAWS + "a_sum_that_is_taken_into_another_is_covered",
+    ),
+    Defect(
+        "float32: the sums before a concatenation forgotten",
+        "checker/movement.py",
+        '''    """Values one after the other along an axis."""
+
+    moves = True
+''',
+        '''    """Values one after the other along an axis."""
+''',
+        _LAWS + "a_sum_that_is_taken_into_another_behind_a_movement_is_covered",
     ),
 ]
 
@@ -1368,7 +1546,64 @@ _LOWERING = [
         "lowering/operators/pooling.py",
         "if not includes and any(before or after for before, after in pads):",
         "if False:",
-        _OPERATORS + "what_is_not_understood_is_refused[AveragePool border]",
+        _OPERATORS
+        + "the_network_computes_what_onnx_runtime_does[AveragePool, what lies inside is counted]",
+    ),
+    Defect(
+        "pool: every window divided by the kernel's size",
+        "lowering/operators/pooling.py",
+        "np.minimum(first + extent, value.shape[axis]) - np.maximum(first, 0)",
+        "extent + 0 * first",
+        _OPERATORS + "an_average_at_the_border_counts_what_lies_inside",
+    ),
+    Defect(
+        "pool: the slack of counts dropped",
+        "lowering/operators/pooling.py",
+        "Scale(1.0 / counts, np.zeros((), np.float32), slack=_SLACK)",
+        "Scale(1.0 / counts, np.zeros((), np.float32))",
+        _OPERATORS + "the_slack_covers_the_difference_to_the_exact_weight",
+    ),
+    Defect(
+        "pool: rounding up ignored",
+        "lowering/operators/pooling.py",
+        "if not rounds_up:",
+        "if True:",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[MaxPool, rounded up]",
+    ),
+    Defect(
+        "pool: what rounding up adds counted as padding",
+        "lowering/operators/pooling.py",
+        "if includes and pads != given:",
+        "if False:",
+        _OPERATORS + "what_is_not_understood_is_refused[AveragePool ceil_mode]",
+    ),
+    Defect(
+        "max pool: the storage order ignored",
+        "lowering/operators/pooling.py",
+        'node.require("storage_order", 0)',
+        'node.take("storage_order", 0)',
+        _OPERATORS + "what_is_not_understood_is_refused[MaxPool storage_order]",
+    ),
+    Defect(
+        "max pool: strides read as dilations",
+        "lowering/operators/pooling.py",
+        "MaxPool(kernel, strides, pads, dilations)",
+        "MaxPool(kernel, dilations, pads, dilations)",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[MaxPool]",
+    ),
+    Defect(
+        "concat: another axis",
+        "lowering/operators/shape.py",
+        "Concat(axis % rank - 1, len(values))",
+        "Concat(rank - 1 - axis % rank, len(values))",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[Concat]",
+    ),
+    Defect(
+        "writer: values concatenated in another order",
+        "lowering/writer.py",
+        'writer.node("Concat", inputs, axis=axis + 1)',
+        'writer.node("Concat", inputs[::-1], axis=axis + 1)',
+        _OPERATORS + "a_network_that_is_written_and_read_again_is_the_same_function[Concat]",
     ),
     Defect(
         "reader: an unknown attribute ignored",
@@ -1380,10 +1615,8 @@ _LOWERING = [
     Defect(
         "writer: padding before and after exchanged",
         "lowering/writer.py",
-        "pads=[before for before, _ in operator.pads]\n"
-        "                + [after for _, after in operator.pads]",
-        "pads=[after for _, after in operator.pads]\n"
-        "                + [before for before, _ in operator.pads]",
+        "[before for before, _ in operator.pads] + [after for _, after in operator.pads]",
+        "[after for _, after in operator.pads] + [before for before, _ in operator.pads]",
         _OPERATORS + "a_network_that_is_written_and_read_again_is_the_same_function[Conv 1-D]",
     ),
     Defect(
@@ -1423,6 +1656,27 @@ _OTHERS = [
         "for row in rows:",
         "for row in rows[:1]:",
         _SMT + "groups_dilations_and_sums_are_encoded_as_they_are_computed",
+    ),
+    Defect(
+        "smt: a number that may be the largest left out",
+        "smt/encoding.py",
+        "if i == highest or upper[i] > lower[highest]]",
+        "if i == highest or lower[i] >= lower[highest]]",
+        _SMT + "only_numbers_that_may_be_the_largest_are_chosen_from",
+    ),
+    Defect(
+        "smt: a maximum that is below a number",
+        "smt/encoding.py",
+        "f'(>= {name} {one})'",
+        "f'(<= {name} {one})'",
+        _SMT + "only_numbers_that_may_be_the_largest_are_chosen_from",
+    ),
+    Defect(
+        "smt: a joined value read from another place",
+        "smt/encoding.py",
+        "place -= given[axis]",
+        "place -= given[axis] - 1",
+        _SMT + "the_answer_is_the_exact_one[dense]",
     ),
     Defect(
         "smt: rounding errors forgotten",
@@ -1522,6 +1776,20 @@ _OTHERS = [
         "layer.linear(radius, layer.weight, None)",
         _PROPOSERS + "the_twin_computes_the_trusted_intervals[mlp]",
     ),
+    Defect(
+        "the twin's maximum of centres",
+        "bounds/twin.py",
+        "layer(centre - radius), layer(centre + radius)",
+        "layer(centre), layer(centre + radius)",
+        _PROPOSERS + "the_twin_computes_the_trusted_intervals[pooled]",
+    ),
+    Defect(
+        "torch pads a maximum with zeros",
+        "export/torch_module.py",
+        "value=-torch.inf",
+        "value=0.0",
+        _EXPORT + "the_generated_module_computes_the_network[pooled]",
+    ),
 ]
 
 DEFECTS = [
@@ -1531,6 +1799,7 @@ DEFECTS = [
     *_ELEMENTWISE,
     *_MOVEMENT,
     *_TREES,
+    *_MAX_POOL,
     *_RELU,
     *_RULES_OF_ALL,
     *_PASS_OVER_NETWORKS,

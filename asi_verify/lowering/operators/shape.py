@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from asi_verify.core.operators import Reshape, Transpose
+from asi_verify.core.operators import Concat, Reshape, Transpose
 from asi_verify.lowering.graph import Graph, OnnxNode, Value
 from asi_verify.lowering.registry import REGISTRY
 
@@ -56,6 +56,22 @@ def transpose(node: OnnxNode, graph: Graph) -> None:
     if sorted(permutation) != list(range(rank)) or permutation[0] != 0:
         node.refuse(f"perm={permutation} moves the batch axis or is no permutation")
     graph.define(node, graph.add(Transpose(tuple(axis - 1 for axis in permutation[1:])), value))
+
+
+@REGISTRY.converts(
+    "Concat", to="Concat or nothing", limits="values, no constants; not along the batch axis"
+)
+def concat(node: OnnxNode, graph: Graph) -> None:
+    values = [node.value(position) for position in range(len(node.inputs))]
+    axis = node.take("axis", 0)
+    node.done()
+    rank = len(values[0].shape) + 1
+    if not -rank <= axis < rank or axis % rank == 0:
+        node.refuse(f"axis={axis} of values with {rank} axes; the batch axis has to stay")
+    if len(values) == 1:
+        graph.define(node, values[0])
+    else:
+        graph.define(node, graph.add(Concat(axis % rank - 1, len(values)), *values))
 
 
 @REGISTRY.converts("Identity", to="nothing")
