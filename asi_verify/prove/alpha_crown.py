@@ -15,9 +15,9 @@ from asi_verify.core.verdict import Proved, Verdict
 from asi_verify.prove.stage import Batch, Stage, StageResult
 from asi_verify.prove.twins import TwinOf, boxes_for, open_slopes
 
-__all__ = ["AlphaCrown"]
+__all__ = ["LARGEST", "AlphaCrown", "slopes_tree"]
 
-_LARGEST = 16 << 10
+LARGEST = 16 << 10
 """Bytes of one sample's slopes."""
 
 
@@ -50,9 +50,9 @@ class AlphaCrown(Stage):
             box = batch.box[some]
             bounds = batch.trusted.bounds(box, Intermediate.BACKWARD)
             best = twin.optimised(boxes_for(twin, bounds), rows, self.steps)
-            advice = open_slopes(batch.trusted, bounds, best.slopes, _LARGEST)
+            advice = open_slopes(batch.trusted, bounds, best.slopes, LARGEST)
             promising = np.flatnonzero((best.lower > 0).all(axis=1))
-            trees = [_tree(advice[i]) for i in promising]
+            trees = [slopes_tree(advice[i]) for i in promising]
             margins = tree_margins(
                 batch.trusted, box[promising], batch.property_, Intermediate.BACKWARD, trees
             )
@@ -66,7 +66,8 @@ class AlphaCrown(Stage):
         return StageResult(tuple(found), declined, parts)
 
 
-def _tree(slopes: npt.NDArray[np.floating]) -> SplitTree:
+def slopes_tree(slopes: npt.NDArray[np.floating]) -> SplitTree:
+    """Slopes of one sample, NaN for none, as a tree without cuts."""
     rows, neurons = slopes.shape
     leaf = np.array([(LEAF, 1, 0)], dtype=NODE)
     none = np.zeros((rows, 0), np.float32)
