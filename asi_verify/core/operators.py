@@ -24,7 +24,19 @@ import numpy.typing as npt
 from asi_verify.core.box import read_only
 from asi_verify.errors import ModelError
 
-__all__ = ["Add", "Affine", "Conv", "Operator", "Relu", "Reshape", "Scale", "Shape", "Transpose"]
+__all__ = [
+    "Add",
+    "Affine",
+    "Conv",
+    "Operator",
+    "Relu",
+    "Reshape",
+    "Scale",
+    "Shape",
+    "Transpose",
+    "largest_step",
+    "map_weights",
+]
 
 Shape = tuple[int, ...]
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -223,6 +235,21 @@ class Add(Operator):
         if first != second:
             raise ModelError(f"add: values of shapes {first} and {second}")
         return first
+
+
+def largest_step(operator: Operator, *inputs: Shape) -> int:
+    """How many numbers the operator handles at once for one sample, as a bound on memory.
+
+    Those of its inputs and output; for a convolution also of its padded input and of its columns,
+    which hold for every output position the numbers under the kernel.
+    """
+    output = operator.output_shape(*inputs)
+    step = max(math.prod(output), *(math.prod(shape) for shape in inputs))
+    if not isinstance(operator, Conv):
+        return step
+    padded = (size + sum(pads) for size, pads in zip(inputs[0][1:], operator.pads, strict=True))
+    columns = inputs[0][0] * math.prod(operator.kernel) * math.prod(output[1:])
+    return max(step, columns, inputs[0][0] * math.prod(padded))
 
 
 def map_weights(operator: Operator, change: Callable[[FloatArray], FloatArray]) -> Operator:
