@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from asi_verify.checker.folder import CheckResult, Outcome, check_folder, read_claims
 from asi_verify.core.images import channels_first
+from asi_verify.core.limits import LONGEST_REASON
 from asi_verify.errors import AsiVerifyError, DataError
 
 __all__ = ["load_split", "main", "printable", "summary"]
@@ -97,8 +98,8 @@ def _member(archive: zipfile.ZipFile, name: str, size: int) -> npt.NDArray[Any]:
 
 
 def printable(text: str) -> str:
-    """One line without control characters, whatever names the files hold that it quotes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    """One line without control characters and not too long, whatever names it quotes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:LONGEST_REASON])
 
 
 def summary(result: CheckResult) -> dict[str, Any]:

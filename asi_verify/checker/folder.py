@@ -32,6 +32,7 @@ from asi_verify.core.limits import (
     LARGEST_CLAIMS,
     LARGEST_CONTAINER,
     LARGEST_SHARD,
+    LONGEST_REASON,
     MOST_LOGITS,
     MOST_REFUSALS,
 )
@@ -166,11 +167,11 @@ def check_files(read: Reader, images: npt.NDArray[Any], labels: npt.NDArray[Any]
     try:
         trusted = _artifact(read(ARTIFACT_FILE), claims, images.shape[1:])
     except AsiVerifyError as error:
-        return CheckResult(claims, {}, {}, {}, frozenset(), (str(error),))
+        return CheckResult(claims, {}, {}, {}, frozenset(), (_shown(error),))
     try:
         _compare_data(claims, images, labels)
     except UsageError as error:
-        return CheckResult(claims, {}, {}, {}, frozenset(), (str(error),))
+        return CheckResult(claims, {}, {}, {}, frozenset(), (_shown(error),))
     confirmed = _contradictions(claims, trusted.network.logits, images, labels, refused)
     outcomes: dict[int, Outcome] = {}
     reasons: dict[int, str] = {}
@@ -181,7 +182,7 @@ def check_files(read: Reader, images: npt.NDArray[Any], labels: npt.NDArray[Any]
         try:
             certificates, parts = _open_shard(read, shard)
         except CertificateError as error:
-            refused.append(f"{shard.file}: {error}")
+            refused.append(f"{shard.file}: {_shown(error)}")
             continue
         duplicated = [c.row for c in certificates if c.row in outcomes]
         if duplicated or len({c.row for c in certificates}) < len(certificates):
@@ -241,6 +242,11 @@ def check_certificates(
     return found
 
 
+def _shown(error: AsiVerifyError) -> str:
+    """The reason, cut: files can hold names of any length."""
+    return str(error)[:LONGEST_REASON]
+
+
 def _reader(folder: str | Path) -> Reader:
     def read(name: str) -> bytes:
         return _read_plain_file(Path(folder) / name, _LARGEST[Path(name).suffix])
@@ -269,16 +275,17 @@ def _read_plain_file(path: Path, largest: int) -> bytes:
         raise CertificateError(
             f"{path}: there is no such file ({error.strerror}); is this a certificate folder?"
         ) from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise CertificateError(f"{path}: not a plain file")
         if found.st_size > largest:
             raise CertificateError(f"{path}: {found.st_size} bytes; {largest} are allowed")
-        data = file.read(largest + 1)
-    if len(data) > largest:
-        raise CertificateError(f"{path}: more than the {largest} bytes that are allowed")
-    return data
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            # Not more than it had, should it grow meanwhile.
+            return file.read(found.st_size)
+    finally:
+        os.close(handle)
 
 
 # Windows has neither flag, nor the files that they are for.

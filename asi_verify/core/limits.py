@@ -16,6 +16,7 @@ __all__ = [
     "LARGEST_SHARD",
     "LARGEST_STEP",
     "LARGEST_VALUE",
+    "LONGEST_REASON",
     "MOST_AXES",
     "MOST_CONSTANTS",
     "MOST_LOGITS",
@@ -27,8 +28,8 @@ __all__ = [
 LARGEST_ARTIFACT = 1 << 28
 """Bytes of an ONNX file: 64 million float32 weights."""
 
-LARGEST_CLAIMS = 1 << 24
-"""Bytes of ``claims.json``; as JSON of empty lists they take some 25 times as much memory."""
+LARGEST_CLAIMS = 1 << 22
+"""Bytes of ``claims.json``; JSON takes up to some 25 times as much memory."""
 
 LARGEST_SHARD = 1 << 28
 """Bytes of a file of certificates."""
@@ -41,6 +42,9 @@ MOST_PER_SHARD = 1024
 
 MOST_REFUSALS = 100
 """Reasons that are listed for a folder; then the checker stops looking."""
+
+LONGEST_REASON = 1000
+"""Characters of one reason, which may quote names from the files."""
 
 MOST_OPERATORS = 10_000
 """Operators of a network. Boxes of all values are kept, and bounds may need a pass for each."""

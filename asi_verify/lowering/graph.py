@@ -70,7 +70,9 @@ class OnnxNode:
     def take(self, name: str, default: T) -> T:
         """An attribute's value, or the default; what is never taken is refused by ``done``."""
         value = self._attributes.pop(name, default)
-        kind = str if isinstance(value, bytes) else tuple if isinstance(value, list) else type(value)
+        kind = (
+            str if isinstance(value, bytes) else tuple if isinstance(value, list) else type(value)
+        )
         if default is not None and kind is not type(default):
             self.refuse(f"the attribute {name!r} has the wrong type")
         if isinstance(default, str) and isinstance(value, bytes):

@@ -99,7 +99,10 @@ def _start(model: onnx.ModelProto) -> Graph:
         )
     kind = inputs[0].type.tensor_type
     if kind.elem_type != onnx.TensorProto.FLOAT:
-        name = onnx.TensorProto.DataType.Name(kind.elem_type)
+        known = onnx.TensorProto.DataType.items()
+        name = next(
+            (name for name, number in known if number == kind.elem_type), "of no known type"
+        )
         raise ModelError(f"the model's input is {name}; float32 is supported")
     dimensions = list(kind.shape.dim)
     if len(dimensions) < 2 or not all(d.HasField("dim_value") for d in dimensions[1:]):
