@@ -20,7 +20,11 @@ _LARGEST_SPREAD = 2.0**126
 _LARGEST_TERM = 2.0**100
 
 
-@REGISTRY.converts("BatchNormalization", to="Scale", limits="inference mode; constant statistics")
+@REGISTRY.converts(
+    "BatchNormalization",
+    to="Scale",
+    limits="inference mode; constant statistics without overflow in float32",
+)
 def batch_normalization(node: OnnxNode, graph: Graph) -> None:
     epsilon = node.take("epsilon", float(np.float32(1e-5)))
     node.take("momentum", 0.9)
