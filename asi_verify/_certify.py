@@ -382,12 +382,12 @@ def noted_dataset(folder: str | Path, data_root: str | Path | None = None) -> Da
     """The data set that a run folder names, from where it was read or by its name."""
     try:
         noted = RunFolder.open(Path(folder)).configuration["dataset"]
-    except UsageError:
+        name = str(noted["name"])
+        source = None if noted["source"] is None else Path(noted["source"])
+    except (KeyError, TypeError, ValueError, RecursionError):  # a UsageError is a ValueError
         raise CertificateError(
             f"{folder} does not say which data set it is about; pass it along"
         ) from None
-    name = str(noted["name"])
-    source = None if noted["source"] is None else Path(noted["source"])
     if source is None and not name.startswith("phantom-"):
         raise DataError(f"{name} was given as arrays; pass the data set along")
     published = name.partition("_")[0] in medmnist_sets()

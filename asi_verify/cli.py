@@ -265,16 +265,17 @@ def check(
     """Check every certificate from the files and the data set alone."""
     from asi_verify._certify import check as check_
     from asi_verify.checker import Outcome
-    from asi_verify.checker.command import summary
+    from asi_verify.checker.command import printable, summary
 
     result = check_(folder, dataset, data_root=data_root)
     if as_json:
         _print_json(summary(result))
     else:
+        # The reasons quote what the folder says.
         for reason in result.refused:
-            _out.print(f"refused: {reason}")
+            _out.print(f"refused: {printable(reason)}", markup=False)
         for row in result.rows(Outcome.REJECTED):
-            _out.print(f"row {row} rejected: {result.reasons[row]}")
+            _out.print(f"row {row} rejected: {printable(result.reasons[row])}", markup=False)
         _out.print(
             f"{len(result.rows(Outcome.ACCEPTED))} accepted, "
             f"{len(result.rows(Outcome.DELEGATED))} delegated, "

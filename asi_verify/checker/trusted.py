@@ -33,6 +33,7 @@ from asi_verify.checker.relu import ReluRule, open_phases
 from asi_verify.checker.rules import Functionals, LinearRule, Rule, largest_magnitude
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.limits import LARGEST_PASS
 from asi_verify.core.network import Network
 from asi_verify.core.operators import (
     Add,
@@ -46,10 +47,11 @@ from asi_verify.core.operators import (
     Scale,
     Shape,
     Transpose,
+    largest_step,
 )
 from asi_verify.core.properties import Property
 from asi_verify.core.semantics import Semantics
-from asi_verify.errors import UnsupportedOperatorError
+from asi_verify.errors import ModelError, UnsupportedOperatorError
 
 __all__ = ["Advice", "Bounds", "TrustedPass", "rule_for"]
 
@@ -184,11 +186,13 @@ class TrustedPass:
 
     Raises:
         UnsupportedOperatorError: an operator has no trusted rule.
+        ModelError: the passes would need too much memory (``core.limits.LARGEST_PASS``).
     """
 
     def __init__(self, network: Network, semantics: Semantics) -> None:
         self.network = network
         self.semantics = semantics
+        _refuse_too_large(network)
         self._rules = _rules(network, semantics)
         self._largest = max(int(np.prod(shape)) for shape in network.shapes)
         self._total = sum(int(np.prod(shape)) for shape in network.shapes)
@@ -406,6 +410,20 @@ class TrustedPass:
         size = max(1, _WORKING_SET // (8 * numbers_each))
         for start in range(0, count, size):
             yield slice(start, min(start + size, count))
+
+
+def _refuse_too_large(network: Network) -> None:
+    """Refuse a network before its passes allocate what it asks for."""
+    step = max(
+        largest_step(node.operator, *(network.shapes[value] for value in node.inputs))
+        for node in network.nodes
+    )
+    outputs = int(np.prod(network.output_shape))
+    if step * outputs > LARGEST_PASS:
+        raise ModelError(
+            f"{outputs} outputs of a network with up to {step} numbers in one step are too many "
+            f"for a backward pass, which may hold {LARGEST_PASS}; use a smaller model"
+        )
 
 
 def _rules(network: Network, semantics: Semantics) -> tuple[Rule, ...]:

@@ -36,6 +36,8 @@ __all__ = [
     "Scale",
     "Shape",
     "Transpose",
+    "largest_step",
+    "map_weights",
 ]
 
 Shape = tuple[int, ...]
@@ -340,6 +342,23 @@ class Concat(Operator):
         (first, *_) = inputs
         extent = sum(shape[self.axis] for shape in inputs)
         return (*first[: self.axis], extent, *first[self.axis + 1 :])
+
+
+def largest_step(operator: Operator, *inputs: Shape) -> int:
+    """How many numbers the operator handles at once for one sample, as a bound on memory.
+
+    Those of its inputs and output; under a maximum, all numbers of all windows; for a convolution
+    also its padded input and its columns, the numbers under the kernel at every output position.
+    """
+    output = operator.output_shape(*inputs)
+    step = max(math.prod(output), *(math.prod(shape) for shape in inputs))
+    if isinstance(operator, MaxPool):
+        return max(step, math.prod(output) * math.prod(operator.kernel))
+    if not isinstance(operator, Conv):
+        return step
+    padded = (size + sum(pads) for size, pads in zip(inputs[0][1:], operator.pads, strict=True))
+    columns = inputs[0][0] * math.prod(operator.kernel) * math.prod(output[1:])
+    return max(step, columns, inputs[0][0] * math.prod(padded))
 
 
 def map_weights(operator: Operator, change: Callable[[FloatArray], FloatArray]) -> Operator:

@@ -20,8 +20,8 @@ from asi_verify.checker.trusted import Bounds
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.evidence import Intermediate, TreeEvidence
+from asi_verify.core.limits import DEEPEST_TREE, LARGEST_TREE
 from asi_verify.core.split_tree import (
-    LARGEST_TREE,
     LEAF,
     NODE,
     PHASE,
@@ -37,7 +37,6 @@ from asi_verify.prove.twins import TwinOf, boxes_for, coarse, open_slopes
 
 __all__ = ["Branch"]
 
-_DEEPEST = 128
 _AT_ONCE = 256
 
 
@@ -226,7 +225,7 @@ class _Search:
 
     def _divided(self, part: _Part, bounds: Bounds, i: int, best: Optimised) -> list[_Part]:
         """The two parts of a part; none if it is settled, or if the budget is used up."""
-        if self._leaves[part.sample] >= self._stage.most_leaves or len(part.cuts) >= _DEEPEST:
+        if self._leaves[part.sample] >= self._stage.most_leaves or len(part.cuts) >= DEEPEST_TREE:
             leaves = self._leaves[part.sample]
             self._give_up(part, Undecided(Reason.BUDGET, f"branch and bound: {leaves} parts"))
             return []

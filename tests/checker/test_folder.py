@@ -23,6 +23,7 @@ from asi_verify.checker import (
     read_claims,
 )
 from asi_verify.checker.command import main
+from asi_verify.checker.folder import _LARGEST
 from asi_verify.core.canonical import array_digest, bytes_digest, canonical_json
 from asi_verify.core.certificate import parse_json
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
@@ -367,7 +368,7 @@ def test_missing_and_oversized_files_are_refused(made, monkeypatch):
     """A folder without claims is none; a shard that is not there is named."""
     (made.place / "00000.jsonl").unlink()
     assert "no such file" in check(made).refused[0]
-    monkeypatch.setattr("asi_verify.checker.folder._LARGEST_FILE", 10)
+    monkeypatch.setitem(_LARGEST, ".json", 10)
     with pytest.raises(CertificateError, match="10 are allowed"):
         check(made)
     with pytest.raises(CertificateError, match="certificate folder"):

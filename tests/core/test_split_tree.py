@@ -9,9 +9,9 @@ from support.networks import LARGER, TINY, seeds
 from support.trees import random_tree
 
 from asi_verify.checker import TrustedPass
+from asi_verify.core.limits import LARGEST_TREE
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.split_tree import (
-    LARGEST_TREE,
     LEAF,
     NODE,
     PHASE,

@@ -10,11 +10,12 @@ from support.networks import LARGER, TINY, mlp, random_box, small_cnn
 from asi_verify.checker.split_tree import tree_margins
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, LinearEvidence, SolverEvidence, TreeEvidence
+from asi_verify.core.limits import LARGEST_TREE
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Affine
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
-from asi_verify.core.split_tree import LARGEST_TREE, SplitTree
+from asi_verify.core.split_tree import SplitTree
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided
 from asi_verify.export import Artifact
 from asi_verify.prove import AlphaCrown, Batch, Branch, Solve, branch

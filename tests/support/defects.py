@@ -39,6 +39,10 @@ _REGION = "tests/core/test_region.py::test_"
 _OPERATORS_CORE = "tests/core/test_operators.py::test_"
 _OPERATORS = "tests/lowering/test_operators.py::test_"
 _FILES = "tests/lowering/test_files.py::test_"
+_HOSTILE = "tests/checker/test_hostile_folders.py::test_"
+_DATA = "tests/checker/test_hostile_data.py::test_"
+_MODELS = "tests/lowering/test_hostile_models.py::test_"
+_ROUNDING = "tests/soundness/test_rounding_attacks.py::test_"
 _SMT = "tests/smt/test_smt.py::test_"
 _AUDIT = "tests/audit/test_audit.py::test_"
 _CASCADE = "tests/prove/test_cascade.py::test_"
@@ -544,8 +548,8 @@ _TREES = [
     Defect(
         "split tree: paths of any length",
         "core/split_tree.py",
-        "len(path) == _DEEPEST",
-        "len(path) > 10 * _DEEPEST",
+        "len(path) == DEEPEST_TREE",
+        "len(path) > 10 * DEEPEST_TREE",
         _TREE + "depth_and_size_are_bounded",
     ),
     Defect(
@@ -1258,8 +1262,8 @@ _FOLDERS = [
     Defect(
         "bounds over the reals whatever is claimed",
         "checker/folder.py",
-        "TrustedPass(read_network(data), claims.semantics)",
-        "TrustedPass(read_network(data), list(type(claims.semantics))[-1])",
+        "return TrustedPass(network, claims.semantics)",
+        "return TrustedPass(network, list(type(claims.semantics))[-1])",
         _FOLDER + "the_bound_is_derived_in_the_claimed_semantics",
     ),
     Defect(
@@ -1349,7 +1353,7 @@ _FOLDERS = [
     Defect(
         "the number of certificates not compared",
         "checker/folder.py",
-        " or len(lines) != shard.certificates:",
+        " or count != shard.certificates:",
         ":",
         _FOLDER + "shards_with_other_lines_are_refused",
     ),
@@ -1370,8 +1374,8 @@ _FOLDERS = [
     Defect(
         "a refused folder has a status",
         "checker/folder.py",
-        "if self.claims is None or self.refused:",
-        "if self.claims is None:",
+        "if self.claims is None or self.refused:\n            return None",
+        "if self.claims is None:\n            return None",
         _FOLDER + "a_changed_shard_is_refused_whole",
     ),
     Defect(
@@ -1422,8 +1426,8 @@ _CERTIFICATES = [
     Defect(
         "claims: a shard anywhere on the disk",
         "core/claims.py",
-        'r"^[0-9]{5}\\.(jsonl|bin)$"',
-        'r"^.*$"',
+        'r"[0-9]{5}\\.jsonl"',
+        'r".*"',
         _CERTIFICATE + "a_shard_cannot_name_a_file_elsewhere",
     ),
     Defect(
@@ -1792,6 +1796,235 @@ _OTHERS = [
     ),
 ]
 
+_HOSTILE_INPUT = [
+    Defect(
+        "batch norm: variance + epsilon of any size",
+        "lowering/operators/normalization.py",
+        "(spread >= _SMALLEST_SPREAD) & (spread <= _LARGEST_SPREAD)",
+        "spread > 0",
+        _ROUNDING + "statistics_beyond_what_float32_can_compute_with_are_refused",
+    ),
+    Defect(
+        "batch norm: a factor times a mean of any size",
+        "lowering/operators/normalization.py",
+        "np.abs(factor) * np.maximum(np.abs(mean), 1.0) + np.abs(beta)",
+        "np.abs(factor) + np.abs(beta)",
+        _ROUNDING + "statistics_beyond_what_float32_can_compute_with_are_refused",
+    ),
+    Defect(
+        "average: divided before it is added up",
+        "checker/convolution.py",
+        "float(count) if is_average else 1.0",
+        "1.0",
+        _ROUNDING + "an_average_whose_sum_overflows_is_not_proved[GlobalAveragePool]",
+    ),
+    Defect(
+        "predictions: another kind of property",
+        "checker/folder.py",
+        "if type(query.property_) is not type(of_label):",
+        "if False:",
+        _HOSTILE + "about_predictions_the_signs_of_logits_are_no_answer",
+    ),
+    Defect(
+        "missing rows of a number that is only claimed",
+        "checker/folder.py",
+        "if self.claims is None or self.refused:\n            return []",
+        "if self.claims is None:\n            return []",
+        _HOSTILE + "a_number_of_samples_that_is_only_claimed_costs_nothing",
+    ),
+    Defect(
+        "an artifact for other images",
+        "checker/folder.py",
+        "if network.input_shape != shape:",
+        "if False:",
+        _HOSTILE + "an_artifact_for_other_images_or_without_a_vector_of_logits_refuses_the_folder",
+    ),
+    Defect(
+        "an artifact with any number of logits",
+        "checker/folder.py",
+        "if network.logits > MOST_LOGITS:",
+        "if False and network.logits:",
+        _HOSTILE + "an_artifact_for_other_images_or_without_a_vector_of_logits_refuses_the_folder",
+    ),
+    Defect(
+        "reading: links are followed",
+        "checker/folder.py",
+        'getattr(os, "O_NOFOLLOW", 0) | ',
+        "",
+        _HOSTILE
+        + "only_plain_files_of_the_folder_itself_are_read[a link out of the folder-00000.jsonl]",
+    ),
+    Defect(
+        "reading: any kind of file",
+        "checker/folder.py",
+        "if not stat.S_ISREG(found.st_mode):",
+        "if False:",
+        _HOSTILE + "only_plain_files_of_the_folder_itself_are_read[a folder-00000.jsonl]",
+    ),
+    Defect(
+        "reading: files of any size",
+        "checker/folder.py",
+        "if found.st_size > largest:",
+        "if False:",
+        _FOLDER + "missing_and_oversized_files_are_refused",
+    ),
+    Defect(
+        "refusals without end",
+        "checker/folder.py",
+        "for shard in claims.shards:\n        if len(refused) >= MOST_REFUSALS:",
+        "for shard in claims.shards:\n        if False:",
+        _HOSTILE + "a_hostile_list_of_contradictions_or_shards_is_not_followed_to_its_end",
+    ),
+    Defect(
+        "contradictions without end",
+        "checker/folder.py",
+        "for first, second in claims.contradictions:\n        if len(refused) >= MOST_REFUSALS:",
+        "for first, second in claims.contradictions:\n        if False:",
+        _HOSTILE + "a_hostile_list_of_contradictions_or_shards_is_not_followed_to_its_end",
+    ),
+    Defect(
+        "claims: a file or pair named twice",
+        "core/claims.py",
+        "if len(set(named)) < len(named):",
+        "if False:",
+        _HOSTILE + "nothing_is_named_twice",
+    ),
+    Defect(
+        "claims: any number of certificates in a shard",
+        "core/claims.py",
+        "0 <= count <= MOST_PER_SHARD",
+        "0 <= count",
+        _HOSTILE + "a_shard_of_another_form_is_refused[change5]",
+    ),
+    Defect(
+        "claims: a name with something behind it",
+        "core/claims.py",
+        "_SHARD_NAME.fullmatch(file)",
+        "_SHARD_NAME.match(file)",
+        _HOSTILE + "a_shard_of_another_form_is_refused[change1]",
+    ),
+    Defect(
+        "container: parts that overlap",
+        "core/container.py",
+        "if offset == end and size >= 0",
+        "if offset >= 0 and size >= 0",
+        _HOSTILE + "parts_of_a_container_neither_overlap_nor_leave_gaps",
+    ),
+    Defect(
+        "container: something behind its parts",
+        "core/container.py",
+        "if end != len(body):",
+        "if False:",
+        _HOSTILE + "parts_of_a_container_neither_overlap_nor_leave_gaps",
+    ),
+    Defect(
+        "data: a file that unfolds into any size",
+        "checker/command.py",
+        "if part.file_size > largest:",
+        "if False:",
+        _DATA + "a_zip_bomb_is_not_unfolded",
+    ),
+    Defect(
+        "data: an array that declares any size",
+        "checker/command.py",
+        "if math.prod(shape) * dtype.itemsize > part.file_size:",
+        "if False:",
+        _DATA + "a_member_that_is_no_array_is_refused[a terabyte-train_images.npy]",
+    ),
+    Defect(
+        "data: labels cut to whole numbers",
+        "checker/command.py",
+        "if not np.array_equal(whole, flat):",
+        "if False:",
+        _DATA + "labels_that_are_none_are_refused[[0.5 0. ]]",
+    ),
+    Defect(
+        "model: an attribute given twice",
+        "lowering/graph.py",
+        "if attribute.name in self._attributes:",
+        "if False:",
+        _MODELS + "attributes_are_given_once_and_have_the_type_that_is_expected",
+    ),
+    Defect(
+        "model: attributes of any type",
+        "lowering/graph.py",
+        "if default is not None and kind is not type(default):",
+        "if False and kind:",
+        _MODELS + "attributes_are_given_once_and_have_the_type_that_is_expected",
+    ),
+    Defect(
+        "model: weights without numbers",
+        "lowering/graph.py",
+        "if not found.size:",
+        "if False:",
+        _MODELS
+        + "a_hostile_file_is_refused_before_it_costs_anything[no channels and many outputs]",
+    ),
+    Defect(
+        "model: constants without end",
+        "lowering/graph.py",
+        "if self._constants > MOST_CONSTANTS:",
+        "if False:",
+        _MODELS + "a_hostile_file_is_refused_before_it_costs_anything[one matrix 100 times]",
+    ),
+    Defect(
+        "model: values without end",
+        "lowering/graph.py",
+        "if self._numbers > LARGEST_NETWORK:",
+        "if False:",
+        _MODELS + "every_limit_of_a_network_is_where_it_is_said_to_be",
+    ),
+    Defect(
+        "model: operators without end",
+        "lowering/graph.py",
+        "if len(self.nodes) >= MOST_OPERATORS:",
+        "if False:",
+        _MODELS + "every_limit_of_a_network_is_where_it_is_said_to_be",
+    ),
+    Defect(
+        "model: steps of any size",
+        "lowering/graph.py",
+        "if step > LARGEST_STEP:",
+        "if False:",
+        _MODELS + "every_limit_of_a_network_is_where_it_is_said_to_be",
+    ),
+    Defect(
+        "model: padding that is not counted",
+        "core/operators.py",
+        "return max(step, columns, inputs[0][0] * math.prod(padded))",
+        "return max(step, columns)",
+        _MODELS + "the_largest_step_of_a_convolution_counts_its_padding_and_its_columns",
+    ),
+    Defect(
+        "model: an average over any number of zeros",
+        "lowering/operators/pooling.py",
+        "if channels * count > MOST_CONSTANTS:",
+        "if False:",
+        _MODELS + "a_hostile_file_is_refused_before_it_costs_anything[an average over 2**26 zeros]",
+    ),
+    Defect(
+        "model: a weight that declares another shape",
+        "lowering/tensors.py",
+        "if array.shape != tuple(tensor.dims):",
+        "if False:",
+        _MODELS + "a_weight_holds_what_it_declares",
+    ),
+    Defect(
+        "model: a weight of any declared size",
+        "lowering/tensors.py",
+        "if math.prod(shape) > MOST_CONSTANTS:",
+        "if False:",
+        _MODELS + "a_weight_holds_what_it_declares",
+    ),
+    Defect(
+        "pass: of any size",
+        "checker/trusted.py",
+        "if step * outputs > LARGEST_PASS:",
+        "if False:",
+        _MODELS + "a_backward_pass_that_would_hold_too_much_is_refused",
+    ),
+]
+
 DEFECTS = [
     *_ARITHMETIC,
     *_AFFINE,
@@ -1812,5 +2045,6 @@ DEFECTS = [
     *_FOLDERS,
     *_CERTIFICATES,
     *_LOWERING,
+    *_HOSTILE_INPUT,
     *_OTHERS,
 ]

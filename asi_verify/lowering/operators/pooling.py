@@ -10,7 +10,9 @@ import math
 
 import numpy as np
 
+from asi_verify.core.limits import MOST_CONSTANTS
 from asi_verify.core.operators import Conv, MaxPool, Reshape, Scale, Shape
+from asi_verify.errors import ModelError
 from asi_verify.lowering.graph import Graph, OnnxNode, Value
 from asi_verify.lowering.operators.convolution import explicit_pads
 from asi_verify.lowering.registry import REGISTRY
@@ -25,6 +27,11 @@ _Pads = tuple[tuple[int, int], ...]
 def _average(graph: Graph, value: Value, kernel: Shape, strides: Shape, pads: _Pads) -> Value:
     count = math.prod(kernel)
     channels = value.shape[0]
+    if channels * count > MOST_CONSTANTS:
+        raise ModelError(
+            f"an average over a window {kernel} of {channels} channels; {MOST_CONSTANTS} weights "
+            "are supported"
+        )
     exact = count & (count - 1) == 0
     # 1/count is a float for powers of two only.
     dtype = np.float32 if exact else np.float64
@@ -196,7 +203,7 @@ def _keeps_all_spatial_axes(node: OnnxNode, what: str) -> bool:
     """Whether a reduction over all spatial axes keeps them; any other reduction is refused."""
     value = node.value(0)
     rank = len(value.shape) + 1
-    axes = tuple(int(axis) for axis in node.constant(1)) if node.has(1) else node.take("axes", ())
+    axes = tuple(node.integers(1)) if node.has(1) else node.take("axes", ())
     keep = node.take("keepdims", 1)
     node.take("noop_with_empty_axes", 0)
     node.done()
