@@ -27,8 +27,10 @@ _MOST_SIGNATURES = 64
 
 def pae(payload_type: str, payload: bytes) -> bytes:
     """The pre-authentication encoding: ``DSSEv1 LEN type LEN payload``, lengths in bytes."""
-    kind = payload_type.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    parts = [b"DSSEv1"]
+    for part in (payload_type.encode(), payload):
+        parts += [str(len(part)).encode(), part]
+    return b" ".join(parts)
 
 
 @dataclass(frozen=True)

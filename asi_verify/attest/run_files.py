@@ -9,7 +9,7 @@ from asi_verify.attest.reading import LARGEST_TEXT, Reader, read_json, same_json
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.claims import ARTIFACT_FILE, CLAIMS_FILE, Claims, Shard
 from asi_verify.core.status import Status
-from asi_verify.errors import AttestationError
+from asi_verify.errors import AttestationError, CertificateError
 from asi_verify.store import EVENTS_FILE, RUN_FILE, read_chain
 
 __all__ = ["CERTIFICATES", "FINISHED", "RESULT_FILE", "RunFiles"]
@@ -37,7 +37,11 @@ class RunFiles:
     @cached_property
     def claims(self) -> Claims:
         """What the certificates claim."""
-        return Claims.from_bytes(self._read(CERTIFICATES + CLAIMS_FILE))
+        name = CERTIFICATES + CLAIMS_FILE
+        try:
+            return Claims.from_bytes(self._read(name))
+        except CertificateError as error:
+            raise AttestationError(f"{name}: {error}") from None
 
     def model(self) -> dict[str, Any]:
         """The artifact, which is the one that the claims are about."""
