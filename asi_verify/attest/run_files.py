@@ -7,7 +7,9 @@ from typing import Any
 
 from asi_verify.attest.reading import LARGEST_TEXT, Reader, read_json, same_json
 from asi_verify.core.canonical import bytes_digest
+from asi_verify.core.certificate import Certificate
 from asi_verify.core.claims import ARTIFACT_FILE, CLAIMS_FILE, Claims, Shard
+from asi_verify.core.evidence import SolverEvidence
 from asi_verify.core.status import Status
 from asi_verify.errors import AttestationError, CertificateError
 from asi_verify.store import EVENTS_FILE, RUN_FILE, read_chain
@@ -133,24 +135,26 @@ class RunFiles:
     def predicate(self) -> dict[str, Any]:
         """What is stated of the subjects; the same inputs give the same predicate.
 
-        Counts in the result that cannot be those of these claims are refused. That each accepted
-        certificate holds is not looked at here: it is what ``check`` is for.
+        Counts in the result that cannot be those of these claims and certificates are refused; a
+        certificate that rests on a solver's word is none that was accepted. That an accepted one
+        holds is not looked at here: it is what ``check`` is for.
         """
         claims, counts = self.claims, self._counts()
         written = sum(shard.certificates for shard in claims.shards)
-        contradicted = len({row for pair in claims.contradictions for row in pair})
+        contradicted = {row for pair in claims.contradictions for row in pair}
+        proved = self._proved_rows - contradicted
         fits = (
             counts["samples"] == claims.dataset.samples
-            and counts["contradictions"] == contradicted
+            and counts["contradictions"] == len(contradicted)
             and counts["accepted"] + counts["contradictions"] + counts["open"] == counts["samples"]
-            and counts["accepted"] <= written
+            and counts["accepted"] <= len(proved)
             and counts["misclassified"] <= counts["samples"]
         )
         if not fits:
             raise AttestationError(
                 f"{RESULT_FILE}: the counts {counts} are not those of claims about "
-                f"{claims.dataset.samples} samples, {contradicted} of them in contradictions, with "
-                f"{written} certificates"
+                f"{claims.dataset.samples} samples, {len(contradicted)} of them in contradictions, "
+                f"with certificates that can be accepted for {len(proved)} of the others"
             )
         return {
             "claim": {
@@ -164,6 +168,19 @@ class RunFiles:
             "status": str(Status(counts["open"], counts["contradictions"])),
             "versions": self._versions(),
         }
+
+    @cached_property
+    def _proved_rows(self) -> set[int]:
+        """The rows with a certificate that the checker can accept: not a solver's word."""
+        rows = set()
+        for shard in self.claims.shards:
+            name = CERTIFICATES + shard.file
+            try:
+                found = [Certificate.from_bytes(line) for line in self._read(name).splitlines()]
+            except CertificateError as error:
+                raise AttestationError(f"{name}: {error}") from None
+            rows |= {c.row for c in found if not isinstance(c.evidence, SolverEvidence)}
+        return rows & set(range(self.claims.dataset.samples))
 
     def _counts(self) -> dict[str, int]:
         found = read_json(self._read(RESULT_FILE), RESULT_FILE)

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf import json_format
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
-from support.runs import trained
+from support.forged import forge
 
 import asi_verify as asi
 from asi_verify.attest import (
@@ -23,10 +23,10 @@ from asi_verify.attest import (
     write_statement,
 )
 from asi_verify.attest.run_files import RunFiles
-from asi_verify.core.canonical import canonical_json
-from asi_verify.data import phantom
+from asi_verify.core.canonical import bytes_digest, canonical_json
+from asi_verify.core.evidence import SolverEvidence
 from asi_verify.errors import AttestationError
-from asi_verify.prove import Crown, CrownIbp, Intervals
+from asi_verify.prove import Crown, CrownIbp
 from asi_verify.store import EVENTS_FILE, RunFolder
 
 STAGES = [CrownIbp(), Crown()]
@@ -146,7 +146,6 @@ def test_a_finished_run_is_stated_once(run, finished):
     """Starting it again changes neither the log nor the statement, signed or not."""
     before = {n: (run / n).read_bytes() for n in (EVENTS_FILE, STATEMENT_FILE)}
     model = run / "certificates" / "artifact.onnx"
-    # The folder is of a torch module's artifact: the file is the same model by its digest.
     asi.certify(model, finished / "data.npz", stages=STAGES, out=run)
     assert {n: (run / n).read_bytes() for n in before} == before
 
@@ -181,22 +180,23 @@ class StopsAt:
             raise KeyboardInterrupt
 
 
-def test_a_run_that_was_stopped_goes_on_in_its_chain(tmp_path):
+def test_a_run_that_was_stopped_goes_on_in_its_chain(finished, tmp_path):
     """Stopped right after its examination was logged: the chain holds, and so does the folder."""
-    data, _ = phantom(9, samples=(30, 6, 6), duplicates=0, across=0, dual_labels=0, near=())
-    model, out = trained(data, epochs=4), tmp_path / "out"
+    model, data, out = finished / "model.onnx", finished / "data.npz", tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        asi.certify(model, data, stages=[Intervals()], out=out, progress=StopsAt(1))
+        asi.certify(model, data, stages=STAGES, out=out, progress=StopsAt(1))
     assert not (out / STATEMENT_FILE).exists()
     before = (out / EVENTS_FILE).read_bytes()
     assert b'"examined"' in before
     with (out / EVENTS_FILE).open("ab") as file:
         file.write(b'{"details":{"a crash')
-    asi.certify(model, data, stages=[Intervals()], out=out)
+    asi.certify(model, data, stages=STAGES, out=out)
     assert (out / EVENTS_FILE).read_bytes().startswith(before)
     kinds = [e["event"] for e in RunFolder.open(out).events.chain().events]
     assert kinds == ["begun", "examined", "recovered", "examined", "finished"]
-    assert asi.verify(out).holds
+    verified = asi.verify(out)
+    assert verified.holds
+    assert verified.statement["predicate"] == statement(finished / "out")["predicate"]
 
 
 def test_a_run_does_not_go_on_in_a_log_that_was_changed(run, finished):
@@ -212,23 +212,23 @@ def test_a_run_does_not_go_on_in_a_log_that_was_changed(run, finished):
     assert not (run / STATEMENT_FILE).exists()
 
 
-def test_a_result_in_memory_is_stated_too_and_can_be_saved(tmp_path):
+def test_a_result_in_memory_is_stated_too_and_can_be_saved(finished, tmp_path):
     """The folder that is written then holds what was stated."""
-    data, _ = phantom(9, samples=(12, 6, 6), duplicates=0, across=0, dual_labels=0, near=())
-    result = asi.certify(trained(data, epochs=2), data, radius=0, stages=[Intervals()])
+    result = asi.certify(finished / "model.onnx", finished / "data.npz", radius=0, stages=STAGES)
     result.save(tmp_path / "saved")
     assert asi.verify(tmp_path / "saved").holds
 
 
 WRONG_RESULTS = {
-    "more accepted than certificates": {"accepted": 29, "open": -1},
-    "more accepted": {"accepted": 28, "open": 0},
+    "more accepted than samples": {"accepted": 23, "open": -1},
+    "more accepted than there are certificates for": {"accepted": 22, "open": 0},
+    "fewer open and a wrong sum": {"open": 100},
     "a sum that is wrong": {"open": 0, "accepted": 0},
     "other contradictions": {"contradictions": 1},
     "no number": {"open": None},
     "a truth value": {"open": False},
-    "fewer samples": {"samples": 29},
-    "more misclassified than there are": {"misclassified": 31},
+    "fewer samples": {"samples": 23},
+    "more misclassified than there are": {"misclassified": 25},
 }
 
 
@@ -240,6 +240,15 @@ def test_figures_that_cannot_be_are_not_stated(run, name):
     (run / STATEMENT_FILE).unlink()
     with pytest.raises(AttestationError, match=r"result\.json: "):
         write_statement(RunFolder.open(run))
+    assert not (run / STATEMENT_FILE).exists()
+
+
+def test_a_solvers_word_is_not_stated_as_a_proof(run):
+    """Certificates that are only delegated count for nothing, however many there are."""
+    script = b"(check-sat)"
+    evidence = SolverEvidence(bytes_digest(script), "z3", "4")
+    with pytest.raises(AttestationError, match="can be accepted for 0 of the others"):
+        forge(run, evidence, {bytes_digest(script): script})
     assert not (run / STATEMENT_FILE).exists()
 
 
