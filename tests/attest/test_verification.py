@@ -178,6 +178,15 @@ def test_another_runs_model_and_claims_are_refused(run, finished, tmp_path):
     assert "are not those of claims about" in said
 
 
+def test_certificates_that_are_valid_and_not_those_of_the_claims_are_refused(run):
+    """Another provenance: each certificate can be read and has its digest, the file has not."""
+    shard = run / "certificates" / "00000.jsonl"
+    lines = shard.read_bytes().splitlines()
+    changed = [canonical_json(json.loads(line) | {"provenance": {"a": 1}}) for line in lines]
+    shard.write_bytes(b"".join(line + b"\n" for line in changed))
+    assert "certificates were changed" in reasons(run)
+
+
 def test_certificates_that_were_counted_otherwise_are_refused(run):
     """Claims and statement that were both changed do not fit the log's last event."""
 

@@ -1439,7 +1439,7 @@ _ATTESTATION = [
         "attest/run_files.py",
         "if found != claimed:",
         "if False:",
-        _VERIFICATION + "a_byte_that_was_changed_is_refused",
+        _VERIFICATION + "certificates_that_are_valid_and_not_those_of_the_claims_are_refused",
     ),
     Defect(
         "verify: the statement may hold more than the files give",
