@@ -103,6 +103,7 @@ def certify(
                 },
             )
         _publish(folder, GIVEN)
+        attested(folder)
     return Result(folder)
 
 
@@ -175,6 +176,7 @@ def correct(
             progress,
             preprocess,
         )
+        attested(folder)
     return Result(folder)
 
 
@@ -221,7 +223,13 @@ def corrected(
             "samples": len(subject.samples),
         },
     )
-    folder.events.add("finished", round=best)
+
+
+def attested(folder: RunFolder) -> None:
+    """State what a finished run ended with, unless that was done."""
+    from asi_verify.attest import write_statement
+
+    write_statement(folder)
 
 
 def check(
@@ -338,12 +346,12 @@ def _examine_given(
     from asi_verify.repair import examine
 
     found = examine(artifact, subject, 0, folder, stages, progress=progress)
+    folder.events.add("examined", model=artifact.digest, round=0, status=str(found.status))
     folder.write_json(GIVEN + "examination.json", found.to_json())
     progress.say(
         f"as given: {int(found.evaluation.wrong.sum())} of {len(subject.samples)} misclassified, "
         f"{len(found.counted)} certified"
     )
-    folder.events.add("examined", round=0, status=str(found.status))
     return found
 
 

@@ -13,6 +13,7 @@ import pytest
 
 HOMES = {
     "auto_LiRPA": ["bounds.lirpa"],
+    "cryptography": ["attest"],
     "filelock": ["store"],
     "google": ["lowering"],
     "jinja2": ["report"],

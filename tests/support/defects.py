@@ -49,6 +49,10 @@ _CASCADE = "tests/prove/test_cascade.py::test_"
 _BUGS = "tests/bugs/test_bugs.py::test_"
 _EXPORT = "tests/export/test_export.py::test_"
 _PROPOSERS = "tests/bounds/test_proposers.py::test_"
+_EVENTS = "tests/store/test_events.py::test_"
+_STATEMENT = "tests/attest/test_statement.py::test_"
+_VERIFICATION = "tests/attest/test_verification.py::test_"
+_SIGNATURES = "tests/attest/test_signatures.py::test_"
 
 _ARITHMETIC = [
     Defect(
@@ -2025,6 +2029,129 @@ _HOSTILE_INPUT = [
     ),
 ]
 
+_ATTESTATION = [
+    Defect(
+        "events: the line before is not compared",
+        "store/events.py",
+        'if event["previous"] != previous:',
+        "if False:",
+        _EVENTS + "lines_that_were_moved_show",
+    ),
+    Defect(
+        "events: a run goes on in a log of other settings",
+        "store/events.py",
+        "if found != settings:",
+        "if False:",
+        _EVENTS + "settings_that_were_changed_are_noticed",
+    ),
+    Defect(
+        "events: a torn line is cut without a word",
+        "store/events.py",
+        "        if torn:\n",
+        "        if False:\n",
+        _EVENTS + "a_torn_last_line_is_cut_and_said",
+    ),
+    Defect(
+        "events: an incomplete last line passes",
+        "store/events.py",
+        "    if rest:\n",
+        "    if False:\n",
+        _EVENTS + "what_is_no_log_is_refused",
+    ),
+    Defect(
+        "statement: a solver's word is stated as a proof",
+        "attest/run_files.py",
+        "if not isinstance(c.evidence, SolverEvidence)",
+        "if c",
+        _STATEMENT + "a_solvers_word_is_not_stated_as_a_proof",
+    ),
+    Defect(
+        "statement: figures are not compared with the certificates",
+        "attest/run_files.py",
+        "if not fits:",
+        "if False:",
+        _STATEMENT + "figures_that_cannot_be_are_not_stated",
+    ),
+    Defect(
+        "verify: the log's beginning is not compared with the settings",
+        "attest/run_files.py",
+        "if chain.settings != settings:",
+        "if False:",
+        _VERIFICATION + "a_file_that_was_added_to_is_refused",
+    ),
+    Defect(
+        "verify: the log may end before the result",
+        "attest/run_files.py",
+        'if last["event"] != FINISHED or not same_json(last["details"], self.end()):',
+        "if False:",
+        _VERIFICATION
+        + "a_log_that_was_cut_off_is_refused_though_its_statement_was_changed_with_it",
+    ),
+    Defect(
+        "verify: certificates are not compared with the claims",
+        "attest/run_files.py",
+        "if found != claimed:",
+        "if False:",
+        _VERIFICATION + "certificates_that_are_valid_and_not_those_of_the_claims_are_refused",
+    ),
+    Defect(
+        "verify: the statement may hold more than the files give",
+        "attest/verification.py",
+        "if not refused and not same_json(",
+        "if False and not same_json(",
+        _VERIFICATION + "every_change_of_the_statement_is_refused",
+    ),
+    Defect(
+        "verify: true is 1",
+        "attest/reading.py",
+        "return canonical_json(one) == canonical_json(other)",
+        "return bool(one == other)",
+        _VERIFICATION + "a_number_is_not_a_truth_value",
+    ),
+    Defect(
+        "verify: an envelope may be about another statement",
+        "attest/verification.py",
+        "if envelope.payload != payload:",
+        "if False:",
+        _SIGNATURES + "an_envelope_about_another_payload_is_refused",
+    ),
+    Defect(
+        "verify: an unsigned statement passes though a key is given",
+        "attest/verification.py",
+        "        if key is not None:\n",
+        "        if False:\n",
+        _SIGNATURES + "an_unsigned_statement_is_refused_where_a_key_is_given",
+    ),
+    Defect(
+        "verify: any signature will do",
+        "attest/keys.py",
+        "        return False\n",
+        "        return True\n",
+        _SIGNATURES + "the_signature_of_another_key_is_refused",
+    ),
+    Defect(
+        "verify: any type of payload will do",
+        "attest/envelope.py",
+        "if kind != PAYLOAD_TYPE:",
+        "if False:",
+        _SIGNATURES + "another_type_of_payload_is_refused",
+    ),
+    Defect(
+        "sign: the type is not among the signed bytes",
+        "attest/envelope.py",
+        "for part in (payload_type.encode(), payload):",
+        "for part in (payload,):",
+        _SIGNATURES + "the_encoding_is_that_of_the_specification",
+    ),
+    Defect(
+        "sign: what does not hold is signed",
+        "attest/signing.py",
+        "if not found.holds:",
+        "if False:",
+        _SIGNATURES + "nothing_is_signed_that_does_not_hold",
+    ),
+]
+
 DEFECTS = [
     *_ARITHMETIC,
     *_AFFINE,
@@ -2046,5 +2173,6 @@ DEFECTS = [
     *_CERTIFICATES,
     *_LOWERING,
     *_HOSTILE_INPUT,
+    *_ATTESTATION,
     *_OTHERS,
 ]
