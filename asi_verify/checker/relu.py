@@ -12,6 +12,8 @@ The slope rule decides how good the bound is, never whether it is one.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -31,6 +33,11 @@ def open_phases(box: Box) -> npt.NDArray[np.bool_]:
 
 class ReluRule(Rule):
     """``max(x, 0)``, number by number."""
+
+    relaxes: ClassVar[bool] = True
+
+    def open_numbers(self, box: Box) -> npt.NDArray[np.bool_]:
+        return open_phases(box)
 
     def interval(self, *boxes: Box) -> Box:
         (box,) = boxes

@@ -3,11 +3,11 @@
 Forward, every value of the network gets a box by interval arithmetic. Backward, the property's rows
 are pushed from the output towards the input as linear functionals:
 
-- *intervals*: through linear operators only, down to the outputs of the last ReLUs, where the boxes
-  finish them. Merging the property into the last linear layers this way is what makes differences
-  of logits tight;
-- *linear*: through every operator down to the input, ReLUs relaxed linearly (CROWN; with interval
-  boxes for the ReLUs' inputs, CROWN-IBP).
+- *intervals*: through linear operators only, down to the outputs of the last that are not, where
+  the boxes finish them. Merging the property into the last linear layers this way is what makes
+  differences of logits tight;
+- *linear*: through every operator down to the input, those that are not linear relaxed linearly
+  (CROWN; with interval boxes for their inputs, CROWN-IBP).
 
 Every verdict of this library rests on the numbers returned here.
 """
@@ -23,10 +23,14 @@ import numpy.typing as npt
 from asi_verify.checker.affine import AffineRule
 from asi_verify.checker.arithmetic import ETA, LIMIT, LIMIT32, UNIT, down, enlarged, gamma
 from asi_verify.checker.convolution import ConvRule
+from asi_verify.checker.curves import curve_of
 from asi_verify.checker.elementwise import AddRule, ScaleRule
+from asi_verify.checker.layer_norm import LayerNormalizationRule
 from asi_verify.checker.movement import ReshapeRule, TransposeRule
-from asi_verify.checker.relu import ReluRule, open_phases
+from asi_verify.checker.relu import ReluRule
 from asi_verify.checker.rules import Functionals, LinearRule, Rule, largest_magnitude
+from asi_verify.checker.smooth import SmoothRule
+from asi_verify.checker.softmax import SoftmaxRule
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.network import Network
@@ -43,6 +47,7 @@ from asi_verify.core.operators import (
 )
 from asi_verify.core.properties import Property
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.errors import UnsupportedOperatorError
 
 __all__ = ["Bounds", "TrustedPass", "rule_for"]
@@ -85,6 +90,12 @@ def _rule(operator: Operator, semantics: Semantics, shapes: tuple[Shape, ...], s
             return AddRule(semantics, summed)
         case Relu():
             return ReluRule()
+        case Sigmoid() | Tanh() | Erf() | Gelu():
+            return SmoothRule(curve_of(operator), semantics)
+        case Softmax(axis=axis):
+            return SoftmaxRule(axis, shapes[0], semantics)
+        case LayerNormalization():
+            return LayerNormalizationRule(operator, semantics)
         case Reshape(shape=shape):
             return ReshapeRule(shapes[0], shape)
         case Transpose():
@@ -147,7 +158,7 @@ class TrustedPass:
         self._rules = _rules(network, semantics)
         self._largest = max(int(np.prod(shape)) for shape in network.shapes)
         self._total = sum(int(np.prod(shape)) for shape in network.shapes)
-        self._behind_relu = _values_behind_a_relu(network)
+        self._relaxed = _values_behind_a_relaxation(network, self._rules)
 
     def margins(
         self, box: Box, property_: Property, evidence: IntervalEvidence | LinearEvidence
@@ -196,7 +207,8 @@ class TrustedPass:
         Args:
             box: shape ``(B, *input_shape)``, float32 or float64.
             intermediate: ``BACKWARD`` also makes a backward pass of its own for the input of every
-                ReLU whose phase intervals leave open, and keeps the tighter of the two.
+                ReLU whose phase intervals leave open, and of every smooth operator, and keeps the
+                tighter of the two.
 
         Raises:
             ValueError: the boxes are not of the network's input shape.
@@ -209,12 +221,10 @@ class TrustedPass:
         boxes.append(_within_limit(first, sound))
         for node, rule in zip(self.network.nodes, self._rules, strict=True):
             value = node.inputs[0]
-            if (
-                intermediate is Intermediate.BACKWARD
-                and isinstance(rule, ReluRule)
-                and self._behind_relu[value]
-            ):
-                boxes[value] = self._tightened(Bounds(tuple(boxes), sound), value)
+            if intermediate is Intermediate.BACKWARD and self._relaxed[value]:
+                worth_it = rule.open_numbers(boxes[value])
+                if worth_it is not None:
+                    boxes[value] = self._tightened(Bounds(tuple(boxes), sound), value, worth_it)
             inputs = [boxes[value] for value in node.inputs]
             if self.semantics is Semantics.FLOAT32:
                 sound &= rule.largest_sum(*inputs) <= LIMIT32
@@ -238,7 +248,8 @@ class TrustedPass:
         Args:
             bounds: boxes of every value, from ``bounds``.
             rows: shape ``(R, *output_shape)``, asked of every sample.
-            to_input: push through ReLUs down to the input; otherwise stop at their outputs.
+            to_input: push through every operator down to the input; otherwise stop at the outputs
+                of those that are not linear.
 
         Returns:
             Shape ``(B, R)``; -inf where the error analysis does not hold. Never NaN.
@@ -270,10 +281,10 @@ class TrustedPass:
                 continue
             current = _refuse_beyond_limit(pending.pop(value), usable)
             rule, inputs = self._rules[value - 1], self.network.nodes[value - 1].inputs
-            if isinstance(rule, ReluRule) and not to_input:
+            if rule.relaxes and not to_input:
                 _finish(current, bounds.boxes[value], total)
                 continue
-            if isinstance(rule, ReluRule) and current.owners is None:
+            if rule.relaxes and current.owners is None:
                 # The relaxation differs from sample to sample: from here on each has its own.
                 pending = {key: rest.one_per_sample(batch) for key, rest in pending.items()}
                 current = current.one_per_sample(batch)
@@ -295,12 +306,12 @@ class TrustedPass:
         lower = lower.reshape(form)
         return np.where(proves & np.isfinite(lower), lower, -np.inf)
 
-    def _tightened(self, bounds: Bounds, value: int) -> Box:
-        """The box of a ReLU's input, with a backward pass for each number of open phase."""
+    def _tightened(self, bounds: Bounds, value: int, worth_it: npt.NDArray[np.bool_]) -> Box:
+        """The box of a value, with a backward pass for each number that is worth it."""
         box = bounds.boxes[value]
         shape = (len(box), -1)
         lower, upper = box.lower.reshape(shape).copy(), box.upper.reshape(shape).copy()
-        samples, numbers = np.nonzero(open_phases(box).reshape(shape))
+        samples, numbers = np.nonzero(worth_it.reshape(shape))
         for part in self._batches(len(samples), 4 * self._largest):
             owners, chosen = samples[part], numbers[part]
             for sign, bound in ((1.0, lower), (-1.0, upper)):
@@ -332,11 +343,11 @@ def _rules(network: Network, semantics: Semantics) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def _values_behind_a_relu(network: Network) -> tuple[bool, ...]:
-    """For each value, whether a ReLU lies before it; before the first, intervals are tight."""
+def _values_behind_a_relaxation(network: Network, rules: tuple[Rule, ...]) -> tuple[bool, ...]:
+    """For each value, whether a relaxation lies before it; else intervals are tight enough."""
     behind = [False]
-    for node in network.nodes:
-        behind.append(isinstance(node.operator, Relu) or any(behind[v] for v in node.inputs))
+    for node, rule in zip(network.nodes, rules, strict=True):
+        behind.append(rule.relaxes or any(behind[v] for v in node.inputs))
     return tuple(behind)
 
 

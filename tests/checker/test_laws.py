@@ -29,9 +29,9 @@ from asi_verify.core.operators import (
     Reshape,
     Scale,
     Transpose,
-    map_weights,
 )
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.weights import map_weights
 
 REAL = Semantics.REAL
 SLACK = 2.0**-20
