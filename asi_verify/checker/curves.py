@@ -22,8 +22,9 @@ argument, at most 10 roundings, move the subtracted term by at most ``0.3 d`` an
 ``|gelu''| = phi(x) |2 - x^2|`` are elementary; the constants of these and of the tanh form are
 confirmed by interval arithmetic over the whole line in the tests.
 
-*Shape.* The sigmoid, tanh and erf increase. Both kinds of GELU decrease up to -0.8, are convex
-from there to -0.7, increase from -0.7 on and are at least ``floor``; by interval arithmetic too.
+*Shape.* The sigmoid, tanh and erf increase. Both kinds of GELU decrease up to -0.753, are
+convex from there to -0.751, increase from there on and are at least ``floor``; by interval
+arithmetic too.
 
 *GELU in binary32*, ``x (1 + erf(c x)) / 2`` in any order, is off by at most ``2**-19 |x|``, besides
 ``2**-120`` for what is flushed to zero. Its argument is off by at most 3 roundings and the factor's
@@ -138,9 +139,9 @@ def curve_of(operator: Elementwise) -> Curve:
         case Gelu(tanh=False, slack=slack):
             # The factor off by d: |x / 2 (erf(c x (1 + d)) - erf(c x))| <= 0.294 d / (1 - d)^2.
             return Curve(
-                _quiet(_gelu), bend=0.7979, height=1.1, rate=1.0, floor=-0.17, off=0.3 * slack
+                _quiet(_gelu), bend=0.7979, height=1.1, rate=1.0, floor=-0.16998, off=0.3 * slack
             )
         case Gelu():
             return Curve(
-                _quiet(_gelu_by_tanh), bend=0.7979, height=1.2, rate=1.0, floor=-0.1701, cubes=True
+                _quiet(_gelu_by_tanh), bend=0.7979, height=1.2, rate=1.0, floor=-0.17005, cubes=True
             )

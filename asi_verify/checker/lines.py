@@ -29,6 +29,9 @@ Lines = tuple[Array, Array, Array, Array]
 _CELLS = 32
 _AT_ONCE = 4096
 """How many numbers are bounded at a time: their grids and chords fit into a processor's cache."""
+_FALLS, _RISES = -0.753, -0.751
+"""Up to where both kinds of GELU fall, and from where they rise; between the two they are convex.
+"""
 _STEEPEST = 2.0
 """No slope need be steeper: the derivatives are at most 1.13."""
 
@@ -39,7 +42,7 @@ def range_of(curve: Curve, lower: FloatArray, upper: FloatArray) -> tuple[Array,
     error = EVALUATION * (1 + np.maximum(np.abs(lower), np.abs(upper))) + curve.off
     low, high = ends
     if curve.floor is not None:
-        inside = (lower < -0.7) & (upper > -0.8)
+        inside = (lower < _RISES) & (upper > _FALLS)
         low = np.where(inside, curve.floor, np.minimum(*ends))
         high = np.maximum(*ends)
     return down(low - up(2 * error)), up(high + up(2 * error))

@@ -14,8 +14,8 @@ relative to the result.
 exact value or ``2**-120``, sums in any order and divides, or multiplies with the reciprocal. Let
 ``d_k = m - x_k >= 0`` and ``S = sum exp(-d_k) >= 1``. The rounded difference moves ``exp(-d_k)``
 by at most ``2 u d_k exp(-d_k)``, and ``sum d_k exp(-d_k) / S = H - ln S <= ln n`` for the entropy
-``H`` of ``y``; ``d_j y_j <= 1 / e``. So ``S`` is off by ``ROUGH32 + 2 u ln n + gamma32(n)``, relative
-to it, and with at most 3 more roundings
+``H`` of ``y``; ``d_j y_j <= 1 / e``. So ``S`` is off by ``ROUGH32 + 2 u ln n + gamma32(n)``,
+relative to it, and with at most 3 more roundings
 
     |computed - y_j| <= 2 y_j (ROUGH32 + gamma32(n + 2 ln n + 8)) + u + n 2**-118,
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from support import exact
-from support.networks import seeds
+from support.networks import layer_norm, seeds
 
 from asi_verify.checker import TrustedPass
 from asi_verify.checker.rules import Functionals
@@ -31,6 +31,7 @@ from asi_verify.core.operators import (
     Transpose,
 )
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.smooth import Erf, Gelu, Sigmoid, Softmax, Tanh
 from asi_verify.core.weights import map_weights
 
 REAL = Semantics.REAL
@@ -67,6 +68,13 @@ OPERATORS = {
     ),
     "add": (lambda g: Add(), [(40,), (40,)]),
     "relu": (lambda g: Relu(), [(60,)]),
+    "sigmoid": (lambda g: Sigmoid(), [(40,)]),
+    "tanh": (lambda g: Tanh(), [(40,)]),
+    "erf": (lambda g: Erf(), [(40,)]),
+    "gelu": (lambda g: Gelu(), [(40,)]),
+    "gelu by tanh": (lambda g: Gelu(tanh=True), [(40,)]),
+    "softmax": (lambda g: Softmax(1), [(2, 5, 3)]),
+    "layer norm": (lambda g: layer_norm(g, 4, 2), [(3, 4, 2)]),
     "reshape": (lambda g: Reshape((2, 9)), [(3, 2, 3)]),
     "transpose": (lambda g: Transpose((1, 2, 0)), [(3, 3, 3)]),
 }
@@ -350,7 +358,7 @@ def matrix_and_bias(operator, shapes):
     return np.array(columns).T, bias
 
 
-LINEAR = [name for name in OPERATORS if name not in {"relu", "reshape", "transpose"}]
+LINEAR = [name for name in OPERATORS if name.startswith(("add", "affine", "conv", "scale"))]
 
 
 @pytest.mark.parametrize("name", LINEAR)

@@ -13,8 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from support import precise
+
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu, Reshape, Scale, Transpose
+from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 
 Exact = Any  # an object array of Fractions
 
@@ -28,7 +31,7 @@ def exact(array: Any) -> Exact:
 
 
 def apply(operator: Operator, *inputs: Exact) -> Exact:
-    """One operator, without rounding."""
+    """One operator, without rounding; those that are not rational to 60 digits."""
     (first, *others) = inputs
     match operator:
         case Affine():
@@ -45,6 +48,8 @@ def apply(operator: Operator, *inputs: Exact) -> Exact:
             return first.transpose(permutation)
         case Add():
             return first + others[0]
+        case Sigmoid() | Tanh() | Erf() | Gelu() | Softmax() | LayerNormalization():
+            return precise.apply(operator, first)
     raise AssertionError(operator)
 
 

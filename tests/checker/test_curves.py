@@ -1,0 +1,191 @@
+"""The assumptions about computed functions, measured densely, and the constants of the curves."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+from support import precise
+
+from asi_verify.checker.curves import EVALUATION, RELATIVE, curve_of
+from asi_verify.checker.lines import _FALLS, _RISES
+from asi_verify.core.smooth import Erf, Gelu, Sigmoid, Tanh
+
+CURVES = {
+    "sigmoid": Sigmoid(),
+    "tanh": Tanh(),
+    "erf": Erf(),
+    "gelu": Gelu(),
+    "gelu by tanh": Gelu(tanh=True),
+}
+TINY = mpmath.mpf(2) ** -1000
+
+
+def points():
+    """A dense grid, all sizes from the smallest to the largest, and both sides of what saturates."""
+    generator = np.random.default_rng(0)
+    sizes = 2.0 ** generator.uniform(-1074, 500, 600)
+    edges = np.concatenate([c + np.linspace(-1, 1, 21) for c in (6, 9, 19, 27, 37, 708, 745)])
+    grid = np.concatenate([np.linspace(0, 12, 2401), generator.exponential(40, 600)])
+    return np.concatenate([s * part for part in (grid, sizes, edges) for s in (1.0, -1.0)])
+
+
+@pytest.mark.parametrize(
+    ("computed", "exact"),
+    [
+        (np.exp, mpmath.exp),
+        (np.tanh, mpmath.tanh),
+        (np.vectorize(math.erf), mpmath.erf),
+        (np.vectorize(math.erfc), mpmath.erfc),
+    ],
+)
+def test_elementary_functions_are_within_e1_of_the_exact_ones(computed, exact):
+    """With a factor of 8 to spare; also where they underflow."""
+    x = points()
+    x = x[x < 709]
+    with np.errstate(under="ignore"):
+        found = computed(x)
+    with mpmath.workdps(40):
+        for given, value in zip(x, found, strict=True):
+            truth = exact(mpmath.mpf(float(given)))
+            assert abs(mpmath.mpf(float(value)) - truth) <= abs(truth) * RELATIVE / 8 + TINY
+
+
+def test_exp_overflows_to_infinity_alone():
+    """The one thing that is used of it there."""
+    with np.errstate(over="ignore"):
+        assert np.all(np.exp(np.array([709.0, 710.0, 1e5, 2.0**500])) > 2.0**1000)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_values_are_within_their_error(name):
+    """Over the whole line, with a factor of 8 to spare."""
+    x = points()
+    curve, exact = curve_of(CURVES[name]), precise.function(CURVES[name])
+    found = curve.value(x)
+    assert np.isfinite(found).all()
+    with mpmath.workdps(precise.DIGITS):
+        for given, value in zip(x, found, strict=True):
+            number = mpmath.mpf(float(given))
+            # Beyond 2^50 mpmath's own functions are slow; all of these are then 0, 1, -1 or x.
+            if abs(given) > 2.0**50:
+                limit = max(number, 0) if "gelu" in name else mpmath.sign(number)
+                truth = (limit + 1) / 2 if name == "sigmoid" else limit
+            else:
+                truth = exact(number)
+            off = abs(mpmath.mpf(float(value)) - truth)
+            assert off <= EVALUATION / 8 * (1 + abs(number))
+
+
+iv = mpmath.iv
+
+
+def sigmoid_derivatives(x):
+    """Of the sigmoid: ``s``, ``s'``, ``s''``."""
+    s = 1 / (1 + iv.exp(-x))
+    return s, s * (1 - s), s * (1 - s) * (1 - 2 * s)
+
+
+def density(x):
+    return iv.exp(-x * x / 2) / iv.sqrt(2 * iv.pi)
+
+
+def second(name, x):
+    """``f''``, as an interval."""
+    if name == "sigmoid":
+        return sigmoid_derivatives(x)[2]
+    if name == "tanh":
+        return 8 * sigmoid_derivatives(2 * x)[2]
+    if name == "erf":
+        return -4 / iv.sqrt(iv.pi) * x * iv.exp(-x * x)
+    if name == "gelu":
+        return density(x) * (2 - x * x)
+    c = iv.sqrt(2 / iv.pi) * 2
+    inner, first, bend = c * x * (1 + 0.044715 * x * x), c * (1 + 0.134145 * x * x), c * 0.26829 * x
+    _, d, dd = sigmoid_derivatives(inner)
+    return 2 * d * first + x * (dd * first * first + d * bend)
+
+
+def holds_on(low, high, claim, depth=0):
+    """Whether a claim about intervals holds on all of one, by cutting it into pieces."""
+    if claim(iv.mpf([low, high])):
+        return True
+    middle = (low + high) / 2
+    return depth < 30 and all(
+        holds_on(*part, claim, depth + 1) for part in ((low, middle), (middle, high))
+    )
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_curvatures_are_bounded_on_the_whole_line(name):
+    """By interval arithmetic, which is a proof, up to 40; beyond it all of it underflows.
+
+    All second derivatives are even or odd. Beyond 12 they are at most
+    ``100 x^6 exp(-1.5 x) <= exp(-x)``: the exponents of both kinds of GELU and of erf grow faster
+    still, and the tanh's is ``2 x``.
+    """
+    curve = curve_of(CURVES[name])
+
+    def claim(x):
+        found = abs(second(name, x))
+        tail = curve.height * iv.exp(-curve.rate * iv.mpf([x.b, x.b]))
+        return (found.b <= curve.bend).real and found.b <= tail.a
+
+    with mpmath.workdps(20):
+        iv.dps = 20
+        assert holds_on(0, 12, claim)
+        if name != "sigmoid":
+            assert holds_on(12, 40, claim)
+    # What is computed is not less.
+    distance = np.linspace(0, 800, 5000)
+    tail = [curve.height * mpmath.exp(-curve.rate * d) for d in distance]
+    for value, exact in zip(curve.curvature(distance), tail, strict=True):
+        assert value == curve.bend or mpmath.mpf(float(value)) >= exact - TINY
+
+
+def first(name, x):
+    """``f'`` of a GELU, as an interval."""
+    if name == "gelu":
+        # erf is not among mpmath's interval functions; it increases.
+        def normal(end):
+            return mpmath.ncdf(mpmath.mpf(end))
+
+        cumulative = iv.mpf([normal(x.a) - 1e-15, normal(x.b) + 1e-15])
+        return cumulative + x * density(x)
+    c = iv.sqrt(2 / iv.pi) * 2
+    s, d, _ = sigmoid_derivatives(c * x * (1 + 0.044715 * x * x))
+    return s + x * d * c * (1 + 0.134145 * x * x)
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu by tanh"])
+def test_gelu_falls_and_rises_and_stays_above_its_floor(name):
+    """Up to -0.753, from -0.751 on, and convex between; below -9 both derivatives' signs are clear.
+
+    There ``f' = q (1 - |x| r)`` with ``q > 0`` and ``r`` at least 1.
+    """
+    operator = CURVES[name]
+    with mpmath.workdps(30):
+        iv.dps = 30
+        assert holds_on(-9, _FALLS, lambda x: first(name, x).b < 0)
+        assert holds_on(_RISES, 9, lambda x: first(name, x).a > 0)
+        assert holds_on(_FALLS, _RISES, lambda x: second(name, x).a > 0)
+        exact = precise.function(operator)
+        lowest = min(exact(mpmath.mpf(x)) for x in np.linspace(_FALLS, _RISES, 2001))
+        # Between two of the points it changes by less than 1e-8.
+        floor = curve_of(operator).floor
+        assert floor < lowest - 1e-8
+        assert floor > lowest - 1e-4
+
+
+def test_a_factor_that_is_off_moves_gelu_by_less_than_is_allowed_for():
+    """By the whole slack, on a dense grid."""
+    slack = 2.0**-21
+    off = curve_of(Gelu(slack=slack)).off
+    with mpmath.workdps(40):
+        for x in np.linspace(-10, 10, 4001):
+            number = mpmath.mpf(float(x))
+            for sign in (1, -1):
+                moved = number / 2 * mpmath.erf(number / mpmath.sqrt(2) * (1 + sign * slack))
+                assert abs(moved - number / 2 * mpmath.erf(number / mpmath.sqrt(2))) <= off
