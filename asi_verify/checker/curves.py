@@ -17,10 +17,10 @@ argument, at most 10 roundings, move the subtracted term by at most ``0.3 d`` an
 ``2**-46 (1 + |x|)``.
 
 *Curvature.* ``|f''(x)| <= min(bend, height exp(-rate |x|))``. With ``s`` the sigmoid,
-``s'' = s (1 - s) (1 - 2 s)`` is at most ``sqrt(3) / 18 < 0.0963`` and at most ``exp(-|x|)``;
-``tanh(x) = 2 s(2 x) - 1``, so 8 times that at ``2 x``; ``|erf''| = 4 / sqrt(pi) |x| exp(-x^2)`` and
-``|gelu''| = phi(x) |2 - x^2|`` are elementary; the constants of these and of the tanh form are
-confirmed by interval arithmetic over the whole line in the tests.
+``s'' = s (1 - s) (1 - 2 s)`` is at most ``sqrt(3) / 18`` and at most ``exp(-|x|)``; ``tanh(x) =
+2 s(2 x) - 1``, so 8 times that at ``2 x``; ``erf'' = -4 / sqrt(pi) x exp(-x^2)`` and ``gelu'' =
+phi(x) (2 - x^2)``. The constants, and those of the tanh form, are proved by interval arithmetic
+over the whole line in the tests; they are not quite the least.
 
 *Shape.* The sigmoid, tanh and erf increase. Both kinds of GELU decrease up to -0.753, are
 convex from there to -0.751, increase from there on and are at least ``floor``; by interval
@@ -131,17 +131,17 @@ def curve_of(operator: Elementwise) -> Curve:
     """The curve of an operator."""
     match operator:
         case Sigmoid():
-            return Curve(_quiet(_sigmoid), bend=0.0963, height=1.0, rate=1.0)
+            return Curve(_quiet(_sigmoid), bend=0.097, height=1.2, rate=1.0)
         case Tanh():
-            return Curve(np.tanh, bend=0.7704, height=8.0, rate=2.0)
+            return Curve(np.tanh, bend=0.776, height=9.6, rate=2.0)
         case Erf():
-            return Curve(_ERF, bend=0.9681, height=2.4, rate=1.0)
+            return Curve(_ERF, bend=0.975, height=2.4, rate=1.0)
         case Gelu(tanh=False, slack=slack):
             # The factor off by d: |x / 2 (erf(c x (1 + d)) - erf(c x))| <= 0.294 d / (1 - d)^2.
             return Curve(
-                _quiet(_gelu), bend=0.7979, height=1.1, rate=1.0, floor=-0.16998, off=0.3 * slack
+                _quiet(_gelu), bend=0.805, height=1.2, rate=1.0, floor=-0.16998, off=0.3 * slack
             )
         case Gelu():
             return Curve(
-                _quiet(_gelu_by_tanh), bend=0.7979, height=1.2, rate=1.0, floor=-0.17005, cubes=True
+                _quiet(_gelu_by_tanh), bend=0.805, height=1.3, rate=1.0, floor=-0.17005, cubes=True
             )

@@ -7,10 +7,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from support import exact, precise
+from support import exact
 from support.networks import layer_norm, seeds
 
 from asi_verify.checker.rules import Functionals
+from asi_verify.checker.statistics import variance_of
 from asi_verify.checker.trusted import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.semantics import Semantics
@@ -107,7 +108,6 @@ def test_lines_are_tight(name):
         pushed = rule.push_back(Functionals(sign * np.eye(3), owners), box)
         x = np.linspace(box.lower[0], box.upper[0], 201)
         y = exact.apply(CURVES[name], exact.exact(x)).astype(float)
-        gap = sign * y - (x @ pushed.inputs[0] * np.eye(3)).diagonal() if False else None
         slopes = pushed.inputs[0].diagonal()
         gap = sign * y - (x * slopes + pushed.constant - pushed.error)
         assert np.all(gap.min(axis=0) < 1e-5)
@@ -210,8 +210,6 @@ def test_layer_norm_attains_its_largest_output():
 @pytest.mark.parametrize("seed", range(10))
 def test_a_variance_lies_between_its_bounds_and_nearly_attains_them(seed):
     """At corners and inner points; the lower bound is that of the best point."""
-    from asi_verify.checker.statistics import variance_of
-
     generator = np.random.default_rng(seed)
     centre, reach = generator.normal(size=(1, 1, 5)), generator.random((1, 1, 5)) * 0.4
     low, high = (float(v.item()) for v in variance_of(centre - reach, centre + reach))
@@ -224,4 +222,3 @@ def test_a_variance_lies_between_its_bounds_and_nearly_attains_them(seed):
     assert most <= high + 1e-15
     points = centre - reach + 2 * reach * generator.random((200, 1, 5))
     assert np.all(np.var(points, axis=2) >= low - 1e-15)
-    assert precise.DIGITS > 16

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from support import precise
-
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu, Reshape, Scale, Transpose
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
+from support import precise
 
 Exact = Any  # an object array of Fractions
 

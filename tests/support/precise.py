@@ -24,8 +24,10 @@ def number(value: Fraction | float) -> Any:
 
 
 def fraction(value: Any) -> Fraction:
-    """The exact value of one of mpmath's numbers."""
+    """The exact value of one of mpmath's numbers; 0 for what is far below any bound."""
     sign, mantissa, exponent, _ = value._mpf_
+    if exponent < -60_000:
+        return Fraction(0)
     return (-1) ** sign * Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
 
 
