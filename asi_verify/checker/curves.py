@@ -47,7 +47,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.core.smooth import Elementwise, Erf, Gelu, Sigmoid, Tanh
+from asi_verify.core.operators import Operator
+from asi_verify.core.smooth import Erf, Gelu, Sigmoid, Tanh
 
 __all__ = ["EVALUATION", "RELATIVE", "ROUGH32", "Curve", "curve_of"]
 
@@ -127,8 +128,12 @@ def _quiet(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
     return quiet
 
 
-def curve_of(operator: Elementwise) -> Curve:
-    """The curve of an operator."""
+def curve_of(operator: Operator) -> Curve:
+    """The curve of an operator.
+
+    Raises:
+        ValueError: it is not a smooth function of one number.
+    """
     match operator:
         case Sigmoid():
             return Curve(_quiet(_sigmoid), bend=0.097, height=1.2, rate=1.0)
@@ -145,3 +150,5 @@ def curve_of(operator: Elementwise) -> Curve:
             return Curve(
                 _quiet(_gelu_by_tanh), bend=0.805, height=1.3, rate=1.0, floor=-0.17005, cubes=True
             )
+        case _:
+            raise ValueError(f"{type(operator).__name__} is no smooth function of one number")

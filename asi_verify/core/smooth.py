@@ -9,7 +9,7 @@ import numpy as np
 from asi_verify.core.operators import FloatArray, Operator, Shape, checked_weight
 from asi_verify.errors import ModelError
 
-__all__ = ["Elementwise", "Erf", "Gelu", "LayerNormalization", "Sigmoid", "Softmax", "Tanh"]
+__all__ = ["Erf", "Gelu", "LayerNormalization", "Sigmoid", "Softmax", "Tanh"]
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,6 @@ class Gelu(Operator):
     @property
     def is_linear(self) -> bool:
         return False
-
-
-Elementwise = Sigmoid | Tanh | Erf | Gelu
-"""The operators that are one smooth function, number by number."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from support import precise
 
 from asi_verify.checker.curves import EVALUATION, RELATIVE, curve_of
 from asi_verify.checker.lines import _FALLS, _RISES
+from asi_verify.core.operators import Relu
 from asi_verify.core.smooth import Erf, Gelu, Sigmoid, Tanh
 
 CURVES = {
@@ -171,6 +172,12 @@ def test_gelu_falls_and_rises_and_stays_above_its_floor(name):
         floor = curve_of(operator).floor
         assert floor < lowest - 1e-8
         assert floor > lowest - 1e-4
+
+
+def test_an_operator_without_a_curve_is_refused():
+    """By name."""
+    with pytest.raises(ValueError, match="Relu is no smooth function"):
+        curve_of(Relu())
 
 
 def test_a_factor_that_is_off_moves_gelu_by_less_than_is_allowed_for():

@@ -561,7 +561,7 @@ _PASS_OVER_NETWORKS = [
         "a relu left out on the way back",
         "checker/trusted.py",
         "if rule.relaxes and not to_input:",
-        "if isinstance(rule, ReluRule) and to_input:",
+        "if rule.relaxes and to_input:",
         _PASS + "linear_bounds_are_tight_where_nothing_is_open",
     ),
 ]
