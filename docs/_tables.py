@@ -30,6 +30,7 @@ from asi_verify.core.operators import (
     Transpose,
 )
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.data import medmnist_sets
 from asi_verify.export.torch_module import layer_for
 from asi_verify.lowering.registry import REGISTRY
@@ -82,6 +83,12 @@ def _operators() -> str:
         (Reshape((1,)), ((1,),)),
         (Scale(bias, bias), ((1,),)),
         (Transpose((0,)), ((1,),)),
+        (Sigmoid(), ((1,),)),
+        (Tanh(), ((1,),)),
+        (Erf(), ((1,),)),
+        (Gelu(), ((1,),)),
+        (Softmax(0), ((1,),)),
+        (LayerNormalization(bias, bias, 0.5), ((1,),)),
     ]
     missing = {*Operator.__subclasses__()} - {type(operator) for operator, _ in samples}
     if missing:

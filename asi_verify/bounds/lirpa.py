@@ -32,6 +32,7 @@ from asi_verify.bounds.method import Method, Proposer
 from asi_verify.core.box import Box
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import Add, Affine, Conv, MaxPool, Operator, Relu, Reshape, Scale
+from asi_verify.core.smooth import Sigmoid, Tanh
 from asi_verify.errors import (
     EngineFailedError,
     EngineUnavailableError,
@@ -222,7 +223,7 @@ def _generated_module(network: Network) -> nn.Module:
 def _allowed(node: Node, network: Network) -> nn.Module:
     operator, shape = node.operator, network.shapes[node.inputs[0]]
     match operator:
-        case Affine() | Relu() | Add():
+        case Affine() | Relu() | Add() | Sigmoid() | Tanh():
             return layer_for(operator)
         case Reshape(shape=(_,)):
             return nn.Flatten()

@@ -128,6 +128,14 @@ class Rule(abc.ABC):
     def push_back(self, functionals: Functionals, *boxes: Box) -> PushedBack:
         """Functionals of the output as functionals of the inputs, which lie in ``boxes``."""
 
+    def open_numbers(self, box: Box) -> npt.NDArray[np.bool_] | None:
+        """Which numbers of the (only) input are worth a backward pass of their own.
+
+        Shape ``(B, *shape)``; None if there are none, whatever the box.
+        """
+        del box
+        return None
+
     def local_error(self, *boxes: Box) -> Array | None:
         """By how much each number of the output may be off, ``(B, *out)``; None if by nothing."""
         del boxes

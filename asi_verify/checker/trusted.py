@@ -3,11 +3,11 @@
 Forward, every value of the network gets a box by interval arithmetic. Backward, the property's rows
 are pushed from the output towards the input as linear functionals:
 
-- *intervals*: through linear operators only, down to the outputs of the last ReLUs, where the boxes
-  finish them. Merging the property into the last linear layers this way is what makes differences
-  of logits tight;
-- *linear*: through every operator down to the input, ReLUs relaxed linearly (CROWN; with interval
-  boxes for the ReLUs' inputs, CROWN-IBP).
+- *intervals*: through linear operators only, down to the outputs of the last that are not, where
+  the boxes finish them. Merging the property into the last linear layers this way is what makes
+  differences of logits tight;
+- *linear*: through every operator down to the input, those that are not linear relaxed linearly
+  (CROWN; with interval boxes for their inputs, CROWN-IBP).
 
 Every verdict of this library rests on the numbers returned here.
 """
@@ -26,11 +26,15 @@ import numpy.typing as npt
 from asi_verify.checker.affine import AffineRule
 from asi_verify.checker.arithmetic import ETA, LIMIT, LIMIT32, UNIT, down, enlarged, gamma
 from asi_verify.checker.convolution import ConvRule
+from asi_verify.checker.curves import curve_of
 from asi_verify.checker.elementwise import AddRule, ScaleRule
+from asi_verify.checker.layer_norm import LayerNormalizationRule
 from asi_verify.checker.max_pool import MaxPoolRule
 from asi_verify.checker.movement import ConcatRule, ReshapeRule, TransposeRule
-from asi_verify.checker.relu import ReluRule, open_phases
+from asi_verify.checker.relu import ReluRule
 from asi_verify.checker.rules import Functionals, LinearRule, Rule, largest_magnitude
+from asi_verify.checker.smooth import SmoothRule
+from asi_verify.checker.softmax import SoftmaxRule
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.limits import LARGEST_PASS
@@ -51,6 +55,7 @@ from asi_verify.core.operators import (
 )
 from asi_verify.core.properties import Property
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.errors import ModelError, UnsupportedOperatorError
 
 __all__ = ["Advice", "Bounds", "TrustedPass", "rule_for"]
@@ -92,16 +97,28 @@ def _rule(operator: Operator, semantics: Semantics, shapes: tuple[Shape, ...], s
             return ScaleRule(operator, shapes[0], semantics)
         case Add():
             return AddRule(semantics, summed)
-        case Relu():
-            return ReluRule()
-        case MaxPool():
-            return MaxPoolRule(operator, shapes[0])
         case Concat():
             return ConcatRule(operator, *shapes)
         case Reshape(shape=shape):
             return ReshapeRule(shapes[0], shape)
         case Transpose():
             return TransposeRule(operator)
+        case _:
+            return _relaxing_rule(operator, semantics, shapes[0])
+
+
+def _relaxing_rule(operator: Operator, semantics: Semantics, shape: Shape) -> Rule:
+    match operator:
+        case Relu():
+            return ReluRule()
+        case MaxPool():
+            return MaxPoolRule(operator, shape)
+        case Sigmoid() | Tanh() | Erf() | Gelu():
+            return SmoothRule(curve_of(operator), semantics)
+        case Softmax(axis=axis):
+            return SoftmaxRule(axis, shape, semantics)
+        case LayerNormalization():
+            return LayerNormalizationRule(operator, semantics)
         case _:
             raise UnsupportedOperatorError(f"{type(operator).__name__} has no trusted rule")
 
@@ -196,7 +213,7 @@ class TrustedPass:
         self._rules = _rules(network, semantics)
         self._largest = max(int(np.prod(shape)) for shape in network.shapes)
         self._total = sum(int(np.prod(shape)) for shape in network.shapes)
-        self._behind_relu = _values_behind_a_relaxation(network, self._rules)
+        self._relaxed = _values_behind_a_relaxation(network, self._rules)
 
     @cached_property
     def neurons(self) -> dict[int, slice]:
@@ -260,7 +277,8 @@ class TrustedPass:
         Args:
             box: shape ``(B, *input_shape)``, float32 or float64.
             intermediate: ``BACKWARD`` also makes a backward pass of its own for the input of every
-                ReLU whose phase intervals leave open, and keeps the tighter of the two.
+                ReLU whose phase intervals leave open, and of every smooth operator, and keeps the
+                tighter of the two.
             known: lower and upper bounds for every value; the boxes are then those of the inputs
                 for which every value lies between its own.
 
@@ -276,12 +294,12 @@ class TrustedPass:
         boxes.append(_within_limit(first, sound))
         for node, rule in zip(self.network.nodes, self._rules, strict=True):
             value = node.inputs[0]
-            if (
-                intermediate is Intermediate.BACKWARD
-                and isinstance(rule, ReluRule)
-                and self._behind_relu[value]
-            ):
-                boxes[value] = self._tightened(Bounds(tuple(boxes), sound, empty), value)
+            if intermediate is Intermediate.BACKWARD and self._relaxed[value]:
+                worth_it = rule.open_numbers(boxes[value])
+                if worth_it is not None:
+                    boxes[value] = self._tightened(
+                        Bounds(tuple(boxes), sound, empty), value, worth_it
+                    )
             inputs = [boxes[value] for value in node.inputs]
             if self.semantics is Semantics.FLOAT32:
                 sound &= rule.largest_sum(*inputs) <= LIMIT32
@@ -310,7 +328,8 @@ class TrustedPass:
         Args:
             bounds: boxes of every value, from ``bounds``.
             rows: shape ``(R, *output_shape)``, asked of every sample.
-            to_input: push through ReLUs down to the input; otherwise stop at their outputs.
+            to_input: push through every operator down to the input; otherwise stop at the outputs
+                of those that are not linear.
             advice: slopes and multipliers for ``B * R`` functionals; used on the way to the input.
 
         Returns:
@@ -383,12 +402,12 @@ class TrustedPass:
         lower = lower.reshape(form)
         return np.where(proves & np.isfinite(lower), lower, -np.inf)
 
-    def _tightened(self, bounds: Bounds, value: int) -> Box:
-        """The box of a ReLU's input, with a backward pass for each number of open phase."""
+    def _tightened(self, bounds: Bounds, value: int, worth_it: npt.NDArray[np.bool_]) -> Box:
+        """The box of a value, with a backward pass for each number that is worth it."""
         box = bounds.boxes[value]
         shape = (len(box), -1)
         lower, upper = box.lower.reshape(shape).copy(), box.upper.reshape(shape).copy()
-        samples, numbers = np.nonzero(open_phases(box).reshape(shape))
+        samples, numbers = np.nonzero(worth_it.reshape(shape))
         for part in self._batches(len(samples), 4 * self._largest):
             owners, chosen = samples[part], numbers[part]
             for sign, bound in ((1.0, lower), (-1.0, upper)):
@@ -442,7 +461,7 @@ def _rules(network: Network, semantics: Semantics) -> tuple[Rule, ...]:
 
 
 def _values_behind_a_relaxation(network: Network, rules: tuple[Rule, ...]) -> tuple[bool, ...]:
-    """For each value, whether one lies before it; before the first, intervals are tight."""
+    """For each value, whether a relaxation lies before it; else intervals are tight enough."""
     behind = [False]
     for node, rule in zip(network.nodes, rules, strict=True):
         behind.append(rule.relaxes or any(behind[v] for v in node.inputs))

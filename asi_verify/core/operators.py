@@ -1,6 +1,7 @@
 """The closed set of operators that a ``Network`` is made of.
 
 Each is an exact function over the reals; shapes are those of one sample, without the batch axis.
+Those that are not piecewise linear stand in ``core.smooth``.
 An operator is supported when lowering, torch form and trusted rule are there together; what ONNX
 writes in other words (batch norm, average pooling, normalisation) is lowered to these.
 
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +36,8 @@ __all__ = [
     "Scale",
     "Shape",
     "Transpose",
+    "checked_weight",
     "largest_step",
-    "map_weights",
 ]
 
 Shape = tuple[int, ...]
@@ -82,7 +82,12 @@ def _slid(
     )
 
 
-def _weight(array: FloatArray, what: str) -> FloatArray:
+def checked_weight(array: FloatArray, what: str) -> FloatArray:
+    """The array, read-only.
+
+    Raises:
+        ModelError: it is neither float32 nor float64, or not finite.
+    """
     if array.dtype not in (np.float32, np.float64):
         raise ModelError(f"{what} has dtype {array.dtype}; float32 is supported")
     if not bool(np.isfinite(array).all()):
@@ -104,8 +109,8 @@ class Affine(Operator):
     slack: float = 0.0
 
     def __post_init__(self) -> None:
-        _weight(self.weight, "the weight of an affine layer")
-        _weight(self.bias, "the bias of an affine layer")
+        checked_weight(self.weight, "the weight of an affine layer")
+        checked_weight(self.bias, "the bias of an affine layer")
         if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
             raise ModelError(f"affine: weight {self.weight.shape} and bias {self.bias.shape}")
 
@@ -138,8 +143,8 @@ class Conv(Operator):
     slack: float = 0.0
 
     def __post_init__(self) -> None:
-        _weight(self.weight, "the kernel of a convolution")
-        _weight(self.bias, "the bias of a convolution")
+        checked_weight(self.weight, "the kernel of a convolution")
+        checked_weight(self.bias, "the bias of a convolution")
         rank = self.weight.ndim - 2
         if rank < 1 or self.bias.shape != self.weight.shape[:1]:
             raise ModelError(f"conv: weight {self.weight.shape} and bias {self.bias.shape}")
@@ -186,8 +191,8 @@ class Scale(Operator):
     slack: float = 0.0
 
     def __post_init__(self) -> None:
-        _weight(self.scale, "the scale of an element-wise layer")
-        _weight(self.shift, "the shift of an element-wise layer")
+        checked_weight(self.scale, "the scale of an element-wise layer")
+        checked_weight(self.shift, "the shift of an element-wise layer")
 
     def output_shape(self, *inputs: Shape) -> Shape:
         (shape,) = inputs
@@ -359,23 +364,3 @@ def largest_step(operator: Operator, *inputs: Shape) -> int:
     padded = (size + sum(pads) for size, pads in zip(inputs[0][1:], operator.pads, strict=True))
     columns = inputs[0][0] * math.prod(operator.kernel) * math.prod(output[1:])
     return max(step, columns, inputs[0][0] * math.prod(padded))
-
-
-def map_weights(operator: Operator, change: Callable[[FloatArray], FloatArray]) -> Operator:
-    """The operator with every constant array replaced by ``change`` of it, exact from then on."""
-    match operator:
-        case Affine():
-            return Affine(change(operator.weight), change(operator.bias))
-        case Conv():
-            return Conv(
-                change(operator.weight),
-                change(operator.bias),
-                operator.strides,
-                operator.pads,
-                operator.dilations,
-                operator.groups,
-            )
-        case Scale():
-            return Scale(change(operator.scale), change(operator.shift))
-        case _:
-            return operator

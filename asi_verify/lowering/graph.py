@@ -141,6 +141,7 @@ class Graph:
 
     input_shape: Shape
     batch: int | None
+    output_name: str = ""
     nodes: list[Node] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
     names: dict[str, Value | Array] = field(default_factory=dict)
@@ -169,6 +170,18 @@ class Graph:
         self.nodes.append(Node(operator, tuple(value.index for value in inputs)))
         self.shapes.append(shape)
         return Value(len(self.nodes), shape)
+
+    def is_last(self, node: OnnxNode) -> bool:
+        """Whether the node computes the model's output."""
+        return self.output_name in node.proto.output
+
+    def made_by(self, value: Value) -> Node | None:
+        """The operator that makes a value, with what it reads; None for the network's input."""
+        return self.nodes[value.index - 1] if value.index else None
+
+    def value(self, index: int) -> Value:
+        """The value with an index in the network."""
+        return Value(index, self.shapes[index])
 
     def define(self, node: OnnxNode, result: Value | Array) -> None:
         """Name the node's (only) result.

@@ -113,7 +113,8 @@ def _start(model: onnx.ModelProto) -> Graph:
     batch = dimensions[0].dim_value if dimensions[0].HasField("dim_value") else None
     if batch not in (None, 1):
         raise ModelError(f"the batch axis is fixed to {batch}; export it dynamic, or as 1")
-    graph = Graph(tuple(d.dim_value for d in dimensions[1:]), batch)
+    shape = tuple(d.dim_value for d in dimensions[1:])
+    graph = Graph(shape, batch, model.graph.output[0].name)
     graph.names[inputs[0].name] = graph.input()
     return graph
 

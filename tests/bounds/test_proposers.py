@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from support import exact
-from support.networks import LARGER, TINY, random_box, sampled, seeds, weights
+from support.networks import LARGER, SMOOTH, TINY, random_box, sampled, seeds, weights
 
 from asi_verify.bounds import Method, TwinIntervals, interval_margins, proposer_for
 from asi_verify.bounds.lirpa import LirpaProposer, installed_version
@@ -111,6 +111,62 @@ def test_the_twin_computes_the_trusted_intervals(name):
     trusted = TrustedPass(network, Semantics.REAL)
     ours = trusted.lower(trusted.bounds(box, Intermediate.INTERVAL), rows, to_input=False)
     np.testing.assert_allclose(twin(network).lower(box, rows), ours, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.02, 0.4])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_the_twin_bounds_smooth_operators(name, radius):
+    """No sampled point lies below, and the trusted intervals are not much looser or tighter."""
+    generator = np.random.default_rng(9)
+    network = SMOOTH[name](generator)
+    lower, upper = random_box(generator, network.input_shape, 3, radius)
+    rows = generator.normal(size=(2, network.logits)).astype(np.float32).astype(np.float64)
+    found = twin(network).lower(Box(lower, upper), rows)
+    session = NetworkModule(network)
+    for sample in range(3):
+        points = sampled(generator, lower[sample], upper[sample], 60)
+        with torch.no_grad():
+            logits = session(torch.from_numpy(points)).numpy()
+        assert np.all(found[sample] <= logits.astype(np.float64) @ rows.T + 1e-3)
+    trusted = TrustedPass(network, Semantics.REAL)
+    box = Box(lower, upper)
+    ours = trusted.lower(trusted.bounds(box, Intermediate.INTERVAL), rows, to_input=False)
+    # The twin's bound of a variance is another one.
+    assert np.all(np.abs(found - ours) <= 1e-3 + (1.0 if "norm" in name or "cnn" in name else 0.0))
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_the_twin_of_smooth_operators_can_be_trained(name):
+    """Its bounds have finite derivatives in every weight, at a point too."""
+    generator = np.random.default_rng(2)
+    network = SMOOTH[name](generator)
+    module = NetworkModule(network)
+    for radius in (0.0, 0.1):
+        lower, upper = map(torch.from_numpy, random_box(generator, network.input_shape, 2, radius))
+        rows = torch.eye(network.logits)[None]
+        interval_margins(module, lower, upper, rows).sum().backward()
+    for parameter in module.parameters():
+        assert torch.isfinite(parameter.grad).all()
+        assert parameter.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("method", Method)
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_the_library_bounds_sigmoid_and_tanh(name, method):
+    """The two of the smooth operators that it is asked about; no sampled point lies below."""
+    generator = np.random.default_rng(5)
+    network = SMOOTH[name](generator)
+    lower, upper = random_box(generator, network.input_shape, 3, 0.1)
+    rows = generator.normal(size=(2, network.logits)).astype(np.float32).astype(np.float64)
+    found = LirpaProposer(network, method).lower(Box(lower, upper), rows)
+    for sample in range(3):
+        points = sampled(generator, lower[sample], upper[sample], 200)
+        with torch.no_grad():
+            logits = NetworkModule(network)(torch.from_numpy(points)).numpy()
+        assert np.all(found[sample] <= logits.astype(np.float64) @ rows.T + 1e-4)
+    for other in ("gelu", "erf", "normalised"):
+        with pytest.raises(UnsupportedOperatorError, match="allow-list"):
+            LirpaProposer(SMOOTH[other](generator), method)
 
 
 def test_the_twin_bounds_a_network_that_ends_otherwise():

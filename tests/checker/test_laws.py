@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from support import exact
-from support.networks import seeds
+from support.networks import layer_norm, seeds
 
 from asi_verify.checker import TrustedPass
 from asi_verify.checker.rules import Functionals
@@ -32,9 +32,10 @@ from asi_verify.core.operators import (
     Reshape,
     Scale,
     Transpose,
-    map_weights,
 )
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.smooth import Erf, Gelu, Sigmoid, Softmax, Tanh
+from asi_verify.core.weights import map_weights
 
 REAL = Semantics.REAL
 SLACK = 2.0**-20
@@ -83,6 +84,13 @@ OPERATORS = {
     "max pool of single numbers": (lambda g: MaxPool((1,), (2,), ((0, 0),), (1,)), [(2, 5)]),
     "concat": (lambda g: Concat(0, 3), [(2, 3), (1, 3), (4, 3)]),
     "concat, last axis": (lambda g: Concat(2, 2), [(2, 3, 1), (2, 3, 4)]),
+    "sigmoid": (lambda g: Sigmoid(), [(40,)]),
+    "tanh": (lambda g: Tanh(), [(40,)]),
+    "erf": (lambda g: Erf(), [(40,)]),
+    "gelu": (lambda g: Gelu(), [(40,)]),
+    "gelu by tanh": (lambda g: Gelu(tanh=True), [(40,)]),
+    "softmax": (lambda g: Softmax(1), [(2, 5, 3)]),
+    "layer norm": (lambda g: layer_norm(g, 4, 2), [(3, 4, 2)]),
     "reshape": (lambda g: Reshape((2, 9)), [(3, 2, 3)]),
     "transpose": (lambda g: Transpose((1, 2, 0)), [(3, 3, 3)]),
 }

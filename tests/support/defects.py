@@ -53,6 +53,9 @@ _EVENTS = "tests/store/test_events.py::test_"
 _STATEMENT = "tests/attest/test_statement.py::test_"
 _VERIFICATION = "tests/attest/test_verification.py::test_"
 _SIGNATURES = "tests/attest/test_signatures.py::test_"
+_CURVES = "tests/checker/test_curves.py::test_"
+_SMOOTH = "tests/checker/test_smooth.py::test_"
+_ROUGH = "tests/soundness/test_smooth_float32.py::test_"
 
 _ARITHMETIC = [
     Defect(
@@ -1780,8 +1783,8 @@ _OTHERS = [
     Defect(
         "the twin's maximum of centres",
         "bounds/twin.py",
-        "layer(centre - radius), layer(centre + radius)",
-        "layer(centre), layer(centre + radius)",
+        "MaxPool():\n            return _centred(layer(centre - radius), layer(centre + radius))",
+        "MaxPool():\n            return _centred(layer(centre), layer(centre + radius))",
         _PROPOSERS + "the_twin_computes_the_trusted_intervals[pooled]",
     ),
     Defect(
@@ -2145,6 +2148,298 @@ _ATTESTATION = [
     ),
 ]
 
+_SMOOTH_RULES = [
+    Defect(
+        "lines: the slope changed after its constant was found",
+        "checker/lines.py",
+        "return np.where(better, 0.0, slope), np",
+        "return np.where(better, 0.0, 1.02 * slope), np",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[gelu-1.0]",
+    ),
+    Defect(
+        "lines: a constant too high",
+        "checker/lines.py",
+        "constant = down(cells.min(axis=1) - up(2 * off))",
+        "constant = cells.min(axis=1) + 1e-3",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[sigmoid-0.1]",
+    ),
+    Defect(
+        "lines: no curvature between the points",
+        "checker/lines.py",
+        " * ((1 + 2.0**-40) / 8)",
+        " * 0.0",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[tanh-5.0]",
+    ),
+    Defect(
+        "lines: an eighth of the curvature",
+        "checker/lines.py",
+        "((1 + 2.0**-40) / 8)",
+        "((1 + 2.0**-40) / 64)",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[tanh-5.0]",
+    ),
+    Defect(
+        "lines: the point with the largest difference",
+        "checker/lines.py",
+        "cells.min(axis=1)",
+        "cells.max(axis=1)",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[erf-1.0]",
+    ),
+    Defect(
+        "lines: the line above with the sign of the one below",
+        "checker/lines.py",
+        "return below, low, -above, -high",
+        "return below, low, above, high",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[tanh-0.1]",
+    ),
+    Defect(
+        "lines: the floor only where both ends are beyond it",
+        "checker/lines.py",
+        "(lower < _RISES) & (upper > _FALLS)",
+        "(lower < _FALLS - 1) & (upper > _RISES + 1)",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[gelu-0.1]",
+    ),
+    Defect(
+        "lines: evaluation without an error",
+        "checker/lines.py",
+        "EVALUATION * (1 + np.maximum(np.abs(lower), np.abs(upper))) + curve.off\n    low, high",
+        "0.0 * np.abs(lower)\n    low, high",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[gelu by tanh-0.0]",
+    ),
+    Defect(
+        "smooth: the line above where the coefficient is positive",
+        "checker/smooth.py",
+        "b = a * np.where(a > 0, below",
+        "b = a * np.where(a < 0, below",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[sigmoid-1.0]",
+    ),
+    Defect(
+        "smooth: the constant of the other line",
+        "checker/smooth.py",
+        "constants = a * np.where(a > 0, low",
+        "constants = a * np.where(a < 0, low",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[sigmoid-1.0]",
+    ),
+    Defect(
+        "smooth: lines of another box",
+        "checker/smooth.py",
+        "if self._last is None or self._last[0] is not box:",
+        "if self._last is None:",
+        _SMOOTH + "another_box_gets_bounds_of_its_own[gelu]",
+    ),
+    Defect(
+        "smooth: the local error left out of the bound",
+        "checker/smooth.py",
+        "if local is not None:\n            error",
+        "if local is None and error is None:\n            error",
+        _ROUGH + "local_errors_are_weighed_by_what_an_output_matters",
+    ),
+    Defect(
+        "smooth: the local error left out of the interval",
+        "checker/smooth.py",
+        "return Box(down(lower - local), up(upper + local))",
+        "return Box(lower, upper)",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[sigmoid-Semantics.FLOAT32]",
+    ),
+    Defect(
+        "smooth: no limit to cubes",
+        "checker/smooth.py",
+        "** 3 if self._curve.cubes else",
+        "if self._curve.cubes else",
+        _ROUGH + "what_may_cancel_or_overflow_on_the_way_is_not_proved[gelu by tanh]",
+    ),
+    Defect(
+        "curves: a runtime's functions taken for exact",
+        "checker/curves.py",
+        "ROUGH32 = 2.0**-19",
+        "ROUGH32 = 2.0**-23",
+        _ROUGH + "a_runtimes_curves_are_within_e2_of_the_exact_ones[tanh]",
+    ),
+    Defect(
+        "curves: a runtime's GELU taken for exact",
+        "checker/curves.py",
+        "ROUGH32 * size + _FLUSHED32",
+        "ROUGH32 * 2.0**-5 * size",
+        _ROUGH + "a_runtimes_curves_are_within_e2_of_the_exact_ones[gelu]",
+    ),
+    Defect(
+        "curves: half of tanh's curvature",
+        "checker/curves.py",
+        "bend=0.776",
+        "bend=0.39",
+        _CURVES + "curvatures_are_bounded_on_the_whole_line[tanh]",
+    ),
+    Defect(
+        "curves: a tail that falls too fast",
+        "checker/curves.py",
+        "bend=0.097, height=1.2, rate=1.0",
+        "bend=0.097, height=1.2, rate=1.5",
+        _CURVES + "curvatures_are_bounded_on_the_whole_line[sigmoid]",
+    ),
+    Defect(
+        "curves: a floor that GELU goes below",
+        "checker/curves.py",
+        "floor=-0.16998",
+        "floor=-0.1699",
+        _CURVES + "gelu_falls_and_rises_and_stays_above_its_floor[gelu]",
+    ),
+    Defect(
+        "curves: the spelled-out factor taken for the exact one",
+        "checker/curves.py",
+        "off=0.3 * slack",
+        "off=0.03 * slack",
+        _CURVES + "a_factor_that_is_off_moves_gelu_by_less_than_is_allowed_for",
+    ),
+    Defect(
+        "softmax: the other numbers at their own ends",
+        "checker/softmax.py",
+        "self._least(lower, upper, -1)",
+        "self._least(lower, lower, -1)",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[softmax-Semantics.REAL]",
+    ),
+    Defect(
+        "softmax: both bounds rounded downwards",
+        "checker/softmax.py",
+        "(1 + sign * 2 * (",
+        "(1 - 2 * (",
+        _LAWS + "every_rule_keeps_the_interval_law[softmax]",
+    ),
+    Defect(
+        "softmax: the constant of the worst outputs' other end",
+        "checker/softmax.py",
+        "np.minimum(rest * low, rest * high)",
+        "np.maximum(rest * low, rest * high)",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[softmax-Semantics.REAL]",
+    ),
+    Defect(
+        "softmax: the subtracted coefficient not added again",
+        "checker/softmax.py",
+        "found = a[k] + np.minimum",
+        "found = 2 * a[k] + np.minimum",
+        _SMOOTH
+        + "every_smooth_rule_keeps_its_laws_inside_the_box[softmax, inner axis-Semantics.REAL]",
+    ),
+    Defect(
+        "softmax: exact in binary32",
+        "checker/softmax.py",
+        "return Box(down(exact.lower - local), up(exact.upper + local))",
+        "return exact",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[softmax-Semantics.FLOAT32]",
+    ),
+    Defect(
+        "layer norm: a bound on its size for another variance",
+        "checker/statistics.py",
+        "math.sqrt(n - 1)",
+        "(n - 1) / math.sqrt(n)",
+        _SMOOTH + "layer_norm_attains_its_largest_output",
+    ),
+    Defect(
+        "layer norm: the rest at the same ends",
+        "checker/statistics.py",
+        "least(lower, upper), -least(-upper, -lower)",
+        "least(lower, lower), -least(-upper, -upper)",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm-Semantics.REAL]",
+    ),
+    Defect(
+        "layer norm: the quotient with the smaller factor",
+        "checker/statistics.py",
+        "np.minimum(up(d * r_high), most)",
+        "np.minimum(up(d * r_low), most)",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm-Semantics.REAL]",
+    ),
+    Defect(
+        "layer norm: the variance's tangent without its slope",
+        "checker/statistics.py",
+        "low = squares * (1 - 4 * gamma(n + 4)) - up(",
+        "low = 1.1 * squares - 0 * up(",
+        _SMOOTH + "a_variance_lies_between_its_bounds_and_nearly_attains_them[0]",
+    ),
+    Defect(
+        "layer norm: the variance of the centres alone",
+        "checker/statistics.py",
+        "np.maximum(np.abs(upper - middle), np.abs(middle - lower))",
+        "np.abs(0.5 * (lower + upper) - middle)",
+        _SMOOTH + "a_variance_lies_between_its_bounds_and_nearly_attains_them[0]",
+    ),
+    Defect(
+        "layer norm: the larger of the two products",
+        "checker/layer_norm.py",
+        "least = [np.minimum(r[0] * end, r[1] * end) for end in w]",
+        "least = [np.maximum(r[0] * end, r[1] * end) for end in w]",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm-Semantics.REAL]",
+    ),
+    Defect(
+        "layer norm: the chord's constant at one end only",
+        "checker/layer_norm.py",
+        "return k, np.minimum(*ends) -",
+        "return k, np.maximum(*ends) + 1e-3 -",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm-Semantics.REAL]",
+    ),
+    Defect(
+        "layer norm: the shift dropped",
+        "checker/layer_norm.py",
+        "constant.sum(axis=1) + shifted.sum(axis=1)",
+        "constant.sum(axis=1)",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm-Semantics.REAL]",
+    ),
+    Defect(
+        "layer norm: coefficients that are not centred",
+        "checker/layer_norm.py",
+        "centred = weighted - weighted.sum(axis=2, keepdims=True) / n",
+        "centred = weighted",
+        _SMOOTH
+        + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm, two axes-Semantics.REAL]",
+    ),
+    Defect(
+        "layer norm: a variance that may be negative is proved of",
+        "checker/layer_norm_float32.py",
+        "np.where(q <= 0.5, total, 2 * LIMIT)",
+        "total",
+        _ROUGH + "what_may_cancel_or_overflow_on_the_way_is_not_proved[layer norm]",
+    ),
+    Defect(
+        "layer norm: the squares' cancellation left out",
+        "checker/layer_norm_float32.py",
+        "v_off = 4 * long * (squares + epsilon)",
+        "v_off = 4 * long * (found.v_low + epsilon)",
+        _ROUGH + "layer_norms_are_within_e4_of_the_exact_one[one pass-7]",
+    ),
+    Defect(
+        "layer norm: the mean's rounding left out",
+        "checker/layer_norm_float32.py",
+        "e = long * mean + 2.0**-120",
+        "e = 0.0 * mean",
+        _ROUGH + "what_a_long_mean_loses_is_covered",
+    ),
+    Defect(
+        "lowering: a softmax of the old kind over one axis",
+        "lowering/operators/head.py",
+        "if node.version < 13 and axis != rank - 1:",
+        "if node.version < 0:",
+        _OPERATORS + "what_is_not_understood_is_refused[softmax of the old kind]",
+    ),
+    Defect(
+        "lowering: any sum taken for a GELU's gate",
+        "lowering/operators/spelled_gelu.py",
+        "or slack or height != shift",
+        "or slack",
+        _OPERATORS + "what_only_looks_like_a_gelu_is_refused[another sum]",
+    ),
+    Defect(
+        "lowering: a GELU of another value",
+        "lowering/operators/spelled_gelu.py",
+        "same = source.index == x.index and",
+        "same =",
+        _OPERATORS + "what_only_looks_like_a_gelu_is_refused[another value]",
+    ),
+    Defect(
+        "lowering: a spelled-out factor without its slack",
+        "lowering/operators/spelled_gelu.py",
+        "return x, Gelu(slack=off), factor",
+        "return x, Gelu(), factor",
+        _OPERATORS + "a_gelu_that_is_spelled_out_is_within_its_slack[last]",
+    ),
+]
+
 DEFECTS = [
     *_ARITHMETIC,
     *_AFFINE,
@@ -2168,4 +2463,5 @@ DEFECTS = [
     *_HOSTILE_INPUT,
     *_ATTESTATION,
     *_OTHERS,
+    *_SMOOTH_RULES,
 ]

@@ -26,6 +26,8 @@ from asi_verify.core.operators import (
     Scale,
     Transpose,
 )
+from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
+from support import precise
 
 Exact = Any  # an object array of Fractions
 
@@ -39,7 +41,7 @@ def exact(array: Any) -> Exact:
 
 
 def apply(operator: Operator, *inputs: Exact) -> Exact:
-    """One operator, without rounding."""
+    """One operator, without rounding; those that are not rational to 60 digits."""
     (first, *others) = inputs
     match operator:
         case Affine():
@@ -63,6 +65,8 @@ def apply(operator: Operator, *inputs: Exact) -> Exact:
             return result
         case Concat(axis=axis):
             return np.concatenate(inputs, axis)
+        case Sigmoid() | Tanh() | Erf() | Gelu() | Softmax() | LayerNormalization():
+            return precise.apply(operator, first)
     raise AssertionError(operator)
 
 

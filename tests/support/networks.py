@@ -21,6 +21,7 @@ from asi_verify.core.operators import (
     Scale,
     Transpose,
 )
+from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 
 
 def weights(generator: np.random.Generator, *shape: int) -> Any:
@@ -221,6 +222,65 @@ def dense_cnn(generator: np.random.Generator) -> Network:
     )
 
 
+def smooth_mlp(generator: np.random.Generator, activation: Operator, *sizes: int) -> Network:
+    """Affine layers with a smooth activation between them."""
+    operators: list[Operator] = []
+    for before, after in itertools.pairwise(sizes):
+        weight = weights(generator, after, before)
+        operators += [Affine(weight, weights(generator, after)), activation]
+    return Network.sequential((sizes[0],), operators[:-1])
+
+
+def layer_norm(generator: np.random.Generator, *shape: int) -> LayerNormalization:
+    """Layer normalisation over the last axes."""
+    scale = 1 + weights(generator, *shape) * np.float32(0.2)
+    return LayerNormalization(scale, weights(generator, *shape), float(np.float32(1e-5)))
+
+
+def normalized_mlp(generator: np.random.Generator) -> Network:
+    """A residual block of the kind that transformers are made of, with a softmax in the middle."""
+
+    def affine(after: int, before: int) -> Affine:
+        return Affine(weights(generator, after, before), weights(generator, after))
+
+    return Network(
+        (5,),
+        (
+            Node(affine(6, 5), (0,)),
+            Node(layer_norm(generator, 6), (1,)),
+            Node(affine(8, 6), (2,)),
+            Node(Gelu(), (3,)),
+            Node(affine(6, 8), (4,)),
+            Node(Add(), (1, 5)),
+            Node(Reshape((2, 3)), (6,)),
+            Node(layer_norm(generator, 3), (7,)),
+            Node(Softmax(1), (8,)),
+            Node(Reshape((6,)), (9,)),
+            Node(affine(3, 6), (10,)),
+        ),
+    )
+
+
+def smooth_cnn(generator: np.random.Generator) -> Network:
+    """A convolution with a layer norm over each image, tanh-GELU, softmax over channels, tanh."""
+    one, two = (1, 1), (2, 2)
+    return Network.sequential(
+        (1, 6, 6),
+        [
+            Conv(weights(generator, 3, 1, 2, 2), weights(generator, 3), two, ((0, 0),) * 2, one),
+            layer_norm(generator, 3, 3, 3),
+            Gelu(tanh=True),
+            Softmax(0),
+            Conv(weights(generator, 2, 3, 1, 1), weights(generator, 2), one, ((0, 0),) * 2, one),
+            Tanh(),
+            Reshape((18,)),
+            Affine(weights(generator, 4, 18), weights(generator, 4)),
+            Sigmoid(),
+            Affine(weights(generator, 3, 4), weights(generator, 3)),
+        ],
+    )
+
+
 TINY = {
     "mlp": lambda g: mlp(g, 2, 3, 2),
     "deep": lambda g: mlp(g, 2, 2, 2, 2),
@@ -240,6 +300,17 @@ LARGER = {
     "mlp": lambda g: mlp(g, 6, 12, 9, 3),
 }
 """Networks for sampling."""
+
+SMOOTH = {
+    "sigmoid": lambda g: smooth_mlp(g, Sigmoid(), 4, 6, 5, 3),
+    "tanh": lambda g: smooth_mlp(g, Tanh(), 4, 6, 5, 3),
+    "erf": lambda g: smooth_mlp(g, Erf(), 4, 6, 5, 3),
+    "gelu": lambda g: smooth_mlp(g, Gelu(), 4, 6, 5, 3),
+    "gelu by tanh": lambda g: smooth_mlp(g, Gelu(tanh=True), 4, 6, 5, 3),
+    "normalised": normalized_mlp,
+    "smooth cnn": smooth_cnn,
+}
+"""Networks of the operators that are not piecewise linear, for sampling."""
 
 seeds = st.integers(min_value=0, max_value=2**32 - 1)
 

@@ -1,10 +1,11 @@
-"""Batch normalisation at inference: an element-wise affine map per channel."""
+"""Batch normalisation at inference, an element-wise affine map; layer normalisation."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from asi_verify.core.operators import Scale
+from asi_verify.core.smooth import LayerNormalization
 from asi_verify.lowering.graph import Graph, OnnxNode
 from asi_verify.lowering.registry import REGISTRY
 
@@ -43,3 +44,32 @@ def batch_normalization(node: OnnxNode, graph: Graph) -> None:
         node.refuse(f"its factors and shifts go beyond {_LARGEST_TERM:g} and may overflow")
     centred = graph.add(Scale(np.ones((), dtype=np.float32), -mean), value)
     graph.define(node, graph.add(Scale(factor, beta.astype(np.float64), slack=_SLACK), centred))
+
+
+@REGISTRY.converts(
+    "LayerNormalization",
+    to="LayerNormalization",
+    since=17,
+    limits="constant scale and bias; over axes of the sample",
+)
+def layer_normalization(node: OnnxNode, graph: Graph) -> None:
+    value = node.value(0)
+    rank = len(value.shape) + 1
+    axis = node.take("axis", -1)
+    epsilon = float(node.take("epsilon", float(np.float32(1e-5))))
+    node.require("stash_type", 1)
+    node.done()
+    first = axis % rank if -rank <= axis < rank else 0
+    if first == 0:
+        node.refuse(f"axis={axis} of a batch of values {value.shape}")
+    shape = value.shape[first - 1 :]
+    scale, shift = (
+        node.weights(position) if node.has(position) else np.zeros(1, dtype=np.float32)
+        for position in (1, 2)
+    )
+    try:
+        scale, shift = (np.broadcast_to(array, shape).copy() for array in (scale, shift))
+    except ValueError:
+        node.refuse(f"scale {scale.shape} and bias {shift.shape} for axes {shape}")
+    operator = LayerNormalization(scale, shift, epsilon)
+    graph.define(node, graph.add(operator, value))
