@@ -10,7 +10,7 @@ ifeq ($(strip $(ASI_VERIFY_SHARED)),)
 unexport ASI_VERIFY_SHARED
 endif
 
-.PHONY: help setup demo test lint trusted-tests tests trusted benchmark clean
+.PHONY: help setup demo test lint trusted-tests tests trusted benchmark mutation clean
 
 help:
 	@echo "make demo        run the main job and open out/demo/report.html"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint        the first three of these"
 	@echo "make trusted     the size of everything that has to be believed"
 	@echo "make benchmark   the claims of docs/results.md again (about an hour)"
+	@echo "make mutation    what the tests of the trusted pass notice (an hour or more; goes on)"
 	@echo "make clean       remove the environment and what was built"
 
 setup:
@@ -50,6 +51,10 @@ benchmark: setup
 	$(BIN)/python benchmarks/zero_repeatable_errors.py
 	$(BIN)/python benchmarks/certify_again.py
 	$(BIN)/python benchmarks/attack_certified.py
+
+mutation: setup
+	$(BIN)/python -m pip install --quiet --group mutation
+	$(BIN)/python benchmarks/mutation_score.py
 
 clean:
 	rm -rf .venv .tools build dist

@@ -90,8 +90,10 @@ class ConvRule(LinearRule):
         groups, inputs = self._operator.groups, self._input_shape[0] // self._operator.groups
         positions = self._output_shape[1:]
         batch = len(x)
-        padded = np.pad(np.moveaxis(x, 0, 1), ((0, 0), (0, 0), *self._operator.pads))
-        padded = padded.reshape(groups, inputs, batch, *self._padded)
+        padded = np.zeros((groups, inputs, batch, *self._padded))
+        padded[self._inner()] = np.moveaxis(x, 0, 1).reshape(
+            groups, inputs, batch, *self._input_shape[1:]
+        )
         columns = np.empty((groups, inputs, *self._operator.kernel, batch, *positions))
         for offset, window in self._windows():
             columns[offset] = padded[window]

@@ -34,7 +34,14 @@ runtimes compute it, ``x s + (B - mean s)`` with ``s = scale / sqrt(variance + e
 to two operators, of which the first alone has ``|s x| + |s mean|`` for its magnitude.
 """
 
-__all__ = ["Functionals", "LinearRule", "PushedBack", "Rule", "largest_magnitude"]
+__all__ = [
+    "Functionals",
+    "LinearRule",
+    "PushedBack",
+    "Rule",
+    "largest_magnitude",
+    "largest_of_each",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -148,8 +155,16 @@ class Rule(abc.ABC):
 
 
 def largest_magnitude(box: Box) -> Array:
-    """The largest absolute value of each number in a box; exact."""
-    return np.maximum(np.abs(box.lower), np.abs(box.upper))
+    """The largest absolute value of each number in a box; exact, because the lower end is lower."""
+    return np.maximum(-box.lower, box.upper)
+
+
+def largest_of_each(box: Box) -> Array:
+    """The largest absolute value of all numbers in each sample's box, shape ``(B,)``; exact."""
+    shape = (len(box), -1)
+    return np.asarray(
+        np.maximum(-box.lower.reshape(shape).min(axis=1), box.upper.reshape(shape).max(axis=1))
+    )
 
 
 class LinearRule(Rule):
@@ -226,19 +241,21 @@ class LinearRule(Rule):
         g = gamma(self.terms_forward) + self.slack
         on_radius = up((1 + self.slack) * (1 + self._local))
         on_centre = up(g + up(self._local * (1 + self.slack)))
-        reach = self.apply_magnitude(
-            radius * on_radius + on_centre * np.abs(centre), float(up(g + self._local))
-        )
-        tiny = self._tiny(largest_magnitude(box)).reshape(-1, *([1] * (reach.ndim - 1)))
+        # In place from here on: large arrays cost more than the arithmetic on them.
+        weighed = np.abs(centre)
+        weighed *= on_centre
+        radius *= on_radius
+        weighed += radius
+        reach = self.apply_magnitude(weighed, float(up(g + self._local)))
+        tiny = self._tiny(largest_of_each(box)).reshape(-1, *([1] * (reach.ndim - 1)))
         spread = enlarged(reach + tiny, self.terms_forward + 1)
         middle = self.apply(centre)
         return Box(down(middle - spread), up(middle + spread))
 
-    def _tiny(self, size: Array) -> Array:
-        """What flushing to zero may do to each output of each sample, shape ``(B,)``."""
-        largest = size.reshape(len(size), -1).max(axis=1)
+    def _tiny(self, largest: Array) -> Array:
+        """What flushing to zero may do to each output of each sample, both shape ``(B,)``."""
         if not self._in_float32:
-            return np.zeros(len(size))
+            return np.zeros(len(largest))
         return tiny32(self.terms_forward, np.maximum(largest, 1.0), self._largest_weight)
 
     def _magnitudes(self, size: Array) -> Array:
@@ -250,16 +267,15 @@ class LinearRule(Rule):
         if not self._in_float32:
             return None
         (box,) = boxes
-        size = largest_magnitude(box)
-        m = self._magnitudes(size)
-        return enlarged(self._local * m + self._tiny(size).reshape(-1, *([1] * (m.ndim - 1))), 2)
+        m = self._magnitudes(largest_magnitude(box))
+        tiny = self._tiny(largest_of_each(box)).reshape(-1, *([1] * (m.ndim - 1)))
+        return enlarged(self._local * m + tiny, 2)
 
     def largest_sum(self, *boxes: Box) -> Array | float:
         (box,) = boxes
         if self._largest_row is None:
             self._largest_row = float(self._magnitudes(np.ones((1, *box.shape))).max())
-        size = largest_magnitude(box).reshape(len(box), -1).max(axis=1)
-        return np.asarray(np.maximum(size, 1.0) * self._largest_row)
+        return np.asarray(np.maximum(largest_of_each(box), 1.0) * self._largest_row)
 
     def push_back(self, functionals: Functionals, *boxes: Box) -> PushedBack:
         """``a . (W x + b) = (a W) . x + a . b``, with three errors, each bounded through ``|a|``.
@@ -285,7 +301,8 @@ class LinearRule(Rule):
         error = error + functionals.of_owner(2 * ETA * tiny)
         if self._in_float32:
             weights = enlarged(magnitudes.flat.sum(axis=1), functionals.size)
-            error = error + enlarged(weights * functionals.of_owner(self._tiny(size)), 1)
+            flushed = functionals.of_owner(self._tiny(largest_of_each(box)))
+            error = error + enlarged(weights * flushed, 1)
         return PushedBack(
             (self.apply_transposed(functionals.coefficients),),
             functionals.dot_constant(self.bias),

@@ -16,7 +16,7 @@ from asi_verify.checker import TrustedPass
 from asi_verify.checker.arithmetic import ETA, UNIT, down, enlarged, gamma, up
 from asi_verify.checker.contradictions import exclude_each_other, meeting_point
 from asi_verify.checker.relu import ReluRule
-from asi_verify.checker.rules import Functionals
+from asi_verify.checker.rules import Functionals, largest_magnitude, largest_of_each
 from asi_verify.checker.trusted import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
@@ -52,6 +52,26 @@ def test_directed_rounding_brackets_the_exact_result(a, b):
     ):
         assert Fraction(float(down(np.float64(computed)))) < exact
         assert exact < Fraction(float(up(np.float64(computed))))
+
+
+@given(finite)
+def test_directed_rounding_costs_at_most_two_units_in_the_last_place(a):
+    """Less would be too little; more would be given away at every operation of every layer."""
+    below, above = float(down(np.float64(a))), float(up(np.float64(a)))
+    for found, towards in ((below, -np.inf), (above, np.inf)):
+        once = np.nextafter(a, towards)
+        assert abs(Fraction(found) - Fraction(a)) >= abs(Fraction(once) - Fraction(a))
+        twice = np.nextafter(once, towards)
+        assert abs(found - a) <= abs(twice - a) + ETA
+
+
+def test_the_largest_magnitudes_are_those_of_either_end():
+    """Exact, on both sides of 0, number by number and for each sample."""
+    lower = np.array([[[-3.0, 1.0]], [[-1.0, -7.0]], [[0.0, 2.0]]])
+    upper = np.array([[[2.0, 2.0]], [[-0.5, 5.0]], [[0.0, 4.0]]])
+    box = Box(lower, upper)
+    assert largest_magnitude(box).tolist() == [[[3.0, 2.0]], [[1.0, 7.0]], [[0.0, 4.0]]]
+    assert largest_of_each(box).tolist() == [3.0, 7.0, 4.0]
 
 
 @given(st.lists(st.floats(0, 1e100), min_size=1, max_size=30))

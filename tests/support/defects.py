@@ -61,15 +61,22 @@ _ARITHMETIC = [
     Defect(
         "down rounds up",
         "checker/arithmetic.py",
-        "np.nextafter(values - ETA, -np.inf)",
-        "np.nextafter(values + ETA, np.inf)",
+        "values - _unit_in_the_last_place(values)",
+        "values + _unit_in_the_last_place(values)",
         _RULES + "directed_rounding_brackets_the_exact_result",
     ),
     Defect(
         "up rounds down",
         "checker/arithmetic.py",
-        "np.nextafter(values + ETA, np.inf)",
-        "np.nextafter(values - ETA, -np.inf)",
+        "values + _unit_in_the_last_place(values)",
+        "values - _unit_in_the_last_place(values)",
+        _RULES + "directed_rounding_brackets_the_exact_result",
+    ),
+    Defect(
+        "outward rounding by less than half a unit",
+        "checker/arithmetic.py",
+        "unit *= 2 * UNIT",
+        "unit *= UNIT / 4",
         _RULES + "directed_rounding_brackets_the_exact_result",
     ),
     Defect(
@@ -165,8 +172,8 @@ _CONVOLUTION = [
     Defect(
         "conv: padding before and after swapped",
         "checker/convolution.py",
-        "(0, 0), (0, 0), *self._operator.pads))",
-        "(0, 0), (0, 0), *(p[::-1] for p in self._operator.pads)))",
+        "for size, (before, _) in zip(\n                    self._input_shape",
+        "for size, (_, before) in zip(\n                    self._input_shape",
         _LAWS + "every_rule_keeps_the_interval_law[conv]",
     ),
     Defect(
@@ -701,7 +708,7 @@ _RULES_OF_ALL = [
     Defect(
         "magnitude of a box without abs",
         "checker/rules.py",
-        "np.maximum(np.abs(box.lower), np.abs(box.upper))",
+        "np.maximum(-box.lower, box.upper)",
         "np.maximum(box.lower, box.upper)",
         _LAWS + "every_rule_keeps_the_backward_law[affine]",
     ),
@@ -753,6 +760,13 @@ _RULES_OF_ALL = [
         "factor = gamma(max(self.terms_backward, functionals.size)) +",
         "factor = gamma(1) +",
         _LAWS + "terms_that_a_long_sum_loses_are_covered",
+    ),
+    Defect(
+        "the largest number of a box from its upper ends only",
+        "checker/rules.py",
+        "np.maximum(-box.lower.reshape(shape).min(axis=1), box.upper.reshape(shape).max(axis=1))",
+        "np.maximum(box.upper.reshape(shape).max(axis=1), box.upper.reshape(shape).max(axis=1))",
+        _RULES + "the_largest_magnitudes_are_those_of_either_end",
     ),
     Defect(
         "push back: the error at the lower ends only",
@@ -959,8 +973,8 @@ _FLOAT32 = [
     Defect(
         "float32: flushing forgotten on the way back",
         "checker/rules.py",
-        "weights * functionals.of_owner(self._tiny(size))",
-        "0.0 * functionals.of_owner(self._tiny(size))",
+        "enlarged(weights * flushed, 1)",
+        "enlarged(0.0 * flushed, 1)",
         _LAWS + "what_is_flushed_to_zero_is_covered",
     ),
     Defect(

@@ -1,0 +1,344 @@
+"""Claim: a wrong number in the trusted pass is noticed by its tests, or explained.
+
+Every mutant of the checker's kernel that cosmic-ray makes with the operators of ``mutation.toml``
+is tested in a copy of the package. What survives has to stand in ``mutation_survivors.toml`` with
+the reason why it may. Takes an hour or more, and goes on where it was stopped; ``--survivors`` asks
+the tests again about those that survived, after tests were added. ``make mutation``.
+
+cosmic-ray is not the only such tool: mutmut 3 is quicker, but leaves out what lies outside of
+functions (the unit roundoff, the limits) and what is decorated (properties).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import compileall
+import difflib
+import hashlib
+import json
+import os
+import queue
+import re
+import resource
+import shutil
+import sys
+import tempfile
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from importlib.metadata import version
+from importlib.util import cache_from_source
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cosmic_ray.plugins
+from _results import RUNS, table, write
+from cosmic_ray.commands.init import init
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.work_db import WorkDB, use_db
+from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkItem, WorkResult
+
+ROOT = Path(__file__).parent.parent
+PLACE = Path(__file__).parent
+CHECKER = Path("asi_verify") / "checker"
+MEMORY = 12 << 30
+"""Bytes that a run may address: a mutant that asks for more is noticed, and not the machine's."""
+
+sys.path.insert(0, str(ROOT / "tests"))
+from support.preloaded import Preloaded, Run  # noqa: E402
+from support.survivors import KINDS, Survivor, read_survivors  # noqa: E402
+
+_COLUMNS = ["mutants", "noticed", *KINDS, "unexplained"]
+
+
+_FAILED = re.compile(r"^FAILED .*?(tests/\S+?\.py::.+?)(?: - |$)", re.MULTILINE)
+
+
+class Settings(NamedTuple):
+    """``mutation.toml``."""
+
+    kernel: list[str]
+    quick: list[str]
+    thorough: list[str]
+    operators: re.Pattern[str]
+
+    @classmethod
+    def read(cls) -> Settings:
+        """As it stands beside this file."""
+        found = tomllib.loads((PLACE / "mutation.toml").read_text("utf-8"))
+        names = re.compile("|".join(f"(?:core/{name})" for name in found["operators"]))
+        return cls(found["kernel"], found["quick"], found["thorough"], names)
+
+    def session(self) -> str:
+        """A name for all results on this kernel with these operators; tests may change."""
+        texts = [(ROOT / CHECKER / f"{name}.py").read_text("utf-8") for name in self.kernel]
+        return hashlib.sha256("\0".join([*texts, self.operators.pattern]).encode()).hexdigest()[:12]
+
+
+class Mutant(NamedTuple):
+    """One changed file.
+
+    Attributes:
+        file: below ``checker/``.
+        function: the innermost class or function that is changed.
+        original: the lines that were changed, each without its indentation.
+        changed: what stands in their place.
+        code: the whole file.
+    """
+
+    file: str
+    function: str
+    original: str
+    changed: str
+    code: str
+
+    @classmethod
+    def of(cls, item: WorkItem) -> Mutant | None:
+        """The mutant, or None if nothing that is run differs: annotations are not."""
+        (spec,) = item.mutations
+        before = (ROOT / spec.module_path).read_text("utf-8")
+        operator = cosmic_ray.plugins.get_operator(spec.operator_name)(**spec.operator_args)
+        after = mutate_code(before, operator, spec.occurrence)
+        if after is None or _executed(before) == _executed(after):
+            return None
+        lines = [
+            line
+            for line in difflib.ndiff(before.splitlines(), after.splitlines())
+            if line[0] in "+-"
+        ]
+        old, new = (
+            "\n".join(line[2:].strip() for line in lines if line[0] == sign) for sign in "-+"
+        )
+        return cls(spec.module_path.name, _function(before, spec.start_pos[0]), old, new, after)
+
+
+def _executed(code: str) -> str:
+    """The program without its annotations, which nothing evaluates."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+    return ast.dump(tree)
+
+
+def _function(code: str, line: int) -> str:
+    """The dotted name of the innermost definition around a line; ``<module>`` outside of all."""
+
+    def inside(nodes: Iterable[ast.AST]) -> Iterator[str]:
+        for node in nodes:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                start = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                if start <= line <= (node.end_lineno or start):
+                    yield node.name
+                    yield from inside(node.body)
+
+    return ".".join(inside(ast.parse(code).body)) or "<module>"
+
+
+def prepare(database: WorkDB, settings: Settings) -> None:
+    """All mutants of the kernel; those of operators not asked for are never made."""
+    init([CHECKER / f"{name}.py" for name in settings.kernel], database, {})
+    skipped = [
+        item.job_id
+        for item in database.work_items
+        if not settings.operators.fullmatch(item.mutations[0].operator_name)
+    ]
+    database.set_multiple_results(skipped, WorkResult(WorkerOutcome.SKIPPED))
+
+
+def pending(database: WorkDB, *, survivors: bool) -> list[WorkItem]:
+    """What is to be tested, in the order of the files; the survivors are the last to be again."""
+    done = dict(database.results)
+    items = [
+        item
+        for item in database.work_items
+        if item.job_id not in done
+        or (survivors and done[item.job_id].test_outcome is TestOutcome.SURVIVED)
+    ]
+    return sorted(
+        items,
+        key=lambda item: (
+            item.job_id in done,
+            item.mutations[0].module_path,
+            item.mutations[0].start_pos,
+            item.mutations[0].operator_name,
+            item.mutations[0].occurrence,
+        ),
+    )
+
+
+class Bench:
+    """Copies of the package with a process each, on which mutants are tested."""
+
+    def __init__(self, count: int, tests: list[list[str]], place: Path) -> None:
+        self._tests = tests
+        self._noticed: dict[str, list[str]] = {}
+        self._free: queue.SimpleQueue[tuple[Preloaded, Path]] = queue.SimpleQueue()
+        for number in range(count):
+            copy, runs = place / f"copy{number}", place / f"runs{number}"
+            runs.mkdir()
+            shutil.copytree(
+                ROOT / "asi_verify",
+                copy / "asi_verify",
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
+            compileall.compile_dir(copy, quiet=1)
+            self._free.put((Preloaded(runs), copy))
+
+    def run(self, file: str, code: str) -> Run:
+        """Run the tests on a copy with one file's code replaced."""
+        process, copy = self._free.get()
+        path = copy / CHECKER / file
+        original = path.read_text("utf-8")
+        try:
+            # Compiled code is matched by time and size, which a quick change can leave equal.
+            Path(cache_from_source(str(path))).unlink(missing_ok=True)
+            path.write_text(code, "utf-8")
+            # What noticed the last mutants of this file often notices the next, and soonest.
+            recent = self._noticed.setdefault(file, [])
+            for tests in [list(recent), *self._tests]:
+                run = process.run(copy, tests) if tests else None
+                if run is not None and run.code:
+                    for test in _FAILED.findall(run.output):
+                        recent[:] = [test, *(other for other in recent if other != test)][:5]
+                    break
+            assert run is not None
+            return run
+        finally:
+            Path(cache_from_source(str(path))).unlink(missing_ok=True)
+            path.write_text(original, "utf-8")
+            self._free.put((process, copy))
+
+    def close(self) -> None:
+        """End the processes."""
+        while not self._free.empty():
+            self._free.get()[0].close()
+
+
+def test(database: WorkDB, items: list[WorkItem], bench: Bench, count: int) -> None:
+    """Test the mutants, and keep each result as soon as it is there."""
+
+    def one(item: WorkItem) -> WorkResult:
+        mutant = Mutant.of(item)
+        if mutant is None:
+            return WorkResult(WorkerOutcome.NO_TEST)
+        run = bench.run(mutant.file, mutant.code)
+        found = TestOutcome.SURVIVED if run.code == 0 else TestOutcome.KILLED
+        kept = {**mutant._asdict(), "code": "", "exit": run.code, "output": run.output[-1500:]}
+        return WorkResult(WorkerOutcome.NORMAL, json.dumps(kept), found)
+
+    with ThreadPoolExecutor(count) as pool:
+        futures: dict[Future[WorkResult], WorkItem] = {pool.submit(one, i): i for i in items}
+        for number, future in enumerate(as_completed(futures), 1):
+            result = future.result()
+            database.set_result(futures[future].job_id, result)
+            if result.test_outcome is TestOutcome.SURVIVED:
+                kept = json.loads(result.output or "")
+                print(f"{kept['file']}, {kept['function']}: {kept['original']}")
+                print(f"    survives as: {kept['changed']}", flush=True)
+            if number % 50 == 0:
+                print(f"{number} of {len(items)}", flush=True)
+        pool.shutdown(cancel_futures=True)
+
+
+def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> int:
+    """Print the score, write the page if nothing is left to do; how much is to be explained."""
+    reasons = {survivor.key: survivor for survivor in explained}
+    counts = {f"{name}.py": Counter(dict.fromkeys(_COLUMNS, 0)) for name in settings.kernel}
+    survivors: list[Survivor] = []
+    for _, result in database.results:
+        if result.worker_outcome is not WorkerOutcome.NORMAL:
+            continue
+        kept = json.loads(result.output or "")
+        count = counts[kept["file"]]
+        count["mutants"] += 1
+        if result.test_outcome is TestOutcome.KILLED:
+            count["noticed"] += 1
+            continue
+        key = (kept["file"], kept["function"], kept["original"], kept["changed"])
+        survivors.append(reasons.get(key, Survivor(*key, "unexplained", "")))
+        count[survivors[-1].kind] += 1
+    survivors.sort()
+    total = sum(counts.values(), Counter())
+    rows: list[list[Any]] = [
+        [name, *(c[column] for column in _COLUMNS), f"{c['noticed'] / max(1, c['mutants']):.1%}"]
+        for name, c in [*counts.items(), ("together", total)]
+    ]
+    score = table(["file", *_COLUMNS, "score"], rows)
+    print(score)
+    unexplained = [survivor for survivor in survivors if not survivor.why]
+    stale = sorted(reasons.keys() - {survivor.key for survivor in survivors})
+    for what, keys in (("UNEXPLAINED", [s.key for s in unexplained]), ("NOTICED", stale)):
+        for file, function, original, changed in keys:
+            print(f"{what} {file}, {function}:\n    {original}\n    {changed}")
+    if pending(database, survivors=False):
+        print("some mutants are still to be tested: run again")
+        return 1
+    if unexplained or stale:
+        print("explain what is unexplained, and remove what is noticed, in mutation_survivors.toml")
+        return 1
+    lines = [
+        f"- `{s.file}`, `{s.function}`: `{s.original}` as `{s.changed}` ({s.kind}): {s.why}"
+        for s in survivors
+    ]
+    figures = {
+        "files": {name: dict(count) for name, count in counts.items()},
+        "score": total["noticed"] / total["mutants"],
+        "survivors": [survivor._asdict() for survivor in survivors],
+    }
+    kinds = "; ".join(f"*{kind}*: {what}" for kind, what in KINDS.items())
+    text = (
+        f"{total['noticed']} of {total['mutants']} mutants of the checker's kernel are noticed by "
+        f"{', '.join(f'`{test}`' for test in [*settings.quick, *settings.thorough])}. Mutants are "
+        f"those of cosmic-ray {version('cosmic-ray')} with the operators of "
+        "`benchmarks/mutation.toml`; changes of annotations, which nothing evaluates, are left out."
+        f"\n\n{score}\n\nWhat survives, and why it may ({kinds}):\n\n" + "\n".join(lines)
+    )
+    write("mutation_score", "What the tests of the trusted pass notice", figures, text)
+    return 0
+
+
+def main() -> int:
+    """Make what is missing, test it, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) // 2))
+    parser.add_argument("--survivors", action="store_true", help="test those that survived again")
+    parser.add_argument("--quick", action="store_true", help="leave out the thorough tests")
+    parser.add_argument("--report", action="store_true", help="test nothing")
+    parser.add_argument("--only", nargs="*", help="files of the kernel, without .py")
+    options = parser.parse_args()
+    settings = Settings.read()
+    os.chdir(ROOT)  # cosmic-ray's paths are relative
+    folder = RUNS.parent / "mutation"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # tests are read again for every mutant
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    with use_db(folder / f"{settings.session()}.sqlite") as database:
+        if not database.num_work_items:
+            prepare(database, settings)
+        items = [] if options.report else pending(database, survivors=options.survivors)
+        if options.only:
+            items = [i for i in items if i.mutations[0].module_path.stem in options.only]
+        print(f"{len(items)} to do", flush=True)
+        if items:
+            with tempfile.TemporaryDirectory() as place:
+                tests = [settings.quick] if options.quick else [settings.quick, settings.thorough]
+                bench = Bench(options.processes, tests, Path(place))
+                name = f"{settings.kernel[0]}.py"
+                control = bench.run(name, (ROOT / CHECKER / name).read_text("utf-8"))
+                if control.code:
+                    print(control.output)
+                    raise SystemExit("the tests fail without a mutant")
+                test(database, items, bench, options.processes)
+                bench.close()
+        return report(database, settings, read_survivors())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,460 @@
+"""How the passes keep their books: totals, owners, batches, limits, and what nothing is proved of.
+
+Errors are counted as in ``test_error_analysis``.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from support.networks import mlp, residual, small_cnn
+
+from asi_verify.checker import TrustedPass, trusted
+from asi_verify.checker.arithmetic import LIMIT, LIMIT32
+from asi_verify.checker.rules import Functionals
+from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.network import Network, Node
+from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu, Reshape, Scale
+from asi_verify.core.properties import MultiLabel, SingleLabel
+from asi_verify.core.semantics import Semantics
+from asi_verify.errors import UnsupportedOperatorError
+
+REAL, FLOAT32 = Semantics.REAL, Semantics.FLOAT32
+INTERVAL, BACKWARD = Intermediate.INTERVAL, Intermediate.BACKWARD
+U, SMALL = Fraction(1, 2**53), Fraction(1, 2**500)
+CLOSE = Fraction(1, 2**36)
+BEYOND = float(np.nextafter(LIMIT, np.inf))
+
+
+def units(value: Any, base: Fraction | float = 1) -> Fraction:
+    """By how many units in the last place of 1 a value exceeds ``base``, in parts of ``base``."""
+    return (Fraction(float(value)) / Fraction(base) - 1) * 2**52
+
+
+def affine(weight: Any, bias: Any) -> Affine:
+    return Affine(np.array(weight, np.float64), np.array(bias, np.float64))
+
+
+def box(lower: Any, upper: Any) -> Box:
+    return Box(np.array(lower, np.float64), np.array(upper, np.float64))
+
+
+# Totals.
+
+
+def test_every_addition_to_a_total_costs_a_unit_of_its_result():
+    """And counts for two terms of the sum of errors."""
+    total = trusted._Total(np.zeros(2))
+    total.add(np.array([1.0, -4.0]), 0.0)
+    assert [Fraction(e) for e in total.error] == [2 * U, 8 * U]
+    total.add(0.0, np.array([1.0, 0.0]))
+    assert units(total.error[0]) == 2  # the two roundings of 1
+    assert Fraction(total.error[1]) == 16 * U
+    assert total.constant.tolist() == [1, -4]
+    assert total.terms == 1 + 2 + 2
+
+
+def test_a_total_is_at_least_its_constant_less_the_enlarged_error():
+    """Eight units more than there are terms, and one outward."""
+    total = trusted._Total(np.zeros(1))
+    total.add(0.0, 1.0)
+    assert units(-total.lower().item()) == (3 + 8) + 1
+
+
+def test_a_total_is_repeated_for_every_functional_of_its_sample():
+    """Sample by sample, as the functionals are."""
+    total = trusted._Total(np.zeros((2, 3)))
+    total.add(np.array([[1.0, 2, 3], [4, 5, 6]]), 0.5)
+    errors = total.error.reshape(-1).tolist()
+    total.for_each(2, 3)
+    assert total.constant.tolist() == [1, 2, 3, 4, 5, 6]
+    assert total.error.tolist() == errors
+    shared = trusted._Total(np.zeros((1, 3)))
+    shared.add(np.array([[1.0, 2, 3]]), 0.0)
+    shared.for_each(2, 3)
+    assert shared.constant.tolist() == [1, 2, 3, 1, 2, 3]
+
+
+def test_the_end_of_a_functional_is_as_derived():
+    """``|a| . (r + gamma(N) |c|)``: around 0 the radius alone, in a point the centre's rounding."""
+    total = trusted._Total(np.zeros((1, 1)))
+    trusted._finish(Functionals(np.array([[1.0, 0.0]]), None), box([[-1, 0]], [[1, 0]]), total)
+    assert units(total.error.item()) == 2 + 8
+    assert total.constant.item() == 0
+    total = trusted._Total(np.zeros((1, 1)))
+    trusted._finish(Functionals(np.array([[1.0, -1.0]]), None), box([[1, 1]], [[1, 1]]), total)
+    wanted = 2 * (2 * U / (1 - 2 * U))
+    assert wanted <= Fraction(total.error.item()) <= wanted * (1 + CLOSE)
+    total = trusted._Total(np.zeros((2, 1)))
+    a = Functionals(np.array([[2.0]]), None)
+    trusted._finish(a, box([[-5], [2]], [[1], [4]]), total)
+    assert total.constant.tolist() == [[-4], [6]]
+    for error, wanted in zip(total.error.reshape(-1), (6, 2), strict=True):
+        assert wanted <= error <= wanted * (1 + 1e-14)
+
+
+def test_the_rounding_of_a_merged_functional_is_as_derived():
+    """Two roundoffs of ``|a + b| |x|``, and for underflow two allowances for each number."""
+    total = trusted._Total(np.zeros((1, 1)))
+    first, second = (Functionals(np.array([[v, 0.0]]), None) for v in (3.0, 1.0))
+    merged = trusted._merge(first, second, box([[-8, 0]], [[2, 0]]), total)
+    assert merged.coefficients.tolist() == [[4, 0]]
+    assert units(total.error.item(), 2 * 4 * 8 * U) == (2 + 8) + (1 + 8)
+    assert total.constant.item() == 0
+    total = trusted._Total(np.zeros((1, 1)))
+    opposite = Functionals(-first.coefficients, None)
+    trusted._merge(first, opposite, box([[-8, 0]], [[2, 0]]), total)
+    wanted = (2 * (1 + 8) + 2 * 2) * SMALL
+    assert wanted <= Fraction(total.error.item()) <= wanted * (1 + CLOSE)
+
+
+# Limits.
+
+
+def test_values_up_to_the_limit_are_sound_and_beyond_it_are_not():
+    """To the last float; what is not is marked and set to 0, its neighbours are left alone."""
+    lower, upper = [[-LIMIT, 0], [0, 0], [-BEYOND, -1]], [[0, 1], [3, LIMIT], [0, 1]]
+    sound = np.array([True, True, True])
+    found = trusted._within_limit(box(lower, upper), sound)
+    assert sound.tolist() == [True, True, False]
+    assert found.lower.tolist() == [lower[0], lower[1], [0, 0]]
+    assert found.upper.tolist() == [upper[0], upper[1], [0, 0]]
+    sound = np.array([True, False, True])
+    whole = box(lower[:2], upper[:2])
+    assert trusted._within_limit(whole, sound[:2]) is whole
+    assert sound.tolist() == [True, False, True]
+    deep = box(np.full((2, 1, 2), [[[1.0]], [[BEYOND]]]), np.full((2, 1, 2), [[[2.0]], [[BEYOND]]]))
+    sound = np.array([True, True])
+    assert trusted._within_limit(deep, sound).upper.tolist() == [[[2, 2]], [[0, 0]]]
+
+
+def test_coefficients_up_to_the_limit_are_usable_and_beyond_it_are_not():
+    """To the last float, on both sides; NaN is beyond."""
+    rows = [[LIMIT, -LIMIT], [BEYOND, 1.0], [0.0, -BEYOND], [np.nan, 0.0], [5.0, 6.0]]
+    usable = np.array([True, True, True, True, False])
+    owners = np.arange(5)
+    found = trusted._refuse_beyond_limit(Functionals(np.array(rows), owners), usable)
+    assert usable.tolist() == [True, False, False, False, False]
+    assert found.coefficients.tolist() == [rows[0], [0, 0], [0, 0], [0, 0], [5, 6]]
+    assert found.owners is owners
+    inside = Functionals(np.array(rows)[[0, 4]].reshape(2, 1, 2), None)
+    assert trusted._refuse_beyond_limit(inside, usable[[0, 4]]) is inside
+    deep = Functionals(np.array(rows).reshape(5, 1, 2), None)
+    found = trusted._refuse_beyond_limit(deep, np.ones(5, dtype=bool))
+    assert found.coefficients.tolist()[1] == [[0, 0]]
+
+
+def test_sums_up_to_the_limit_of_binary32_are_sound_and_beyond_it_are_not():
+    """To the last float."""
+    network = Network.sequential((1,), [Scale(np.float32([1]), np.float32([0]))])
+    passes = TrustedPass(network, FLOAT32)
+    row = passes._rules[0].largest_sum(box([[1]], [[1]])).item()
+    size = LIMIT32 / row
+    while size * row < LIMIT32:
+        size = float(np.nextafter(size, np.inf))
+    while size * row > LIMIT32:
+        size = float(np.nextafter(size, 0))
+    above = size
+    while above * row <= LIMIT32:
+        above = float(np.nextafter(above, np.inf))
+    assert size * row == LIMIT32
+    found = passes.bounds(box([[-size], [-above], [0]], [[0], [0], [above]]), INTERVAL)
+    assert found.sound.tolist() == [True, False, False]
+    real = TrustedPass(network, REAL).bounds(box([[-size], [-above]], [[0], [0]]), INTERVAL)
+    assert real.sound.tolist() == [True, True]
+
+
+def test_one_sample_beyond_the_limit_spoils_no_other():
+    """In every pass: its bound is -inf, and its neighbours have what they have alone."""
+    network = mlp(np.random.default_rng(0), 2, 3, 2)
+    passes = TrustedPass(network, REAL)
+    good = box([[0.1, 0.2], [0.5, 0.5]], [[0.2, 0.4], [0.5, 0.75]])
+    mixed = box([good.lower[0], [0, 0], good.lower[1]], [good.upper[0], [0, BEYOND], good.upper[1]])
+    for evidence in (IntervalEvidence(), LinearEvidence(INTERVAL), LinearEvidence(BACKWARD)):
+        alone = passes.margins(good, SingleLabel(0, 2), evidence)
+        found = passes.margins(mixed, SingleLabel(0, 2), evidence)
+        assert np.isfinite(alone).all()
+        assert found.tolist() == [alone[0], -np.inf, alone[1]]
+
+
+def test_an_unusable_functional_spoils_no_other():
+    """One row of the property beyond the limit: that row proves nothing, of every sample."""
+    network = mlp(np.random.default_rng(0), 2, 3, 2)
+    passes = TrustedPass(network, REAL)
+    bounds = passes.bounds(box([[0, 0], [0.5, 0]], [[1, 1], [1, 1]]), INTERVAL)
+    rows = np.array([[1.0, -1.0], [BEYOND, 0.0], [0.0, 1.0]])
+    for to_input in (True, False):
+        found = passes.lower(bounds, rows, to_input=to_input)
+        alone = passes.lower(bounds, rows[[0, 2]], to_input=to_input)
+        assert found[:, 1].tolist() == [-np.inf, -np.inf]
+        np.testing.assert_allclose(found[:, [0, 2]], alone, rtol=1e-12)
+        assert np.isfinite(alone).all()
+
+
+# Batches.
+
+
+def test_batches_cover_every_sample_once_within_the_working_set():
+    """Slices in order; as many as fit, at least one."""
+    each = trusted._WORKING_SET // (8 * 8)
+    assert list(TrustedPass._batches(20, each)) == [slice(0, 8), slice(8, 16), slice(16, 20)]
+    assert list(TrustedPass._batches(16, each)) == [slice(0, 8), slice(8, 16)]
+    assert list(TrustedPass._batches(2, each * 9)) == [slice(0, 1), slice(1, 2)]
+    assert list(TrustedPass._batches(0, each)) == []
+
+
+@pytest.mark.parametrize("evidence", [IntervalEvidence(), LinearEvidence(BACKWARD)])
+def test_cutting_a_batch_changes_nothing(evidence, monkeypatch):
+    """Not even the order of the results; one sample and one functional at a time."""
+    network = small_cnn(np.random.default_rng(2))
+    passes = TrustedPass(network, REAL)
+    lower = np.random.default_rng(3).random((5, 1, 8, 8))
+    boxes = Box(lower, lower + 0.02)
+    together = passes.margins(boxes, SingleLabel(1, 3), evidence)
+    enclosure = passes.enclosure(boxes)
+    assert len(set(together.tolist())) == 5
+    monkeypatch.setattr(trusted, "_WORKING_SET", 1)
+    np.testing.assert_allclose(
+        passes.margins(boxes, SingleLabel(1, 3), evidence), together, rtol=1e-9
+    )
+    cut = passes.enclosure(boxes)
+    np.testing.assert_allclose(cut.lower, enclosure.lower, rtol=1e-9)
+    np.testing.assert_allclose(cut.upper, enclosure.upper, rtol=1e-9)
+
+
+# What the passes do.
+
+
+def opened() -> Network:
+    """Two ReLU layers; over [-1, 1] the second one's inputs are tighter by a backward pass."""
+    return Network.sequential(
+        (2,),
+        [
+            affine([[1, 1], [1, -1]], [0.5, 0]),
+            Relu(),
+            affine([[1, -1], [-1, 1], [1, 1]], [0, 0.25, 7]),
+            Relu(),
+            affine([[1, 1, -1], [0, 0, 0]], [0, 0]),
+        ],
+    )
+
+
+def test_intermediate_bounds_are_the_tighter_of_two_where_a_phase_is_open():
+    """By hand: the chords of the two open neurons; a neuron that is on keeps its interval."""
+    passes = TrustedPass(opened(), REAL)
+    region = box([[-1, -1]], [[1, 1]])
+    intervals = passes.bounds(region, INTERVAL)
+    tightened = passes.bounds(region, BACKWARD)
+    # z1 in [-1.5, 2.5], z2 in [-2, 2]: chords 0.625 z + 0.9375 and 0.5 z + 1, slopes 1 from below.
+    first = [2.5, 2.0]
+    np.testing.assert_allclose(intervals.boxes[2].upper, [first], rtol=1e-12)
+    np.testing.assert_allclose(intervals.boxes[3].lower, [[-2, -2.25, 7]], rtol=1e-12)
+    np.testing.assert_allclose(intervals.boxes[3].upper, [[2.5, 2.25, 11.5]], rtol=1e-12)
+    # The first row from above: 0.625 (x + y + 0.5) + 0.9375 - (x - y), slope 1 from below:
+    # -0.375 x + 1.625 y + 1.25, at most 3.25: the interval stays. Before it is read, each row is at
+    # least what its relaxation is in the corner that is worst for it.
+    np.testing.assert_allclose(tightened.boxes[3].upper[0, 0], 2.5, rtol=1e-12)
+    np.testing.assert_allclose(tightened.boxes[3].lower[0, 0], -2.0, rtol=1e-12)
+    assert np.array_equal(tightened.boxes[3].lower[0, 2], intervals.boxes[3].lower[0, 2])
+    assert np.array_equal(tightened.boxes[1].lower, intervals.boxes[1].lower)
+
+
+def test_the_first_relu_is_left_to_intervals():
+    """They are exact there but for rounding; behind it every ReLU has a pass of its own."""
+    assert trusted._values_behind_a_relu(opened()) == (False, False, True, True, True, True)
+    joined = residual(np.random.default_rng(0), 2, 2)
+    assert trusted._values_behind_a_relu(joined) == (False, False, True, True, True, True, True)
+
+
+def test_backward_bounds_are_tighter_than_intervals_on_both_sides():
+    """Of a difference of equals, which intervals do not see, for each number of its own."""
+    network = Network.sequential(
+        (1,),
+        [
+            affine([[1], [1]], [0.5, 0.5]),
+            Relu(),
+            affine([[1, -1], [-2, 2], [1, 0]], [0.25, -0.125, -0.5]),
+            Relu(),
+            affine([[1, 1, 1], [0, 0, 0]], [0, 0]),
+        ],
+    )
+    passes = TrustedPass(network, REAL)
+    region = box([[0.0], [0.25]], [[1.0], [0.5]])
+    found = passes.bounds(region, BACKWARD).boxes[3]
+    wanted = [[0.25, -0.125, 0], [0.25, -0.125, 0.25]]
+    np.testing.assert_allclose(found.lower, wanted, atol=1e-12)
+    np.testing.assert_allclose(found.upper, [[0.25, -0.125, 1], [0.25, -0.125, 0.5]], atol=1e-12)
+    intervals = passes.bounds(region, INTERVAL).boxes[3]
+    np.testing.assert_allclose(intervals.lower[0], [-0.75, -2.125, 0], atol=1e-12)
+    assert np.all(intervals.lower <= found.lower)
+
+
+@pytest.mark.parametrize("operator", [Affine, Conv, Scale, Add])
+def test_sums_know_into_which_sums_they_may_be_taken(operator):
+    """An addition behind a linear operator counts that operator's terms; behind another none."""
+    makes: dict[type[Operator], Operator] = {
+        Affine: affine(np.eye(3), np.zeros(3)),
+        Conv: Conv(np.ones((1, 1, 1), np.float32), np.zeros(1, np.float32), (1,), ((0, 0),), (1,)),
+        Scale: Scale(np.float32([1]), np.float32([0])),
+        Add: Relu(),
+    }
+    terms = {Affine: 4, Conv: 2, Scale: 2, Add: 0}
+    shape = (1, 3) if operator is Conv else (3,)
+    network = Network(shape, (Node(makes[operator], (0,)), Node(Add(), (0, 1))))
+    rule = TrustedPass(network, FLOAT32)._rules[1]
+    ones = Box(np.ones((1, *shape)), np.ones((1, *shape)))
+    error = Fraction(rule.local_error(ones, ones).reshape(-1)[0])
+    count = terms[operator] + 1
+    wanted = 2 * Fraction(count, 2**24) / (1 - Fraction(count, 2**24))
+    assert wanted <= error <= wanted * (1 + CLOSE)
+
+
+def test_a_rule_that_cannot_be_made_names_its_operator():
+    """With the reason, and without the inner error's traceback."""
+    wide = Affine(np.zeros((1, 2**22), np.float32), np.zeros(1, np.float32))
+    with pytest.raises(UnsupportedOperatorError, match=r"^Affine: no binary32") as refused:
+        trusted.rule_for(wide, FLOAT32, (2**22,))
+    assert refused.value.__suppress_context__
+
+
+def test_numbers_of_neurons_follow_the_values_that_relus_read():
+    """In order, each value once, though two ReLUs read it."""
+    network = Network(
+        (2,),
+        (
+            Node(affine(np.ones((3, 2)), np.zeros(3)), (0,)),
+            Node(Relu(), (1,)),
+            Node(Relu(), (1,)),
+            Node(Add(), (2, 3)),
+            Node(affine(np.ones((4, 3)), np.zeros(4)), (4,)),
+            Node(Relu(), (5,)),
+        ),
+    )
+    assert TrustedPass(network, REAL).neurons == {1: slice(0, 3), 5: slice(3, 7)}
+
+
+def test_every_row_of_a_property_counts():
+    """The margin is that of the smallest row, and with intervals the last layer is merged."""
+    network = Network.sequential((1,), [affine([[1], [2], [3]], [0, 0, 0])])
+    passes = TrustedPass(network, REAL)
+    region = box([[1.0]], [[2.0]])
+    for evidence in (IntervalEvidence(), LinearEvidence(INTERVAL)):
+        margin = passes.margins(region, SingleLabel(2, 3), evidence)
+        # 3 x - 2 x is at least 1, and 3 x - x at least 2.
+        np.testing.assert_allclose(margin, [1.0], atol=1e-12)
+        several = passes.margins(region, MultiLabel((1, 1, 0)), evidence)
+        np.testing.assert_allclose(several, [-6.0], atol=1e-12)
+
+
+def test_a_pass_stops_at_the_outputs_of_relus_or_goes_on_to_the_input():
+    """By intervals each ReLU's output stands for itself; to the input the chord is pushed on."""
+    network = Network.sequential((1,), [affine([[1], [1]], [0, 0]), Relu(), affine([[1, -1]], [0])])
+    passes = TrustedPass(network, REAL)
+    bounds = passes.bounds(box([[-1.0], [1.0]], [[1.0], [3.0]]), INTERVAL)
+    row = np.array([[1.0]])
+    stopped = passes.lower(bounds, row, to_input=False)
+    np.testing.assert_allclose(stopped, [[-1], [-2]], atol=1e-12)
+    # x - (x + 1) / 2 is at least -1; where both are on they are equal.
+    onward = passes.lower(bounds, row, to_input=True)
+    np.testing.assert_allclose(onward, [[-1], [0]], atol=1e-12)
+
+
+def test_local_errors_are_those_of_each_value():
+    """In the order of the values, None for the input and for what does not round."""
+    network = Network.sequential(
+        (1, 2),
+        [Reshape((2,)), affine([[1, 1]], [0]), Relu(), Scale(np.float32([2]), np.float32([0]))],
+    )
+    passes = TrustedPass(network, FLOAT32)
+    bounds = passes.bounds(box([[[1, 1]]], [[[1, 1]]]), INTERVAL)
+    errors = passes.local_errors(bounds)
+    assert [error is None for error in errors] == [True, True, False, True, False]
+    assert 4 * 2 * 2.0**-24 <= errors[2].item() <= 4.001 * 2 * 2.0**-24
+    assert 11 * 4 * 2.0**-24 <= errors[4].item() <= 11.001 * 4 * 2.0**-24
+
+
+def test_an_output_that_reads_the_input_directly_is_bounded():
+    """A residual sum: both ways to the input are merged before it is replaced by its box."""
+    network = Network((1,), (Node(affine([[-1]], [0.5]), (0,)), Node(Add(), (0, 1))))
+    passes = TrustedPass(network, REAL)
+    bounds = passes.bounds(box([[-3.0]], [[5.0]]), INTERVAL)
+    for to_input in (True, False):
+        found = passes.lower(bounds, np.array([[1.0], [-2.0]]), to_input=to_input)
+        np.testing.assert_allclose(found, [[0.5, -1.0]], atol=1e-12)
+
+
+# Known bounds and advice, of which split trees are made.
+
+
+def test_known_bounds_narrow_every_value_and_may_leave_nothing():
+    """Where a value cannot lie between them no input is left, of that sample alone."""
+    network = Network.sequential((1,), [affine([[2]], [0]), Relu()])
+    passes = TrustedPass(network, REAL)
+    region = box([[-1], [-1], [-1], [-1]], [[1], [1], [1], [1]])
+    all_of_it = (np.full((4, 1), -9.0), np.full((4, 1), 9.0))
+    inputs = (np.array([[-9.0], [0.5], [-9], [2]]), np.full((4, 1), 9.0))
+    affine_values = (np.array([[0.0], [-9], [3], [-9]]), np.full((4, 1), 9.0))
+    found = passes.bounds(region, INTERVAL, [inputs, affine_values, all_of_it])
+    assert found.empty.tolist() == [False, False, True, True]
+    assert found.sound.tolist() == [True] * 4
+    np.testing.assert_allclose(found.boxes[0].lower, [[-1], [0.5], [-1], [-1]])
+    np.testing.assert_allclose(found.boxes[1].lower[:2], [[0], [1]], atol=1e-12)
+    # What is empty keeps a box, so that what follows can be computed.
+    np.testing.assert_allclose(found.boxes[1].lower[2:], [[-2], [-2]], atol=1e-12)
+    part = found.take(slice(1, 3))
+    assert part.empty.tolist() == [False, True]
+    assert len(part.boxes[0]) == len(part.sound) == 2
+
+
+def test_touching_bounds_are_not_empty():
+    """A single point is left; beyond it nothing is."""
+    empty = np.zeros(2, dtype=bool)
+    found = trusted._meet(
+        box([[0, 0], [0, 0]], [[1, 1], [1, 1]]),
+        np.array([[1.0, 0], [0, np.nextafter(1, 2)]]),
+        np.array([[2.0, 2], [2, 2]]),
+        empty,
+    )
+    assert empty.tolist() == [False, True]
+    assert found.lower.tolist() == [[1, 0], [0, 0]]
+    assert found.upper.tolist() == [[1, 1], [1, 1]]
+    deep = box(np.zeros((2, 1, 2)), np.ones((2, 1, 2)))
+    found = trusted._meet(
+        deep, np.full((2, 1, 2), [[[0.5]], [[3]]]), np.full((2, 1, 2), 9.0), empty
+    )
+    assert found.lower.tolist() == [[[0.5, 0.5]], [[0, 0]]]
+
+
+def test_slopes_and_multipliers_are_used_for_their_functional():
+    """Slopes from below for open phases; a multiplier is added to the coefficients it is for."""
+    network = Network.sequential((1,), [affine([[1]], [0]), Relu(), affine([[1]], [0])])
+    passes = TrustedPass(network, REAL)
+    bounds = passes.bounds(box([[-1.0], [-1.0]], [[2.0], [3.0]]), INTERVAL)
+    rows = np.array([[1.0], [-1.0]])
+    slopes = np.array([[0.5], [np.nan], [np.nan], [0.25]])
+    advice = trusted.Advice(slopes={1: slopes})
+    found = passes.lower(bounds, rows, to_input=True, advice=advice)
+    # 0.5 x on [-1, 2]; the chord 2/3 x + 2/3 at 2; x at -1; the chord at 3, as slopes from below
+    # say nothing of functionals that are bounded from above.
+    np.testing.assert_allclose(found, [[-0.5, -2], [-1, -3]], atol=1e-12)
+    multipliers = np.array([[-0.5], [0], [0], [0]])
+    advice = trusted.Advice(slopes={1: slopes}, multipliers={1: multipliers})
+    found = passes.lower(bounds, rows, to_input=True, advice=advice)
+    # Where x is known to be at least 0, x - 0.5 x is at most x: 0 on its slope of 0.5.
+    np.testing.assert_allclose(found, [[0, -2], [-1, -3]], atol=1e-12)
+    some = advice.take(slice(1, 3))
+    assert some.multipliers[1].tolist() == [[0], [0]]
+    assert np.isnan(some.slopes[1]).all()
+
+
+def test_a_whole_box_that_is_called_empty_proves_nothing():
+    """Without known bounds an empty box can only be an error."""
+    network = opened()
+    passes = TrustedPass(network, REAL)
+    found = passes.bounds(box([[-1, -1]], [[1, 1]]), BACKWARD)
+    assert found.sound.tolist() == [True]
+    assert found.empty.tolist() == [False]
