@@ -29,7 +29,7 @@ from asi_verify.checker.arithmetic import (
     up,
 )
 from asi_verify.checker.rules import Functionals, LinearRule, Rule
-from asi_verify.checker.trusted import rule_for
+from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.operators import (
     Add,

@@ -15,6 +15,7 @@ from support.networks import mlp, residual, small_cnn
 from asi_verify.checker import TrustedPass, trusted
 from asi_verify.checker.arithmetic import LIMIT, LIMIT32
 from asi_verify.checker.rules import Functionals
+from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.network import Network, Node
@@ -317,7 +318,7 @@ def test_a_rule_that_cannot_be_made_names_its_operator():
     """With the reason, and without the inner error's traceback."""
     wide = Affine(np.zeros((1, 2**22), np.float32), np.zeros(1, np.float32))
     with pytest.raises(UnsupportedOperatorError, match=r"^Affine: no binary32") as refused:
-        trusted.rule_for(wide, FLOAT32, (2**22,))
+        rule_for(wide, FLOAT32, (2**22,))
     assert refused.value.__suppress_context__
 
 

@@ -17,7 +17,7 @@ from asi_verify.checker.arithmetic import ETA, UNIT, down, enlarged, gamma, up
 from asi_verify.checker.contradictions import exclude_each_other, meeting_point
 from asi_verify.checker.relu import ReluRule
 from asi_verify.checker.rules import Functionals, largest_magnitude, largest_of_each
-from asi_verify.checker.trusted import rule_for
+from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.operators import MaxPool, Operator

@@ -12,7 +12,7 @@ from support.networks import layer_norm, seeds
 
 from asi_verify.checker.rules import Functionals
 from asi_verify.checker.statistics import variance_of
-from asi_verify.checker.trusted import rule_for
+from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh

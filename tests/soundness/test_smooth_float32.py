@@ -13,7 +13,7 @@ from support.onnx_files import model, node
 from asi_verify.checker import TrustedPass
 from asi_verify.checker.curves import ROUGH32, curve_of
 from asi_verify.checker.rules import Functionals
-from asi_verify.checker.trusted import rule_for
+from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.network import Network
