@@ -224,7 +224,8 @@ def test_the_artifact_of_a_gelu_is_of_the_operator_set_that_has_it():
 
 KINDS = {
     "Add", "BiasGelu", "Conv", "Erf", "FusedConv", "FusedGemm", "Gelu", "Gemm",
-    "LayerNormalization", "ReorderInput", "ReorderOutput", "Reshape", "Sigmoid", "SkipLayerNormalization", "Softmax",
+    "LayerNormalization", "ReorderInput", "ReorderOutput", "Reshape", "Sigmoid",
+    "SkipLayerNormalization", "Softmax",
     "Tanh",
 }  # fmt: skip
 """Operators of an optimised artifact whose arithmetic the assumptions describe."""
