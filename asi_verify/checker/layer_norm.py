@@ -17,10 +17,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.arithmetic import ETA, UNIT, down, enlarged, gamma, gamma32, up
+from asi_verify.checker.arithmetic import ETA, down, enlarged, gamma, gamma32, up
 from asi_verify.checker.layer_norm_float32 import rounding
 from asi_verify.checker.rules import Functionals, PushedBack, Rule, largest_magnitude
-from asi_verify.checker.statistics import Statistics, statistics_of
+from asi_verify.checker.statistics import Statistics, constant_below, line_below, statistics_of
 from asi_verify.core.box import Box
 from asi_verify.core.operators import FloatArray
 from asi_verify.core.semantics import Semantics
@@ -69,10 +69,12 @@ class LayerNormalizationRule(Rule):
 
     def _statistics(self, box: Box) -> Statistics:
         """The bounds of each group; backward passes ask for those of one box again and again."""
-        if self._last is None or self._last[0] is not box:
+        last = self._last
+        if last is None or last[0] is not box:
             groups = self._groups(box.lower), self._groups(box.upper)
-            self._last = (box, statistics_of(*groups, self._epsilon))
-        return self._last[1]
+            last = (box, statistics_of(*groups, self._epsilon))
+            self._last = last
+        return last[1]
 
     def local_error(self, *boxes: Box) -> Array | None:
         if not self._in_float32:
@@ -120,8 +122,8 @@ class LayerNormalizationRule(Rule):
                 down(np.minimum(*products).sum(axis=2) - up(2 * off)),
                 up(np.maximum(*products).sum(axis=2) + up(2 * off)),
             )
-            k, constant = _line(w, (found.r[0][owners, :, 0], found.r[1][owners, :, 0]))
-            flat = _constant(weighted * found.z[0][owners], weighted * found.z[1][owners])
+            k, constant = line_below(w, (found.r[0][owners, :, 0], found.r[1][owners, :, 0]))
+            flat = constant_below(weighted * found.z[0][owners], weighted * found.z[1][owners])
             better = flat > 0.5 * k * (w[0] + w[1]) + constant
             k, constant = np.where(better, 0.0, k), np.where(better, flat, constant)
 
@@ -139,22 +141,3 @@ class LayerNormalizationRule(Rule):
                 constant.sum(axis=1) + shifted.sum(axis=1),
                 enlarged(error, terms + 4),
             )
-
-
-def _line(w: tuple[Array, Array], r: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Slope and constant of a line in ``w`` below ``r w``."""
-    least = [np.minimum(r[0] * end, r[1] * end) for end in w]
-    chord = (least[1] - least[0]) / (w[1] - w[0])
-    k = np.clip(np.where(np.isfinite(chord), chord, r[0]), *r)
-    ends = [m - k * end for m, end in zip(least, w, strict=True)]
-    # Three roundings of terms of at most this size.
-    largest = r[1] * np.maximum(np.abs(w[0]), np.abs(w[1]))
-    return k, np.minimum(*ends) - enlarged(8 * UNIT * largest, 2) - 8 * ETA
-
-
-def _constant(low: Array, high: Array) -> Array:
-    """A lower bound of a sum over the last axis, each term between the two."""
-    n = low.shape[2]
-    most = enlarged(np.maximum(np.abs(low), np.abs(high)).sum(axis=2), n)
-    least = np.minimum(low, high).sum(axis=2)
-    return np.asarray(least - enlarged(gamma(n + 4) * most, 1) - 8 * n * ETA)

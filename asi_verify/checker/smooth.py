@@ -82,6 +82,8 @@ class SmoothRule(Rule):
     def _lines(self, box: Box) -> Lines:
         """The lines of every number of every sample, each array of shape ``(B, size)``."""
         # Backward passes ask for those of the same box again and again.
-        if self._last is None or self._last[0] is not box:
-            self._last = (box, lines_of(self._curve, box))
-        return self._last[1]
+        last = self._last
+        if last is None or last[0] is not box:
+            last = (box, lines_of(self._curve, box))
+            self._last = last
+        return last[1]

@@ -23,9 +23,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.arithmetic import down, enlarged, gamma, up
+from asi_verify.checker.arithmetic import ETA, UNIT, down, enlarged, gamma, up
 
-__all__ = ["Statistics", "statistics_of", "variance_of"]
+__all__ = ["Statistics", "constant_below", "line_below", "statistics_of", "variance_of"]
 
 Array = npt.NDArray[np.float64]
 
@@ -83,3 +83,22 @@ def variance_of(lower: Array, upper: Array) -> tuple[Array, Array]:
     slope = slope + enlarged(2 * gamma(n + 4) * np.abs(away).sum(axis=2, keepdims=True) / n, n)
     low = squares * (1 - 4 * gamma(n + 4)) - up(up(slope) * up(last - first)) * (1 + 2.0**-40)
     return np.maximum(down(low), 0.0), up(high * (1 + 2.0**-50))
+
+
+def line_below(w: tuple[Array, Array], r: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Slope and constant of a line in ``w`` below ``r w``."""
+    least = [np.minimum(r[0] * end, r[1] * end) for end in w]
+    chord = (least[1] - least[0]) / (w[1] - w[0])
+    k = np.clip(np.where(np.isfinite(chord), chord, r[0]), *r)
+    ends = [m - k * end for m, end in zip(least, w, strict=True)]
+    # Three roundings of terms of at most this size.
+    largest = r[1] * np.maximum(np.abs(w[0]), np.abs(w[1]))
+    return k, np.minimum(*ends) - enlarged(8 * UNIT * largest, 2) - 8 * ETA
+
+
+def constant_below(low: Array, high: Array) -> Array:
+    """A lower bound of a sum over the last axis, each term between the two."""
+    n = low.shape[2]
+    most = enlarged(np.maximum(np.abs(low), np.abs(high)).sum(axis=2), n)
+    least = np.minimum(low, high).sum(axis=2)
+    return np.asarray(least - enlarged(gamma(n + 4) * most, 1) - 8 * n * ETA)

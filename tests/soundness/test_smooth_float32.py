@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from support.networks import SMOOTH
 from support.onnx_files import model, node
 
 from asi_verify.checker import TrustedPass
@@ -219,3 +220,21 @@ def test_the_artifact_of_a_gelu_is_of_the_operator_set_that_has_it():
     for operator, version in ((Gelu(), 20), (Tanh(), 17)):
         written = onnx.load_from_string(write_artifact(Network.sequential((3,), [operator])))
         assert written.opset_import[0].version == version
+
+
+KINDS = {
+    "Add", "BiasGelu", "Conv", "Erf", "FusedConv", "FusedGemm", "Gelu", "Gemm",
+    "LayerNormalization", "ReorderInput", "ReorderOutput", "Reshape", "Sigmoid",
+    "SkipLayerNormalization", "Softmax",
+    "Tanh",
+}  # fmt: skip
+"""Operators of an optimised artifact whose arithmetic the assumptions describe."""
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_onnx_runtime_really_runs_operators_that_the_assumptions_describe(name, tmp_path):
+    """After its optimisations; none of them approximates what is exact in the file."""
+    data = write_artifact(SMOOTH[name](np.random.default_rng(4)))
+    load(data, optimised=str(tmp_path / "optimised.onnx"))
+    optimised = onnx.load(tmp_path / "optimised.onnx")
+    assert {node.op_type for node in optimised.graph.node} <= KINDS

@@ -2236,8 +2236,8 @@ _SMOOTH_RULES = [
     Defect(
         "smooth: lines of another box",
         "checker/smooth.py",
-        "if self._last is None or self._last[0] is not box:",
-        "if self._last is None:",
+        "if last is None or last[0] is not box:",
+        "if last is None:",
         _SMOOTH + "another_box_gets_bounds_of_its_own[gelu]",
     ),
     Defect(
@@ -2376,14 +2376,14 @@ _SMOOTH_RULES = [
     ),
     Defect(
         "layer norm: the larger of the two products",
-        "checker/layer_norm.py",
+        "checker/statistics.py",
         "least = [np.minimum(r[0] * end, r[1] * end) for end in w]",
         "least = [np.maximum(r[0] * end, r[1] * end) for end in w]",
         _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm-Semantics.REAL]",
     ),
     Defect(
         "layer norm: the chord's constant at one end only",
-        "checker/layer_norm.py",
+        "checker/statistics.py",
         "return k, np.minimum(*ends) -",
         "return k, np.maximum(*ends) + 1e-3 -",
         _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm-Semantics.REAL]",
