@@ -266,9 +266,10 @@ def test_intermediate_bounds_are_the_tighter_of_two_where_a_phase_is_open():
 
 def test_the_first_relu_is_left_to_intervals():
     """They are exact there but for rounding; behind it every ReLU has a pass of its own."""
-    assert trusted._values_behind_a_relu(opened()) == (False, False, True, True, True, True)
-    joined = residual(np.random.default_rng(0), 2, 2)
-    assert trusted._values_behind_a_relu(joined) == (False, False, True, True, True, True, True)
+    behind = TrustedPass(opened(), Semantics.REAL)._relaxed
+    assert behind == (False, False, True, True, True, True)
+    joined = TrustedPass(residual(np.random.default_rng(0), 2, 2), Semantics.REAL)
+    assert joined._relaxed == (False, False, True, True, True, True, True)
 
 
 def test_backward_bounds_are_tighter_than_intervals_on_both_sides():
