@@ -19,7 +19,17 @@ from torch.nn import functional as F
 
 from asi_verify.core.box import Box
 from asi_verify.core.network import Network
-from asi_verify.core.operators import Add, Affine, Conv, Relu, Reshape, Scale, Shape, Transpose
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Concat,
+    Conv,
+    Relu,
+    Reshape,
+    Scale,
+    Shape,
+    Transpose,
+)
 from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.export import NetworkModule
 from asi_verify.export.torch_module import AffineLayer, ConvLayer, Layer
@@ -30,7 +40,7 @@ Array = npt.NDArray[np.float32]
 _Ends = Mapping[int, tuple[torch.Tensor, torch.Tensor]]
 """The ends of the boxes of the input and of what ReLUs read, one row for each functional."""
 
-_LINEAR = (Add, Affine, Conv, Reshape, Scale, Transpose)
+_LINEAR = (Add, Affine, Concat, Conv, Reshape, Scale, Transpose)
 _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 _RATE = 0.1
 _DECAY = 0.98

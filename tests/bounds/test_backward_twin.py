@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.networks import LARGER, TINY, random_box
+from support.networks import LARGER, TINY, random_box, weights
 
 from asi_verify.bounds import BackwardTwin
 from asi_verify.checker import TrustedPass
 from asi_verify.checker.trusted import Advice
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
-from asi_verify.core.network import Network
-from asi_verify.core.operators import Affine
+from asi_verify.core.network import Network, Node
+from asi_verify.core.operators import Affine, Concat, Relu
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
+from asi_verify.errors import UnsupportedOperatorError
+
+
+def concatenated(generator):
+    """What a ReLU gives beside what it reads."""
+    first = Affine(weights(generator, 4, 3), weights(generator, 4))
+    last = Affine(weights(generator, 2, 8), weights(generator, 2))
+    inputs = ((0,), (1,), (2, 1), (3,))
+    operators = (first, Relu(), Concat(0, 2), last)
+    return Network((3,), tuple(Node(o, i) for o, i in zip(operators, inputs, strict=True)))
 
 
 def asked(name, seed=0, radius=0.2):
     """A network, its twin and bounds over three boxes."""
     generator = np.random.default_rng(seed)
-    network = (TINY | LARGER)[name](generator)
+    network = (TINY | LARGER | {"concatenated": concatenated})[name](generator)
     trusted = TrustedPass(network, Semantics.REAL)
     box = Box(*random_box(generator, network.input_shape, 3, radius))
     bounds = trusted.bounds(box, Intermediate.BACKWARD)
@@ -40,7 +50,17 @@ def flat(dense):
     return dense.reshape(-1, dense.shape[2]).astype(np.float64)
 
 
-@pytest.mark.parametrize("name", [*TINY, *LARGER])
+WITH_MAXIMA = {"pool", "dense", "pooled", "densely connected"}
+
+
+@pytest.mark.parametrize("name", sorted(WITH_MAXIMA))
+def test_a_network_with_maxima_is_refused_by_name(name):
+    """The twin does not relax them; the stages then leave its queries to the others."""
+    with pytest.raises(UnsupportedOperatorError, match="MaxPool has no backward bound in torch"):
+        BackwardTwin((TINY | LARGER)[name](np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("name", sorted({*TINY, *LARGER, "concatenated"} - WITH_MAXIMA))
 def test_the_twin_computes_the_trusted_bound(name):
     """With slopes, signs and multipliers of any kind, to float32 rounding."""
     generator, trusted, bounds, twin, boxes, rows = asked(name)
