@@ -4,6 +4,7 @@
     result = asi.certify(model, dataset, radius="1/255")
     fixed = asi.correct(model, dataset, radius="1/255")
     asi.check("out/")
+    asi.verify("out/")
 
 Nothing heavy is imported here; torch, onnxruntime and the engines load when first used.
 """
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from asi_verify._certify import certify, check, correct
     from asi_verify._result import Result, load
     from asi_verify._run import run
+    from asi_verify.attest import sign, verify
     from asi_verify.core.radius import Radius
     from asi_verify.core.status import Status
     from asi_verify.data import Preprocess, load_dataset, phantom
@@ -37,6 +39,8 @@ __all__ = [
     "load_dataset",
     "phantom",
     "run",
+    "sign",
+    "verify",
 ]
 
 _HOME = {
@@ -54,6 +58,8 @@ _HOME = {
     "load_dataset": "data",
     "phantom": "data",
     "run": "_run",
+    "sign": "attest",
+    "verify": "attest",
 }
 
 

@@ -103,6 +103,7 @@ def certify(
                 },
             )
         _publish(folder, GIVEN)
+        attested(folder)
     return Result(folder)
 
 
@@ -175,6 +176,7 @@ def correct(
             progress,
             preprocess,
         )
+        attested(folder)
     return Result(folder)
 
 
@@ -221,7 +223,13 @@ def corrected(
             "samples": len(subject.samples),
         },
     )
-    folder.events.add("finished", round=best)
+
+
+def attested(folder: RunFolder) -> None:
+    """State what a finished run ended with, unless that was done."""
+    from asi_verify.attest import write_statement
+
+    write_statement(folder)
 
 
 def check(
@@ -338,12 +346,12 @@ def _examine_given(
     from asi_verify.repair import examine
 
     found = examine(artifact, subject, 0, folder, stages, progress=progress)
+    folder.events.add("examined", model=artifact.digest, round=0, status=str(found.status))
     folder.write_json(GIVEN + "examination.json", found.to_json())
     progress.say(
         f"as given: {int(found.evaluation.wrong.sum())} of {len(subject.samples)} misclassified, "
         f"{len(found.counted)} certified"
     )
-    folder.events.add("examined", round=0, status=str(found.status))
     return found
 
 
@@ -382,12 +390,12 @@ def noted_dataset(folder: str | Path, data_root: str | Path | None = None) -> Da
     """The data set that a run folder names, from where it was read or by its name."""
     try:
         noted = RunFolder.open(Path(folder)).configuration["dataset"]
-    except UsageError:
+        name = str(noted["name"])
+        source = None if noted["source"] is None else Path(noted["source"])
+    except (KeyError, TypeError, ValueError, RecursionError):  # a UsageError is a ValueError
         raise CertificateError(
             f"{folder} does not say which data set it is about; pass it along"
         ) from None
-    name = str(noted["name"])
-    source = None if noted["source"] is None else Path(noted["source"])
     if source is None and not name.startswith("phantom-"):
         raise DataError(f"{name} was given as arrays; pass the data set along")
     published = name.partition("_")[0] in medmnist_sets()

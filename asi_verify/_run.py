@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asi_verify._certify import corrected, run_configuration, stage_settings
+from asi_verify._certify import attested, corrected, run_configuration, stage_settings
 from asi_verify._result import RESULT_FILE, Result
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
@@ -82,14 +82,16 @@ def run(
         if folder.files.read(_ORDINARY) is None:
             checkpoints = Checkpoints(folder.files, "ordinary.safetensors")
             network = training.train(start, data, seed, checkpoints, progress)
-            folder.files.write(_ORDINARY, Artifact.from_network(network).data)
+            trained = Artifact.from_network(network)
+            folder.events.add("trained", architecture=architecture, model=trained.digest)
+            folder.files.write(_ORDINARY, trained.data)
             checkpoints.clear()
-            folder.events.add("trained", architecture=architecture)
         artifact = Artifact.from_bytes(folder.files.require(_ORDINARY))
         if folder.read_json(RESULT_FILE) is None:
             corrected(
                 artifact, data, family, arithmetic, seed, chosen, rounds, folder, stages, progress
             )
+        attested(folder)
     return Result(folder)
 
 

@@ -265,16 +265,17 @@ def check(
     """Check every certificate from the files and the data set alone."""
     from asi_verify._certify import check as check_
     from asi_verify.checker import Outcome
-    from asi_verify.checker.command import summary
+    from asi_verify.checker.command import printable, summary
 
     result = check_(folder, dataset, data_root=data_root)
     if as_json:
         _print_json(summary(result))
     else:
+        # The reasons quote what the folder says.
         for reason in result.refused:
-            _out.print(f"refused: {reason}")
+            _out.print(f"refused: {printable(reason)}", markup=False)
         for row in result.rows(Outcome.REJECTED):
-            _out.print(f"row {row} rejected: {result.reasons[row]}")
+            _out.print(f"row {row} rejected: {printable(result.reasons[row])}", markup=False)
         _out.print(
             f"{len(result.rows(Outcome.ACCEPTED))} accepted, "
             f"{len(result.rows(Outcome.DELEGATED))} delegated, "
@@ -287,6 +288,79 @@ def check(
                 f"about the {claims.dataset.target}, model {claims.artifact}"
             )
     raise typer.Exit(0 if result.holds else _OPEN)
+
+
+@app.command()
+def sign(
+    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    key: Annotated[
+        Path | None, typer.Option(help="A private Ed25519 key, PEM, for its owner alone.")
+    ] = None,
+    new_key: Annotated[
+        Path | None, typer.Option(help="Make a key pair: the private key's new file.")
+    ] = None,
+) -> None:
+    """Sign the statement of a finished run with an Ed25519 key."""
+    from asi_verify.attest import new_key as new_key_
+    from asi_verify.attest import sign as sign_
+    from asi_verify.attest import verify as verify_
+
+    made = key or new_key
+    if made is None or (key and new_key):
+        raise UsageError("give --key with a private key, or --new-key to have one made")
+    found = verify_(folder)
+    if not found.holds:
+        for reason in found.refused:
+            _out.print(f"refused: {reason}", markup=False)
+        _out.print("nothing was signed")
+        raise typer.Exit(_OPEN)
+    if new_key is not None:
+        _out.print(f"public key: {new_key_(new_key)}", markup=False)
+    _out.print(f"signed: {sign_(folder, made)}", markup=False)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    key: Annotated[
+        Path | None, typer.Option(help="The public Ed25519 key, PEM, that has to have signed.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a run's statement with its files, and its signature with a key; derives no bound."""
+    from asi_verify.attest import verify as verify_
+
+    found = verify_(folder, key)
+    if as_json:
+        _print_json(
+            {
+                "holds": found.holds,
+                "refused": list(found.refused),
+                "signature": found.signature.value,
+                "statement": found.statement,
+                "unverified": list(found.unverified),
+                "verified": list(found.verified),
+            }
+        )
+    else:
+        for mark, lines in (
+            ("verified", found.verified),
+            ("NOT verified", found.unverified),
+            ("refused", found.refused),
+        ):
+            for line in lines:
+                _out.print(f"{mark}: {line}", markup=False)
+        _out.print(f"signature: {found.signature.value}")
+        if found.holds and found.statement is not None:
+            stated = found.statement["predicate"]
+            _out.print(
+                f"stated, not derived here: status {stated['status']}, "
+                f"region {stated['claim']['region']}, {stated['claim']['semantics']} semantics, "
+                f"about the {stated['claim']['target']}",
+                markup=False,
+            )
+        _out.print("what was looked at holds" if found.holds else "this does not hold")
+    raise typer.Exit(0 if found.holds else _OPEN)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "AsiVerifyError",
+    "AttestationError",
     "CertificateError",
     "ChecksumError",
     "DataError",
@@ -66,6 +67,10 @@ class CertificateError(UsageError):
 
 class RunFolderError(UsageError):
     """A run folder belongs to another run, is incomplete, or is in use."""
+
+
+class AttestationError(UsageError):
+    """A statement, an envelope or a key cannot be used, or does not fit the folder."""
 
 
 class EngineUnavailableError(UsageError):

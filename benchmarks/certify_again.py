@@ -3,7 +3,8 @@
 Needs the run that ``benchmarks/zero_repeatable_errors.py`` leaves. In one process: the trusted pass
 over all images, in batches and (on 64 of them) one by one, and the forward passes of ONNX Runtime
 and torch over the same images. Then, on a few images, what checking CROWN-IBP and CROWN evidence
-costs beside auto_LiRPA's proposal of it. Medians of five.
+costs beside auto_LiRPA's proposal of it, and checking slopes beside optimising them, at a radius at
+which they are needed. Medians of five.
 """
 
 from __future__ import annotations
@@ -17,18 +18,26 @@ import numpy as np
 import torch
 from _results import RUNS, table, write
 
-from asi_verify.bounds import Method, proposer_for
+from asi_verify.bounds import BackwardTwin, Method, proposer_for
+from asi_verify.checker import TrustedPass
+from asi_verify.checker.split_tree import tree_margins
+from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.images import encode
-from asi_verify.core.properties import property_for
+from asi_verify.core.properties import Property, property_for
 from asi_verify.core.region import LInf
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.split_tree import SplitTree
 from asi_verify.data import load_dataset
 from asi_verify.export import Artifact
+from asi_verify.prove import AlphaCrown
+from asi_verify.prove.alpha_crown import LARGEST, slopes_tree
+from asi_verify.prove.twins import boxes_for, open_slopes
 
 REPEATS = 5
 ONE_BY_ONE = 64
 FEW = 16
+WIDE = "8/255"
 LINEAR = {
     Method.CROWN_IBP: LinearEvidence(Intermediate.INTERVAL),
     Method.CROWN: LinearEvidence(Intermediate.BACKWARD),
@@ -44,6 +53,20 @@ def median_seconds(work: Callable[[], object]) -> float:
         work()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+def optimised(
+    artifact: Artifact, trusted: TrustedPass, box: Box, wanted: Property
+) -> tuple[list[SplitTree], float]:
+    """Slopes for some boxes as evidence, and how long they take."""
+    twin = BackwardTwin(artifact.network)
+
+    def propose() -> list[SplitTree]:
+        bounds = trusted.bounds(box, Intermediate.BACKWARD)
+        best = twin.optimised(boxes_for(twin, bounds), wanted.rows(), AlphaCrown.steps)
+        return [slopes_tree(part) for part in open_slopes(trusted, bounds, best.slopes, LARGEST)]
+
+    return propose(), median_seconds(propose)
 
 
 def main() -> None:
@@ -102,6 +125,11 @@ def main() -> None:
             median_seconds(partial(trusted.margins, box, wanted, evidence)),
         ]
         figures[f"{method.value}_evidence_in_proposals"] = times[1] / times[0]
+    wide = LInf.of(WIDE).boxes(samples.images[chosen[:FEW]])
+    tree, seconds = optimised(artifact, trusted, wide, wanted)
+    check = partial(tree_margins, trusted, wide, wanted, Intermediate.BACKWARD, tree)
+    figures["slopes_evidence_in_proposals"] = median_seconds(check) / seconds
+    figures["slopes_bytes"] = max(len(one.to_bytes()) for one in tree)
     each = figures["batched_seconds"] / len(samples)
     figures["forward_passes_each"] = figures["batched_seconds"] / figures["forward_seconds"]
     figures["torch_passes_each"] = figures["batched_seconds"] / figures["torch_seconds"]
@@ -118,6 +146,11 @@ def main() -> None:
             ]
             for method in LINEAR
         ),
+        [
+            f"checking optimised slopes ({WIDE}), in optimisations of them ({FEW} images)",
+            f"{figures['slopes_evidence_in_proposals']:.2f}",
+        ],
+        ["most bytes of one image's slopes", figures["slopes_bytes"]],
         ["one by one, compared with batched", f"{figures['batching_gains']:.2f} times the time"],
     ]
     text = (

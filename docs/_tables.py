@@ -19,7 +19,9 @@ from asi_verify.cli import app
 from asi_verify.core.operators import (
     Add,
     Affine,
+    Concat,
     Conv,
+    MaxPool,
     Operator,
     Relu,
     Reshape,
@@ -28,6 +30,7 @@ from asi_verify.core.operators import (
     Transpose,
 )
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.data import medmnist_sets
 from asi_verify.export.torch_module import layer_for
 from asi_verify.lowering.registry import REGISTRY
@@ -73,13 +76,22 @@ def _operators() -> str:
     samples: list[tuple[Operator, tuple[Shape, ...]]] = [
         (Add(), ((1,), (1,))),
         (Affine(one[0, 0], bias), ((1,),)),
+        (Concat(0, 2), ((1,), (1,))),
         (Conv(one, bias, (1, 1), ((0, 0), (0, 0)), (1, 1)), ((1, 2, 2),)),
+        (MaxPool((1,), (1,), ((0, 0),), (1,)), ((1, 2),)),
         (Relu(), ((1,),)),
         (Reshape((1,)), ((1,),)),
         (Scale(bias, bias), ((1,),)),
         (Transpose((0,)), ((1,),)),
+        (Sigmoid(), ((1,),)),
+        (Tanh(), ((1,),)),
+        (Erf(), ((1,),)),
+        (Gelu(), ((1,),)),
+        (Softmax(0), ((1,),)),
+        (LayerNormalization(bias, bias, 0.5), ((1,),)),
     ]
-    missing = {*Operator.__subclasses__()} - {type(operator) for operator, _ in samples}
+    ours = {kind for kind in Operator.__subclasses__() if kind.__module__.startswith("asi_verify.")}
+    missing = ours - {type(operator) for operator, _ in samples}
     if missing:
         raise LookupError(f"no sample of {missing}; add one above")
     rows = [

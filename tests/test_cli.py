@@ -153,6 +153,9 @@ WRONG = [
     ["certify", "{model}", "{data}", "--layout", "HWC"],
     ["check", "nowhere"],
     ["report", "nowhere"],
+    ["sign", "nowhere", "--key", "key.pem"],
+    ["sign", "{model}"],
+    ["verify", "nowhere"],
     ["nothing"],
     ["run", "breastmnist", "--data-root", "{empty}"],
 ]
@@ -267,6 +270,12 @@ def test_a_run_that_is_killed_goes_on_to_the_same_digests(folder, tmp_path):
             assert one == two
     bugs = [asi.load(tmp_path / which).bugs for which in ("whole", "killed")]
     assert bugs[0] == bugs[1]
+    predicates = []
+    for which in ("whole", "killed"):
+        verified = asi.verify(tmp_path / which)
+        assert verified.holds, verified.refused
+        predicates.append(verified.statement["predicate"])
+    assert predicates[0] == predicates[1]
 
 
 def test_two_runs_in_one_folder_do_not_mix(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 
 HOMES = {
     "auto_LiRPA": ["bounds.lirpa"],
+    "cryptography": ["attest"],
     "filelock": ["store"],
     "google": ["lowering"],
     "jinja2": ["report"],
@@ -23,6 +24,7 @@ HOMES = {
     "pooch": ["data"],
     "rich": ["cli"],
     "safetensors": ["repair"],
+    "scipy": ["prove"],
     "sqlalchemy": ["store"],
     "torch": ["_doctor", "_run", "bounds", "export", "prove", "repair", "zoo"],
     "typer": ["cli"],

@@ -1,11 +1,14 @@
 """Proposals: bounds that are likely right, computed fast. The trusted pass decides."""
 
+from asi_verify.bounds.backward_twin import BackwardTwin, Optimised
 from asi_verify.bounds.engine import proposer_for
 from asi_verify.bounds.method import Method, Proposer
 from asi_verify.bounds.twin import TwinIntervals, interval_margins
 
 __all__ = [
+    "BackwardTwin",
     "Method",
+    "Optimised",
     "Proposer",
     "TwinIntervals",
     "interval_margins",

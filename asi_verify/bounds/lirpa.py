@@ -31,7 +31,8 @@ from torch import nn
 from asi_verify.bounds.method import Method, Proposer
 from asi_verify.core.box import Box
 from asi_verify.core.network import Network, Node
-from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu, Reshape, Scale
+from asi_verify.core.operators import Add, Affine, Conv, MaxPool, Operator, Relu, Reshape, Scale
+from asi_verify.core.smooth import Sigmoid, Tanh
 from asi_verify.errors import (
     EngineFailedError,
     EngineUnavailableError,
@@ -222,7 +223,7 @@ def _generated_module(network: Network) -> nn.Module:
 def _allowed(node: Node, network: Network) -> nn.Module:
     operator, shape = node.operator, network.shapes[node.inputs[0]]
     match operator:
-        case Affine() | Relu() | Add():
+        case Affine() | Relu() | Add() | Sigmoid() | Tanh():
             return layer_for(operator)
         case Reshape(shape=(_,)):
             return nn.Flatten()
@@ -230,6 +231,8 @@ def _allowed(node: Node, network: Network) -> nn.Module:
             layer = layer_for(operator)
             assert isinstance(layer, ConvLayer)
             return layer
+        case MaxPool() if _divides(operator, shape):
+            return layer_for(operator)
         case Scale() if len(shape) == 3:
             # As a convolution of width 1 for each channel: as a first operator, element-wise
             # arithmetic is an error in the library.
@@ -250,6 +253,17 @@ def _adds_vectors(network: Network) -> bool:
 
 def _pads_alike(operator: Conv) -> bool:
     return all(before == after for before, after in operator.pads)
+
+
+def _divides(operator: MaxPool, shape: tuple[int, ...]) -> bool:
+    """Whether the windows of a two-dimensional pool lie side by side and fill the image."""
+    return (
+        len(operator.kernel) == 2
+        and operator.kernel == operator.strides
+        and operator.pads == ((0, 0), (0, 0))
+        and operator.dilations == (1, 1)
+        and all(size % k == 0 for size, k in zip(shape[1:], operator.kernel, strict=True))
+    )
 
 
 def _as_convolution(operator: Scale, shape: tuple[int, ...]) -> Conv:

@@ -1,8 +1,8 @@
 """Interval bounds in torch, differentiable: for certified training, and as a proposal.
 
 The torch twin of the trusted pass's interval formula, in float32 and without its outward rounding:
-centre and radius through linear layers, ends through ReLU, the property's rows merged into the
-last affine layer.
+centre and radius through linear layers, ends through ReLU and max pooling, the property's rows
+merged into the last affine layer.
 """
 
 from __future__ import annotations
@@ -13,10 +13,23 @@ import torch
 from torch.nn import functional as F
 
 from asi_verify.bounds.method import Method, Proposer
+from asi_verify.bounds.smooth_intervals import gelu, layer_normalization, softmax
 from asi_verify.core.box import Box
-from asi_verify.core.operators import Add, Affine, Conv, Relu, Reshape, Scale, Transpose
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Concat,
+    Conv,
+    MaxPool,
+    Relu,
+    Reshape,
+    Scale,
+    Transpose,
+)
+from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.export import NetworkModule
+from asi_verify.export.smooth_layers import LayerNormalizationLayer, SoftmaxLayer
 from asi_verify.export.torch_module import AffineLayer, ConvLayer, Layer, ScaleLayer
 
 __all__ = ["TwinIntervals", "interval_margins"]
@@ -59,6 +72,10 @@ def _apply(rows: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return torch.einsum("brn,bn->br", rows, values)
 
 
+def _centred(lower: torch.Tensor, upper: torch.Tensor) -> _Value:
+    return (lower + upper) / 2, (upper - lower) / 2
+
+
 def _interval(layer: Layer, inputs: list[_Value]) -> _Value:
     (centre, radius), *others = inputs
     match layer.operator:
@@ -69,13 +86,27 @@ def _interval(layer: Layer, inputs: list[_Value]) -> _Value:
             assert isinstance(layer, ScaleLayer)
             return layer(centre), radius * layer.scale.abs()
         case Relu():
-            lower, upper = F.relu(centre - radius), F.relu(centre + radius)
-            return (lower + upper) / 2, (upper - lower) / 2
+            return _centred(F.relu(centre - radius), F.relu(centre + radius))
+        case Sigmoid() | Tanh() | Erf():
+            return _centred(layer(centre - radius), layer(centre + radius))
+        case Gelu():
+            return _centred(*gelu(layer, centre - radius, centre + radius))
+        case Softmax():
+            assert isinstance(layer, SoftmaxLayer)
+            return _centred(*softmax(layer, centre - radius, centre + radius))
+        case LayerNormalization():
+            assert isinstance(layer, LayerNormalizationLayer)
+            return layer_normalization(layer, centre, radius)
+        case MaxPool():
+            return _centred(layer(centre - radius), layer(centre + radius))
         case Reshape() | Transpose():
             return layer(centre), layer(radius)
         case Add():
             (other_centre, other_radius) = others[0]
             return centre + other_centre, radius + other_radius
+        case Concat():
+            centres, radii = zip(*inputs, strict=True)
+            return layer(*centres), layer(*radii)
         case operator:
             raise UnsupportedOperatorError(f"{type(operator).__name__} has no interval in torch")
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
+import tokenize
 import zipfile
+import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,25 +21,85 @@ import numpy.typing as npt
 
 from asi_verify.checker.folder import CheckResult, Outcome, check_folder, read_claims
 from asi_verify.core.images import channels_first
+from asi_verify.core.limits import LONGEST_REASON
 from asi_verify.errors import AsiVerifyError, DataError
 
-__all__ = ["load_split", "main", "summary"]
+__all__ = ["load_split", "main", "printable", "summary"]
 
 
 def load_split(path: str, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Images and labels of one split of an NPZ file in MedMNIST's layout.
 
     Raises:
-        DataError: the file cannot be read or has no such split.
+        DataError: the file cannot be read, has no such split, or unfolds into far more than it is.
     """
+    if not Path(path).is_file():  # a pipe would be waited for
+        raise DataError(f"{path}: there is no such file")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            images, labels = file[f"{split}_images"], file[f"{split}_labels"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as archive:
+            images, labels = (
+                _member(archive, f"{split}_{what}.npy", Path(path).stat().st_size)
+                for what in ("images", "labels")
+            )
+    except _UNREADABLE as error:
         raise DataError(f"{path}: no split {split!r} in MedMNIST's layout: {error}") from None
-    labels = labels.astype(np.int64)
     flat = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    return channels_first(images), flat
+    if flat.ndim not in (1, 2) or flat.dtype.kind not in "biuf":
+        raise DataError(f"{path}: labels of shape {labels.shape} and dtype {labels.dtype}")
+    with np.errstate(invalid="ignore"):
+        whole = flat.astype(np.int64)
+    if not np.array_equal(whole, flat):
+        raise DataError(f"{path}: some labels are not whole numbers")
+    return channels_first(images), whole
+
+
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,  # an encrypted file
+    NotImplementedError,  # a compression that zipfile does not know
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What zipfile and numpy raise for files that are none, as far as it is known."""
+
+_UNFOLDED = 1 << 30
+_UNFOLDED_RATIO = 64
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def _member(archive: zipfile.ZipFile, name: str, size: int) -> npt.NDArray[Any]:
+    """One array of an archive of ``size`` bytes.
+
+    Images of nothing compress by a thousand, photographs by two or three. Up to a gigabyte any
+    ratio is believed, and beyond it one of 64. An array that declares more than it has would be
+    allocated before that is noticed.
+    """
+    part, largest = archive.getinfo(name), max(_UNFOLDED, _UNFOLDED_RATIO * size)
+    if part.file_size > largest:
+        raise ValueError(f"{name} unfolds into {part.file_size} bytes; {largest} are allowed")
+    with archive.open(part) as file:
+        read = _HEADERS[np.lib.format.read_magic(file)]
+        shape, _, dtype = read(file)
+        if math.prod(shape) * dtype.itemsize > part.file_size:
+            raise ValueError(f"{name} declares the shape {shape} and holds less")
+    with archive.open(part) as file:
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+def printable(text: str) -> str:
+    """One line without control characters and not too long, whatever names it quotes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:LONGEST_REASON])
 
 
 def summary(result: CheckResult) -> dict[str, Any]:
@@ -66,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
         split = read_claims(options.folder).dataset.split
         result = check_folder(options.folder, *load_split(options.data, split))
     except AsiVerifyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     print(json.dumps(summary(result), sort_keys=True))
     return 0 if result.holds else 1

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asi_verify.checker.rules import LinearRule
+from asi_verify.core.box import Box
 from asi_verify.core.operators import Conv, Shape
 from asi_verify.core.semantics import Semantics
 
@@ -40,6 +41,10 @@ class ConvRule(LinearRule):
             operator.groups, operator.weight.shape[0] // operator.groups, -1
         )
         self._magnitude = np.abs(self._weight)
+        # An average, whose terms runtimes add up before they divide.
+        count = math.prod(operator.kernel)
+        is_average = operator.weight.shape[1] == 1 and bool(np.all(self._weight == 1.0 / count))
+        self._added_first = float(count) if is_average else 1.0
         per_channel = (-1,) + (1,) * len(operator.kernel)
         self._bias = operator.bias.astype(np.float64).reshape(per_channel)
         super().__init__(
@@ -58,6 +63,9 @@ class ConvRule(LinearRule):
 
     def apply(self, x: Array) -> Array:
         return np.asarray(self._correlate(self._weight, x) + self._bias)
+
+    def largest_sum(self, *boxes: Box) -> Array | float:
+        return super().largest_sum(*boxes) * self._added_first
 
     def apply_magnitude(self, x: Array, bias_factor: float) -> Array:
         return np.asarray(self._correlate(self._magnitude, x) + bias_factor * np.abs(self._bias))

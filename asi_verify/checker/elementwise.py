@@ -51,7 +51,8 @@ class AddRule(Rule):
 
     In float32 the sum may be taken inside that of the operator that makes ``x`` or ``y``, as
     runtimes do that start a convolution's sums from the other summand. Each term then passes
-    through one rounding for each of that operator's terms, and one more.
+    through one rounding for each of that operator's terms, and one more. That operator may stand
+    behind others that only move numbers, which runtimes exchange with the sum.
 
     Args:
         semantics: what arithmetic the network is run in.

@@ -7,9 +7,11 @@ it does believe is this package, ``core`` and ``lowering``, numpy and onnx.
 
 from __future__ import annotations
 
+import os
+import stat
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,12 +35,21 @@ from asi_verify.core.evidence import (
     part_of,
 )
 from asi_verify.core.images import refuse_unusable_images
+from asi_verify.core.limits import (
+    LARGEST_ARTIFACT,
+    LARGEST_CLAIMS,
+    LARGEST_CONTAINER,
+    LARGEST_SHARD,
+    LONGEST_REASON,
+    MOST_LOGITS,
+    MOST_REFUSALS,
+)
 from asi_verify.core.properties import Property, property_for
 from asi_verify.core.query import Query
 from asi_verify.core.region import Region
 from asi_verify.core.split_tree import SplitTree
 from asi_verify.core.status import Status
-from asi_verify.errors import AsiVerifyError, CertificateError, UsageError
+from asi_verify.errors import AsiVerifyError, CertificateError, ModelError, UsageError
 from asi_verify.lowering import read_network
 
 __all__ = [
@@ -53,8 +64,6 @@ __all__ = [
 
 Reader = Callable[[str], bytes]
 """Gives the bytes of a file of the folder by name; raises ``CertificateError`` if there is none."""
-
-_LARGEST_FILE = 1 << 30
 
 
 class Outcome(Enum):
@@ -96,11 +105,15 @@ class CheckResult:
 
     @property
     def missing(self) -> list[int]:
-        """Rows outside the contradictions that have no certificate."""
-        total = self.claims.dataset.samples if self.claims else 0
+        """Rows outside the contradictions that have no certificate; none for a refused folder.
+
+        What is refused may claim any number of samples.
+        """
+        if self.claims is None or self.refused:
+            return []
         return [
             row
-            for row in range(total)
+            for row in range(self.claims.dataset.samples)
             if row not in self.outcomes and row not in self.contradictions
         ]
 
@@ -161,22 +174,24 @@ def check_files(read: Reader, images: npt.NDArray[Any], labels: npt.NDArray[Any]
     claims = Claims.from_bytes(read(CLAIMS_FILE))
     refused: list[str] = []
     try:
-        trusted = _artifact(read(ARTIFACT_FILE), claims)
+        trusted = _artifact(read(ARTIFACT_FILE), claims, images.shape[1:])
     except AsiVerifyError as error:
-        return CheckResult(claims, {}, {}, {}, frozenset(), (str(error),))
+        return CheckResult(claims, {}, {}, {}, frozenset(), (_shown(error),))
     try:
         _compare_data(claims, images, labels)
     except UsageError as error:
-        return CheckResult(claims, {}, {}, {}, frozenset(), (str(error),))
+        return CheckResult(claims, {}, {}, {}, frozenset(), (_shown(error),))
     confirmed = _contradictions(claims, trusted.network.logits, images, labels, refused)
     outcomes: dict[int, Outcome] = {}
     reasons: dict[int, str] = {}
     digests: dict[int, str] = {}
     for shard in claims.shards:
+        if len(refused) >= MOST_REFUSALS:
+            break
         try:
             certificates, parts = _open_shard(read, shard)
         except CertificateError as error:
-            refused.append(f"{shard.file}: {error}")
+            refused.append(f"{shard.file}: {_shown(error)}")
             continue
         duplicated = [c.row for c in certificates if c.row in outcomes]
         if duplicated or len({c.row for c in certificates}) < len(certificates):
@@ -266,26 +281,70 @@ def _asked(
             return _Asked(evidence)
 
 
+def _shown(error: AsiVerifyError) -> str:
+    """The reason, cut: files can hold names of any length."""
+    return str(error)[:LONGEST_REASON]
+
+
 def _reader(folder: str | Path) -> Reader:
     def read(name: str) -> bytes:
-        path = Path(folder) / name
-        if not path.is_file():
-            raise CertificateError(f"{path}: there is no such file; is this a certificate folder?")
-        size = path.stat().st_size
-        if size > _LARGEST_FILE:
-            raise CertificateError(f"{path}: {size} bytes; {_LARGEST_FILE} are allowed")
-        return path.read_bytes()
+        return _read_plain_file(Path(folder) / name, _LARGEST[Path(name).suffix])
 
     return read
 
 
-def _artifact(data: bytes, claims: Claims) -> TrustedPass:
+_LARGEST = {
+    ".json": LARGEST_CLAIMS,
+    ".onnx": LARGEST_ARTIFACT,
+    ".jsonl": LARGEST_SHARD,
+    ".bin": LARGEST_CONTAINER,
+}
+"""How many bytes a file of a folder may have, by the end of its name."""
+
+
+def _read_plain_file(path: Path, largest: int) -> bytes:
+    """The bytes of a file that lies in the folder itself.
+
+    Links are not followed: they could lead anywhere. Opening does not wait, as it would for a pipe,
+    and what is looked at is what was opened.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | _NO_LINKS_NO_WAITING)
+    except OSError as error:
+        raise CertificateError(
+            f"{path}: there is no such file ({error.strerror}); is this a certificate folder?"
+        ) from None
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise CertificateError(f"{path}: not a plain file")
+        if found.st_size > largest:
+            raise CertificateError(f"{path}: {found.st_size} bytes; {largest} are allowed")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            # Not more than it had, should it grow meanwhile.
+            return file.read(found.st_size)
+    finally:
+        os.close(handle)
+
+
+# Windows has neither flag, nor the files that they are for.
+_NO_LINKS_NO_WAITING = (
+    getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+)
+
+
+def _artifact(data: bytes, claims: Claims, shape: tuple[int, ...]) -> TrustedPass:
     if bytes_digest(data) != claims.artifact:
         raise CertificateError(
             f"{ARTIFACT_FILE} has the digest {bytes_digest(data)}, the claims are about the model "
             f"{claims.artifact}: this is another model"
         )
-    return TrustedPass(read_network(data), claims.semantics)
+    network = read_network(data)
+    if network.input_shape != shape:
+        raise ModelError(f"the model reads images of shape {network.input_shape}, not {shape}")
+    if network.logits > MOST_LOGITS:
+        raise ModelError(f"the model has {network.logits} logits; {MOST_LOGITS} are supported")
+    return TrustedPass(network, claims.semantics)
 
 
 def _compare_data(claims: Claims, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
@@ -316,6 +375,8 @@ def _contradictions(
         refused.append("labels may contradict each other, a model's own predictions do not")
         return confirmed
     for first, second in claims.contradictions:
+        if len(refused) >= MOST_REFUSALS:
+            break
         if second >= len(images):
             refused.append(f"the contradiction {first}, {second} names a row that does not exist")
             continue
@@ -336,9 +397,11 @@ def _open_shard(read: Reader, shard: Shard) -> tuple[list[Certificate], dict[str
     data = read(shard.file)
     if bytes_digest(data) != shard.sha256:
         raise CertificateError("its bytes are not those that the claims name")
-    lines = data.split(b"\n")
-    if lines.pop() != b"" or len(lines) != shard.certificates:
-        raise CertificateError(f"{len(lines)} whole lines, {shard.certificates} claimed")
+    # Counted first: a file of nothing but ends of lines would be a long list.
+    count = data.count(b"\n")
+    if (data and not data.endswith(b"\n")) or count != shard.certificates:
+        raise CertificateError(f"{count} whole lines, {shard.certificates} claimed")
+    lines = data.split(b"\n")[:-1]
     parts: dict[str, bytes] = {}
     if shard.container is not None:
         name, digest = shard.container
@@ -346,7 +409,8 @@ def _open_shard(read: Reader, shard: Shard) -> tuple[list[Certificate], dict[str
         if bytes_digest(packed) != digest:
             raise CertificateError(f"the bytes of {name} are not those that the claims name")
         parts = unpack(packed)
-    return [Certificate.from_bytes(line) for line in lines], parts
+    # Provenance proves nothing, and may be large.
+    return [replace(Certificate.from_bytes(line), provenance={}) for line in lines], parts
 
 
 _DIFFERENT = {
@@ -375,6 +439,9 @@ def _misfit(
         of_label = property_for(labels[row], logits)
     except UsageError as error:
         return str(error)
+    if type(query.property_) is not type(of_label):
+        # About predictions too: the signs of logits do not say which of them is the largest.
+        return _DIFFERENT["property_"]
     wanted = Query(
         claims.artifact,
         Region(claims.family, array_digest(images[row])),

@@ -32,6 +32,11 @@ def open_phases(box: Box) -> npt.NDArray[np.bool_]:
 class ReluRule(Rule):
     """``max(x, 0)``, number by number."""
 
+    relaxes = True
+
+    def open_numbers(self, box: Box) -> npt.NDArray[np.bool_]:
+        return open_phases(box)
+
     def interval(self, *boxes: Box) -> Box:
         (box,) = boxes
         return Box(np.maximum(box.lower, 0.0), np.maximum(box.upper, 0.0))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -116,7 +116,16 @@ class PushedBack(NamedTuple):
 
 
 class Rule(abc.ABC):
-    """The trusted rules of one operator with its weights."""
+    """The trusted rules of one operator with its weights.
+
+    Attributes:
+        relaxes: the backward rule is not exact and differs from sample to sample; it wants
+            functionals that have an owner each, and the interval pass stops at the output.
+        moves: the operator moves numbers and does nothing else, so that runtimes may move it.
+    """
+
+    relaxes: ClassVar[bool] = False
+    moves: ClassVar[bool] = False
 
     @abc.abstractmethod
     def interval(self, *boxes: Box) -> Box:
@@ -125,6 +134,14 @@ class Rule(abc.ABC):
     @abc.abstractmethod
     def push_back(self, functionals: Functionals, *boxes: Box) -> PushedBack:
         """Functionals of the output as functionals of the inputs, which lie in ``boxes``."""
+
+    def open_numbers(self, box: Box) -> npt.NDArray[np.bool_] | None:
+        """Which numbers of the (only) input are worth a backward pass of their own.
+
+        Shape ``(B, *shape)``; None if there are none, whatever the box.
+        """
+        del box
+        return None
 
     def local_error(self, *boxes: Box) -> Array | None:
         """By how much each number of the output may be off, ``(B, *out)``; None if by nothing."""

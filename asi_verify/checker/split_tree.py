@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +24,13 @@ from asi_verify.checker.trusted import Advice, Bounds, TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.properties import Property
-from asi_verify.core.split_tree import PHASE, Leaf, SplitTree
+from asi_verify.core.split_tree import PHASE, Cut, Leaf, SplitTree
 
-__all__ = ["require_tree", "tree_margins"]
+__all__ = ["leaf_bounds", "leaf_margins", "require_tree", "tree_margins"]
 
 Array = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.floating[Any]]
-Leaves = Sequence[tuple[int, SplitTree, Leaf]]
-"""Leaves with the number of their sample and their tree."""
+Leaves = Sequence[tuple[SplitTree, Leaf]]
+"""Leaves with the trees that they are of."""
 
 
 def require_tree(trusted: TrustedPass, property_: Property, tree: SplitTree) -> None:
@@ -69,55 +67,89 @@ def tree_margins(
     Raises:
         CertificateError: a tree is for another network or property.
     """
-    rows = property_.rows().reshape(-1, *trusted.network.output_shape)
     result = np.full(len(box), np.inf)
     for part in trusted.batches(len(box)):
         root = trusted.bounds(box[part], intermediate)
         # Three kinds of trees, by what a leaf's bounds need; which others are in the batch changes
         # nothing for any of them.
-        kinds: dict[tuple[bool, bool], list[tuple[int, SplitTree, Leaf]]] = defaultdict(list)
+        kinds: dict[Intermediate | None, list[tuple[int, SplitTree, Leaf]]] = defaultdict(list)
         for sample, tree in enumerate(trees[part]):
             require_tree(trusted, property_, tree)
-            kind = (len(tree.leaves) > 1, tree.cuts_inputs)
+            again = intermediate if tree.cuts_inputs else Intermediate.INTERVAL
+            kind = again if len(tree.leaves) > 1 else None
             kinds[kind] += [(sample, tree, leaf) for leaf in tree.leaves]
-        for (divides, cuts_inputs), leaves in kinds.items():
+        for kind, leaves in kinds.items():
             for some in trusted.batches(len(leaves)):
                 owners = np.array([sample for sample, _, _ in leaves[some]], dtype=np.intp)
-                bounds = root.take(owners)
-                if divides:
-                    again = intermediate if cuts_inputs else Intermediate.INTERVAL
-                    known = _known(trusted, bounds, leaves[some])
-                    bounds = trusted.bounds(bounds.boxes[0], again, known)
-                advice = _advice(trusted, leaves[some])
-                lower = trusted.lower(bounds, rows, to_input=True, advice=advice).min(axis=1)
-                sound = bounds.sound & root.sound[owners]
-                lower = np.where(sound, np.where(bounds.empty, np.inf, lower), -np.inf)
+                of_leaves = [(tree, leaf) for _, tree, leaf in leaves[some]]
+                lower = leaf_margins(trusted, root.take(owners), property_, kind, of_leaves)
                 np.minimum.at(result[part], owners, lower)
     return result
 
 
-def _known(trusted: TrustedPass, root: Bounds, leaves: Leaves) -> list[tuple[Floats, Floats]]:
-    """Where every value of every leaf lies: in its box over the region, and beyond its cuts."""
+def leaf_margins(
+    trusted: TrustedPass,
+    root: Bounds,
+    property_: Property,
+    again: Intermediate | None,
+    leaves: Leaves,
+) -> Array:
+    """A lower bound on the smallest row on each leaf.
+
+    Args:
+        trusted: the trusted pass over the network.
+        root: bounds over the whole region of each leaf.
+        property_: whose rows.
+        again: how bounds on a leaf follow from its cuts; None if no leaf has any.
+        leaves: each with its tree.
+
+    Returns:
+        Shape ``(L,)``; +inf on a leaf that no input belongs to.
+    """
+    bounds = root
+    if again is not None:
+        bounds = leaf_bounds(trusted, root, [leaf.cuts for _, leaf in leaves], again)
+    rows = property_.rows().reshape(-1, *trusted.network.output_shape)
+    advice = _advice(trusted, leaves)
+    lower = trusted.lower(bounds, rows, to_input=True, advice=advice).min(axis=1)
+    return np.where(bounds.sound & bounds.empty, np.inf, lower)
+
+
+def leaf_bounds(
+    trusted: TrustedPass,
+    root: Bounds,
+    paths: Sequence[Sequence[Cut]],
+    intermediate: Intermediate,
+) -> Bounds:
+    """Boxes of every value on leaves: within those over their regions, and beyond their cuts.
+
+    Args:
+        trusted: the trusted pass over the network.
+        root: bounds over the whole region of each leaf.
+        paths: the cuts of each leaf.
+        intermediate: how the bounds that the cuts give are obtained.
+    """
     known = [(np.array(box.lower), np.array(box.upper)) for box in root.boxes]
-    flat = [(low.reshape(len(leaves), -1), high.reshape(len(leaves), -1)) for low, high in known]
-    for position, (_, _, leaf) in enumerate(leaves):
-        for cut in leaf.cuts:
+    flat = [(low.reshape(len(paths), -1), high.reshape(len(paths), -1)) for low, high in known]
+    for position, cuts in enumerate(paths):
+        for cut in cuts:
             value, number = _place(trusted, cut.number) if cut.kind == PHASE else (0, cut.number)
             lower, upper = flat[value]
             if cut.sign > 0:
                 lower[position, number] = max(lower[position, number], cut.threshold)
             else:
                 upper[position, number] = min(upper[position, number], cut.threshold)
-    return known
+    bounds = trusted.bounds(root.boxes[0], intermediate, known)
+    return Bounds(bounds.boxes, bounds.sound & root.sound, bounds.empty)
 
 
 def _advice(trusted: TrustedPass, leaves: Leaves) -> Advice:
     """Slopes and multipliers for every row on every leaf."""
-    (_, tree, _), *_ = leaves
+    (tree, _), *_ = leaves
     shape = (len(leaves), tree.rows, tree.neurons)
     slopes = np.full(shape, np.nan)
     multipliers = np.zeros(shape)
-    for position, (_, tree, leaf) in enumerate(leaves):
+    for position, (tree, leaf) in enumerate(leaves):
         if leaf.slopes is not None:
             slopes[position] = tree.slopes[leaf.slopes].dense()
         phases = [cut for cut in leaf.cuts if cut.kind == PHASE]

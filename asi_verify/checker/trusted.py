@@ -3,11 +3,11 @@
 Forward, every value of the network gets a box by interval arithmetic. Backward, the property's rows
 are pushed from the output towards the input as linear functionals:
 
-- *intervals*: through linear operators only, down to the outputs of the last ReLUs, where the boxes
-  finish them. Merging the property into the last linear layers this way is what makes differences
-  of logits tight;
-- *linear*: through every operator down to the input, ReLUs relaxed linearly (CROWN; with interval
-  boxes for the ReLUs' inputs, CROWN-IBP).
+- *intervals*: through linear operators only, down to the outputs of the last that are not, where
+  the boxes finish them. Merging the property into the last linear layers this way is what makes
+  differences of logits tight;
+- *linear*: through every operator down to the input, those that are not linear relaxed linearly
+  (CROWN; with interval boxes for their inputs, CROWN-IBP).
 
 Every verdict of this library rests on the numbers returned here.
 """
@@ -23,12 +23,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.affine import AffineRule
 from asi_verify.checker.arithmetic import ETA, LIMIT, LIMIT32, UNIT, down, enlarged, gamma
-from asi_verify.checker.convolution import ConvRule
-from asi_verify.checker.elementwise import AddRule, ScaleRule
-from asi_verify.checker.movement import ReshapeRule, TransposeRule
-from asi_verify.checker.relu import ReluRule, open_phases
+from asi_verify.checker.relu import ReluRule
 from asi_verify.checker.rules import (
     Functionals,
     LinearRule,
@@ -36,25 +32,20 @@ from asi_verify.checker.rules import (
     largest_magnitude,
     largest_of_each,
 )
+from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.limits import LARGEST_PASS
 from asi_verify.core.network import Network
 from asi_verify.core.operators import (
-    Add,
-    Affine,
-    Conv,
-    Operator,
     Relu,
-    Reshape,
-    Scale,
-    Shape,
-    Transpose,
+    largest_step,
 )
 from asi_verify.core.properties import Property
 from asi_verify.core.semantics import Semantics
-from asi_verify.errors import UnsupportedOperatorError
+from asi_verify.errors import ModelError
 
-__all__ = ["Advice", "Bounds", "TrustedPass", "rule_for"]
+__all__ = ["Advice", "Bounds", "TrustedPass"]
 
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
@@ -63,44 +54,6 @@ Owners = npt.NDArray[np.intp]
 # Bytes of coefficients and boxes that one step may hold at once; batches are cut to fit. Small
 # enough for a processor's cache: three times as much takes a fifth longer.
 _WORKING_SET = 8 << 20
-
-
-def rule_for(operator: Operator, semantics: Semantics, *shapes: Shape, summed: int = 0) -> Rule:
-    """The trusted rule of an operator.
-
-    Args:
-        operator: the operator.
-        semantics: what arithmetic it is run in.
-        shapes: those of its inputs.
-        summed: most terms of a sum that makes one of its inputs.
-
-    Raises:
-        UnsupportedOperatorError: there is none, or its sums are too long for these semantics.
-    """
-    try:
-        return _rule(operator, semantics, shapes, summed)
-    except ValueError as error:
-        raise UnsupportedOperatorError(f"{type(operator).__name__}: {error}") from None
-
-
-def _rule(operator: Operator, semantics: Semantics, shapes: tuple[Shape, ...], summed: int) -> Rule:
-    match operator:
-        case Affine():
-            return AffineRule(operator, semantics)
-        case Conv():
-            return ConvRule(operator, shapes[0], semantics)
-        case Scale():
-            return ScaleRule(operator, shapes[0], semantics)
-        case Add():
-            return AddRule(semantics, summed)
-        case Relu():
-            return ReluRule()
-        case Reshape(shape=shape):
-            return ReshapeRule(shapes[0], shape)
-        case Transpose():
-            return TransposeRule(operator)
-        case _:
-            raise UnsupportedOperatorError(f"{type(operator).__name__} has no trusted rule")
 
 
 @dataclass(frozen=True)
@@ -183,15 +136,17 @@ class TrustedPass:
 
     Raises:
         UnsupportedOperatorError: an operator has no trusted rule.
+        ModelError: the passes would need too much memory (``core.limits.LARGEST_PASS``).
     """
 
     def __init__(self, network: Network, semantics: Semantics) -> None:
         self.network = network
         self.semantics = semantics
+        _refuse_too_large(network)
         self._rules = _rules(network, semantics)
         self._largest = max(int(np.prod(shape)) for shape in network.shapes)
         self._total = sum(int(np.prod(shape)) for shape in network.shapes)
-        self._behind_relu = _values_behind_a_relu(network)
+        self._relaxed = _values_behind_a_relaxation(network, self._rules)
 
     @cached_property
     def neurons(self) -> dict[int, slice]:
@@ -255,7 +210,8 @@ class TrustedPass:
         Args:
             box: shape ``(B, *input_shape)``, float32 or float64.
             intermediate: ``BACKWARD`` also makes a backward pass of its own for the input of every
-                ReLU whose phase intervals leave open, and keeps the tighter of the two.
+                ReLU whose phase intervals leave open, and of every smooth operator, and keeps the
+                tighter of the two.
             known: lower and upper bounds for every value; the boxes are then those of the inputs
                 for which every value lies between its own.
 
@@ -271,12 +227,12 @@ class TrustedPass:
         boxes.append(_within_limit(first, sound))
         for node, rule in zip(self.network.nodes, self._rules, strict=True):
             value = node.inputs[0]
-            if (
-                intermediate is Intermediate.BACKWARD
-                and isinstance(rule, ReluRule)
-                and self._behind_relu[value]
-            ):
-                boxes[value] = self._tightened(Bounds(tuple(boxes), sound, empty), value)
+            if intermediate is Intermediate.BACKWARD and self._relaxed[value]:
+                worth_it = rule.open_numbers(boxes[value])
+                if worth_it is not None:
+                    boxes[value] = self._tightened(
+                        Bounds(tuple(boxes), sound, empty), value, worth_it
+                    )
             inputs = [boxes[value] for value in node.inputs]
             if self.semantics is Semantics.FLOAT32:
                 sound &= rule.largest_sum(*inputs) <= LIMIT32
@@ -305,7 +261,8 @@ class TrustedPass:
         Args:
             bounds: boxes of every value, from ``bounds``.
             rows: shape ``(R, *output_shape)``, asked of every sample.
-            to_input: push through ReLUs down to the input; otherwise stop at their outputs.
+            to_input: push through every operator down to the input; otherwise stop at the outputs
+                of those that are not linear.
             advice: slopes and multipliers for ``B * R`` functionals; used on the way to the input.
 
         Returns:
@@ -345,11 +302,10 @@ class TrustedPass:
                 continue
             current = _refuse_beyond_limit(pending.pop(value), usable)
             rule, inputs = self._rules[value - 1], self.network.nodes[value - 1].inputs
-            if isinstance(rule, ReluRule) and not to_input:
+            if rule.relaxes and not to_input:
                 _finish(current, bounds.boxes[value], total)
                 continue
-            relaxes = isinstance(rule, ReluRule)
-            if (relaxes or value in advice.multipliers) and current.owners is None:
+            if (rule.relaxes or value in advice.multipliers) and current.owners is None:
                 # What follows differs from sample to sample: from here on each has its own.
                 pending = {key: rest.one_per_sample(batch) for key, rest in pending.items()}
                 current = current.one_per_sample(batch)
@@ -379,12 +335,12 @@ class TrustedPass:
         lower = lower.reshape(form)
         return np.where(proves & np.isfinite(lower), lower, -np.inf)
 
-    def _tightened(self, bounds: Bounds, value: int) -> Box:
-        """The box of a ReLU's input, with a backward pass for each number of open phase."""
+    def _tightened(self, bounds: Bounds, value: int, worth_it: npt.NDArray[np.bool_]) -> Box:
+        """The box of a value, with a backward pass for each number that is worth it."""
         box = bounds.boxes[value]
         shape = (len(box), -1)
         lower, upper = box.lower.reshape(shape).copy(), box.upper.reshape(shape).copy()
-        samples, numbers = np.nonzero(open_phases(box).reshape(shape))
+        samples, numbers = np.nonzero(worth_it.reshape(shape))
         for part in self._batches(len(samples), 4 * self._largest):
             owners, chosen = samples[part], numbers[part]
             for sign, bound in ((1.0, lower), (-1.0, upper)):
@@ -408,6 +364,20 @@ class TrustedPass:
             yield slice(start, min(start + size, count))
 
 
+def _refuse_too_large(network: Network) -> None:
+    """Refuse a network before its passes allocate what it asks for."""
+    step = max(
+        largest_step(node.operator, *(network.shapes[value] for value in node.inputs))
+        for node in network.nodes
+    )
+    outputs = int(np.prod(network.output_shape))
+    if step * outputs > LARGEST_PASS:
+        raise ModelError(
+            f"{outputs} outputs of a network with up to {step} numbers in one step are too many "
+            f"for a backward pass, which may hold {LARGEST_PASS}; use a smaller model"
+        )
+
+
 def _rules(network: Network, semantics: Semantics) -> tuple[Rule, ...]:
     """One rule per node; sums know the length of the sums that they may be taken into."""
     terms = [0]
@@ -417,15 +387,17 @@ def _rules(network: Network, semantics: Semantics) -> tuple[Rule, ...]:
         summed = max(terms[value] for value in node.inputs)
         rule = rule_for(node.operator, semantics, *shapes, summed=summed)
         rules.append(rule)
-        terms.append(rule.terms_forward if isinstance(rule, LinearRule) else 0)
+        # A runtime may exchange a sum with what only moves numbers before it.
+        moved = summed if rule.moves else 0
+        terms.append(rule.terms_forward if isinstance(rule, LinearRule) else moved)
     return tuple(rules)
 
 
-def _values_behind_a_relu(network: Network) -> tuple[bool, ...]:
-    """For each value, whether a ReLU lies before it; before the first, intervals are tight."""
+def _values_behind_a_relaxation(network: Network, rules: tuple[Rule, ...]) -> tuple[bool, ...]:
+    """For each value, whether a relaxation lies before it; else intervals are tight enough."""
     behind = [False]
-    for node in network.nodes:
-        behind.append(isinstance(node.operator, Relu) or any(behind[v] for v in node.inputs))
+    for node, rule in zip(network.nodes, rules, strict=True):
+        behind.append(rule.relaxes or any(behind[v] for v in node.inputs))
     return tuple(behind)
 
 

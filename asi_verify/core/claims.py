@@ -6,11 +6,13 @@ Written by the prover, read by the checker, in canonical JSON with a published s
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from asi_verify.core.canonical import canonical_json
 from asi_verify.core.certificate import parse_json
+from asi_verify.core.limits import LARGEST_CLAIMS, MOST_PER_SHARD
 from asi_verify.core.query import is_digest
 from asi_verify.core.region import RegionFamily, family_from_json
 from asi_verify.core.semantics import Semantics
@@ -22,9 +24,9 @@ SCHEMA = "asi-verify/claims/1"
 CLAIMS_FILE = "claims.json"
 ARTIFACT_FILE = "artifact.onnx"
 
-_LONGEST_CLAIMS = 1 << 26
 # Plain names only: a claim must not make the checker read a file elsewhere.
-_SHARD_NAME = re.compile(r"^[0-9]{5}\.(jsonl|bin)$")
+_SHARD_NAME = re.compile(r"[0-9]{5}\.jsonl")
+_CONTAINER_NAME = re.compile(r"[0-9]{5}\.bin")
 _TARGETS = ("label", "prediction")
 
 
@@ -125,7 +127,7 @@ class Claims:
         Raises:
             CertificateError: they are not canonical JSON of this schema.
         """
-        value = parse_json(data, longest=_LONGEST_CLAIMS)
+        value = parse_json(data, longest=LARGEST_CLAIMS)
         match value:
             case {
                 "artifact": str(artifact),
@@ -154,7 +156,16 @@ class Claims:
         )
         if made.to_bytes() != data:  # a true where a 1 belongs, say
             raise CertificateError("the claims are not in their canonical form")
+        _refuse_twice("contradiction", made.contradictions)
+        files = [shard.container[0] for shard in made.shards if shard.container is not None]
+        _refuse_twice("file", files + [shard.file for shard in made.shards])
         return made
+
+
+def _refuse_twice(what: str, named: Sequence[Any]) -> None:
+    """Nothing is named twice, so that checking costs no more than the files are large."""
+    if len(set(named)) < len(named):
+        raise CertificateError(f"the claims name a {what} twice")
 
 
 def _dataset(value: dict[str, Any]) -> DatasetClaim:
@@ -195,13 +206,18 @@ def _shard(value: Any) -> Shard:
             "file": str(file),
             "sha256": sha256,
             **rest,
-        } if not rest and count >= 0 and is_digest(sha256) and _SHARD_NAME.match(file):
+        } if (
+            not rest
+            and 0 <= count <= MOST_PER_SHARD
+            and is_digest(sha256)
+            and _SHARD_NAME.fullmatch(file)
+        ):
             pass
         case _:
             raise CertificateError(f"the shard {value!r} is not valid")
     if container is None:
         return Shard(file, sha256, int(count), None)
     name, digest = container
-    if not _SHARD_NAME.match(name) or not is_digest(digest):
+    if not _CONTAINER_NAME.fullmatch(name) or not is_digest(digest):
         raise CertificateError(f"the container {container!r} is not valid")
     return Shard(file, sha256, int(count), (name, digest))

@@ -2,7 +2,8 @@
 
 Layout: the magic ``ASIVBIN1``, the length of the header as 8 little-endian bytes, the header in
 canonical JSON (``{sha256: [offset, length], ...}``, offsets from the end of the header), the parts
-in the order of their names. Nothing is compressed, so nothing can unfold into more than it is.
+in the order of their names, one after the other and nothing between or behind them. Nothing is
+compressed and nothing overlaps, so nothing can unfold into more than it is.
 """
 
 from __future__ import annotations
@@ -49,14 +50,17 @@ def unpack(data: bytes) -> dict[str, bytes]:
     if not isinstance(header, dict):
         raise CertificateError("the container's header is not an object")
     body = memoryview(data)[start + length :]
-    parts = {}
-    for name, place in header.items():
+    parts, end = {}, 0
+    for name, place in header.items():  # in the order of the names, as canonical JSON is
         match place:
-            case [int(offset), int(size)] if offset >= 0 and size >= 0 and is_digest(name):
+            case [int(offset), int(size)] if offset == end and size >= 0 and is_digest(name):
                 part = bytes(body[offset : offset + size])
             case _:
                 raise CertificateError(f"the container's entry {name!r}: {place!r} is not valid")
         if len(part) != size or bytes_digest(part) != name:
             raise CertificateError(f"the container's part {name!r} is missing or another's")
         parts[name] = part
+        end += size
+    if end != len(body):
+        raise CertificateError(f"the container's parts end {len(body) - end} bytes before it does")
     return parts

@@ -21,13 +21,14 @@ __all__ = [
 
 
 class Intermediate(Enum):
-    """How the bounds before each ReLU are obtained, on which a backward pass rests."""
+    """How the bounds before each relaxation are obtained, on which a backward pass rests."""
 
     INTERVAL = "interval"
     """By interval arithmetic."""
 
     BACKWARD = "backward"
-    """By a backward pass of their own wherever intervals leave a ReLU's phase open."""
+    """By a backward pass of their own wherever intervals leave a ReLU's phase open, and before
+    every smooth operator."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class LinearEvidence:
 
     With intermediate bounds by intervals this is CROWN-IBP, with backward ones CROWN (Zhang et al.
     2018, 2020). The canonical rule, for a ReLU that may be on either side in ``[l, u]``: from above
-    the chord of slope ``u / (u - l)``; from below the slope 1 if ``u >= -l``, else 0.
+    the chord of slope ``u / (u - l)``; from below the slope 1 if ``u >= -l``, else 0. For smooth
+    operators it is what ``checker.lines``, ``checker.softmax`` and ``checker.layer_norm`` say.
     """
 
     intermediate: Intermediate

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from asi_verify.core.operators import Affine, Conv, Operator, Scale, Shape, map_weights
+from asi_verify.core.operators import Operator, Shape
+from asi_verify.core.weights import map_weights
 from asi_verify.errors import ModelError
 
 __all__ = ["Network", "Node"]
@@ -105,11 +106,10 @@ class Network:
     def is_exact_float32(self) -> bool:
         """Whether every constant is a float32 and stands for itself, so that it can be written."""
         return all(
-            array.dtype == np.float32 and node.operator.slack == 0.0
+            held == 0.0 if name == "slack" else held.dtype == np.float32
             for node in self.nodes
-            if isinstance(node.operator, Affine | Conv | Scale)
-            for array in vars(node.operator).values()
-            if isinstance(array, np.ndarray)
+            for name, held in vars(node.operator).items()
+            if name == "slack" or isinstance(held, np.ndarray)
         )
 
     def rounded(self) -> Network:

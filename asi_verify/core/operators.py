@@ -1,6 +1,7 @@
 """The closed set of operators that a ``Network`` is made of.
 
 Each is an exact function over the reals; shapes are those of one sample, without the batch axis.
+Those that are not piecewise linear stand in ``core.smooth``.
 An operator is supported when lowering, torch form and trusted rule are there together; what ONNX
 writes in other words (batch norm, average pooling, normalisation) is lowered to these.
 
@@ -14,9 +15,8 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,21 @@ import numpy.typing as npt
 from asi_verify.core.box import read_only
 from asi_verify.errors import ModelError
 
-__all__ = ["Add", "Affine", "Conv", "Operator", "Relu", "Reshape", "Scale", "Shape", "Transpose"]
+__all__ = [
+    "Add",
+    "Affine",
+    "Concat",
+    "Conv",
+    "MaxPool",
+    "Operator",
+    "Relu",
+    "Reshape",
+    "Scale",
+    "Shape",
+    "Transpose",
+    "checked_weight",
+    "largest_step",
+]
 
 Shape = tuple[int, ...]
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -33,7 +47,10 @@ FloatArray = npt.NDArray[np.floating[Any]]
 class Operator(abc.ABC):
     """A function from the values of one sample to a value."""
 
-    arity: ClassVar[int] = 1
+    @property
+    def arity(self) -> int:
+        """How many values the operator reads."""
+        return 1
 
     @abc.abstractmethod
     def output_shape(self, *inputs: Shape) -> Shape:
@@ -49,7 +66,28 @@ class Operator(abc.ABC):
         return True
 
 
-def _weight(array: FloatArray, what: str) -> FloatArray:
+def _slid(
+    sizes: Shape,
+    kernel: Shape,
+    strides: Shape,
+    pads: tuple[tuple[int, int], ...],
+    dilations: Shape,
+) -> Shape:
+    """How often a window fits along each axis; below 1 where it does not fit at all."""
+    return tuple(
+        (size + sum(pads) - dilation * (extent - 1) - 1) // stride + 1
+        for size, extent, stride, pads, dilation in zip(
+            sizes, kernel, strides, pads, dilations, strict=True
+        )
+    )
+
+
+def checked_weight(array: FloatArray, what: str) -> FloatArray:
+    """The array, read-only.
+
+    Raises:
+        ModelError: it is neither float32 nor float64, or not finite.
+    """
     if array.dtype not in (np.float32, np.float64):
         raise ModelError(f"{what} has dtype {array.dtype}; float32 is supported")
     if not bool(np.isfinite(array).all()):
@@ -71,8 +109,8 @@ class Affine(Operator):
     slack: float = 0.0
 
     def __post_init__(self) -> None:
-        _weight(self.weight, "the weight of an affine layer")
-        _weight(self.bias, "the bias of an affine layer")
+        checked_weight(self.weight, "the weight of an affine layer")
+        checked_weight(self.bias, "the bias of an affine layer")
         if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
             raise ModelError(f"affine: weight {self.weight.shape} and bias {self.bias.shape}")
 
@@ -105,8 +143,8 @@ class Conv(Operator):
     slack: float = 0.0
 
     def __post_init__(self) -> None:
-        _weight(self.weight, "the kernel of a convolution")
-        _weight(self.bias, "the bias of a convolution")
+        checked_weight(self.weight, "the kernel of a convolution")
+        checked_weight(self.bias, "the bias of a convolution")
         rank = self.weight.ndim - 2
         if rank < 1 or self.bias.shape != self.weight.shape[:1]:
             raise ModelError(f"conv: weight {self.weight.shape} and bias {self.bias.shape}")
@@ -133,12 +171,7 @@ class Conv(Operator):
         channels = self.weight.shape[1] * self.groups
         if len(shape) != self.weight.ndim - 1 or shape[0] != channels:
             raise ModelError(f"conv: input {shape}, weight {self.weight.shape} x {self.groups}")
-        spatial = tuple(
-            (size + sum(pads) - dilation * (extent - 1) - 1) // stride + 1
-            for size, extent, stride, pads, dilation in zip(
-                shape[1:], self.kernel, self.strides, self.pads, self.dilations, strict=True
-            )
-        )
+        spatial = _slid(shape[1:], self.kernel, self.strides, self.pads, self.dilations)
         if min(spatial) < 1:
             raise ModelError(f"conv: the kernel {self.kernel} does not fit into {shape}")
         return (int(self.weight.shape[0]), *spatial)
@@ -158,8 +191,8 @@ class Scale(Operator):
     slack: float = 0.0
 
     def __post_init__(self) -> None:
-        _weight(self.scale, "the scale of an element-wise layer")
-        _weight(self.shift, "the shift of an element-wise layer")
+        checked_weight(self.scale, "the scale of an element-wise layer")
+        checked_weight(self.shift, "the shift of an element-wise layer")
 
     def output_shape(self, *inputs: Shape) -> Shape:
         (shape,) = inputs
@@ -180,6 +213,66 @@ class Relu(Operator):
     def output_shape(self, *inputs: Shape) -> Shape:
         (shape,) = inputs
         return shape
+
+    @property
+    def is_linear(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class MaxPool(Operator):
+    """The largest number under each window, channel by channel (ONNX MaxPool); padding never is.
+
+    Attributes:
+        kernel: the window's extent along each spatial axis.
+        strides: one per spatial axis.
+        pads: ``(before, after)`` per spatial axis, smaller than the kernel, as runtimes demand.
+        dilations: one per spatial axis.
+    """
+
+    kernel: Shape
+    strides: Shape
+    pads: tuple[tuple[int, int], ...]
+    dilations: Shape
+
+    def __post_init__(self) -> None:
+        rank = len(self.kernel)
+        if rank < 1 or not len(self.strides) == len(self.pads) == len(self.dilations) == rank:
+            raise ModelError(
+                f"max pool: kernel {self.kernel}, but strides {self.strides}, pads {self.pads}, "
+                f"dilations {self.dilations}"
+            )
+        if min(self.kernel + self.strides + self.dilations) < 1 or not all(
+            0 <= pad < extent
+            for extent, pads in zip(self.kernel, self.pads, strict=True)
+            for pad in pads
+        ):
+            raise ModelError(
+                f"max pool: kernel {self.kernel}, strides {self.strides} and dilations "
+                f"{self.dilations} must be positive, pads {self.pads} between 0 and less than "
+                "the kernel"
+            )
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """As the abstract method says; every window has to hold a number of the input.
+
+        By ``pad < kernel <= reach`` no window ends before the input or begins behind it; one that
+        begins before it may still step over it, if its steps are longer than the input.
+        """
+        (shape,) = inputs
+        if len(shape) != len(self.kernel) + 1:
+            raise ModelError(f"max pool: input {shape}, kernel {self.kernel}")
+        spatial = _slid(shape[1:], self.kernel, self.strides, self.pads, self.dilations)
+        if min(spatial) < 1:
+            raise ModelError(f"max pool: the kernel {self.kernel} does not fit into {shape}")
+        for size, (before, _), dilation in zip(shape[1:], self.pads, self.dilations, strict=True):
+            if before > 0 and dilation > size:
+                raise ModelError(
+                    f"max pool: a window of nothing but padding over {shape}: kernel "
+                    f"{self.kernel}, strides {self.strides}, pads {self.pads}, dilations "
+                    f"{self.dilations}"
+                )
+        return (shape[0], *spatial)
 
     @property
     def is_linear(self) -> bool:
@@ -216,7 +309,9 @@ class Transpose(Operator):
 class Add(Operator):
     """The sum of two values of one shape (residual connections)."""
 
-    arity: ClassVar[int] = 2
+    @property
+    def arity(self) -> int:
+        return 2
 
     def output_shape(self, *inputs: Shape) -> Shape:
         first, second = inputs
@@ -225,21 +320,47 @@ class Add(Operator):
         return first
 
 
-def map_weights(operator: Operator, change: Callable[[FloatArray], FloatArray]) -> Operator:
-    """The operator with every constant array replaced by ``change`` of it, exact from then on."""
-    match operator:
-        case Affine():
-            return Affine(change(operator.weight), change(operator.bias))
-        case Conv():
-            return Conv(
-                change(operator.weight),
-                change(operator.bias),
-                operator.strides,
-                operator.pads,
-                operator.dilations,
-                operator.groups,
-            )
-        case Scale():
-            return Scale(change(operator.scale), change(operator.shift))
-        case _:
-            return operator
+@dataclass(frozen=True)
+class Concat(Operator):
+    """Values one after the other along an axis (ONNX Concat).
+
+    Attributes:
+        axis: of one sample: 0 is the channels' axis.
+        count: how many values; at least two.
+    """
+
+    axis: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.axis < 0 or self.count < 2:
+            raise ModelError(f"concat: {self.count} values along axis {self.axis}")
+
+    @property
+    def arity(self) -> int:
+        return self.count
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        rests = {(*shape[: self.axis], *shape[self.axis + 1 :]) for shape in inputs}
+        if len(rests) != 1 or any(self.axis >= len(shape) for shape in inputs):
+            raise ModelError(f"concat: values of shapes {inputs} along axis {self.axis}")
+        (first, *_) = inputs
+        extent = sum(shape[self.axis] for shape in inputs)
+        return (*first[: self.axis], extent, *first[self.axis + 1 :])
+
+
+def largest_step(operator: Operator, *inputs: Shape) -> int:
+    """How many numbers the operator handles at once for one sample, as a bound on memory.
+
+    Those of its inputs and output; under a maximum, all numbers of all windows; for a convolution
+    also its padded input and its columns, the numbers under the kernel at every output position.
+    """
+    output = operator.output_shape(*inputs)
+    step = max(math.prod(output), *(math.prod(shape) for shape in inputs))
+    if isinstance(operator, MaxPool):
+        return max(step, math.prod(output) * math.prod(operator.kernel))
+    if not isinstance(operator, Conv):
+        return step
+    padded = (size + sum(pads) for size, pads in zip(inputs[0][1:], operator.pads, strict=True))
+    columns = inputs[0][0] * math.prod(operator.kernel) * math.prod(output[1:])
+    return max(step, columns, inputs[0][0] * math.prod(padded))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from asi_verify.core.box import read_only
 from asi_verify.core.canonical import digest
+from asi_verify.core.limits import MOST_LOGITS
 from asi_verify.errors import CertificateError, UsageError
 
 __all__ = [
@@ -26,9 +27,6 @@ __all__ = [
     "property_for",
     "property_from_json",
 ]
-
-# No data set has more classes; a larger number in a certificate is a mistake or an attack.
-_MOST_LOGITS = 100_000
 
 
 class Property(abc.ABC):
@@ -83,7 +81,7 @@ class SingleLabel(Property):
     def __post_init__(self) -> None:
         _refuse_other_than_int("label", self.label)
         _refuse_other_than_int("classes", self.classes)
-        if not 2 <= self.classes <= _MOST_LOGITS:
+        if not 2 <= self.classes <= MOST_LOGITS:
             raise UsageError(f"classes: {self.classes}; a single-label property needs at least 2")
         if not 0 <= self.label < self.classes:
             raise UsageError(f"label: {self.label} is not one of the classes 0..{self.classes - 1}")
@@ -118,7 +116,7 @@ class MultiLabel(Property):
     decisions: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.decisions) <= _MOST_LOGITS:
+        if not 1 <= len(self.decisions) <= MOST_LOGITS:
             raise UsageError("decisions: at least one is needed")
         for decision in self.decisions:
             _refuse_other_than_int("decisions", decision)

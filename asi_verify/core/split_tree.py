@@ -23,10 +23,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from asi_verify.core.limits import DEEPEST_TREE, LARGEST_TREE
 from asi_verify.errors import CertificateError
 
 __all__ = [
-    "LARGEST_TREE",
     "LEAF",
     "NODE",
     "PHASE",
@@ -37,14 +37,10 @@ __all__ = [
     "SplitTree",
 ]
 
-LARGEST_TREE = 1 << 20
-"""Bytes of one tree; a larger one is refused unread."""
-
 _MAGIC = b"ASIVTREE"
 LEAF, PHASE, THRESHOLD = 0, 1, 2
 NODE = np.dtype([("kind", "<u4"), ("number", "<u4"), ("threshold", "<f4")])
 _STEPS = 255
-_DEEPEST = 128
 
 
 class Cut(NamedTuple):
@@ -189,6 +185,8 @@ class SplitTree:
         if rest.take(len(_MAGIC)) != _MAGIC:
             raise CertificateError("not a split tree: its first bytes are wrong")
         rows, neurons, sets, count = (int(n) for n in np.frombuffer(rest.take(16), dtype="<u4"))
+        if sets > count:
+            raise CertificateError(f"a split tree with {sets} slopes for {count} nodes")
         nodes = np.frombuffer(rest.take(count * NODE.itemsize), dtype=NODE)
         multipliers = []
         for cuts, _ in _covering(nodes, neurons, sets):
@@ -246,8 +244,8 @@ def _covering(
             done = not path
             if path:
                 path[-1] = path[-1]._replace(sign=1)
-        elif len(path) == _DEEPEST:
-            raise CertificateError(f"a split tree is more than {_DEEPEST} deep")
+        elif len(path) == DEEPEST_TREE:
+            raise CertificateError(f"a split tree is more than {DEEPEST_TREE} deep")
         elif kind == PHASE and number < neurons and threshold == 0:
             path.append(Cut(kind, number, -1, 0.0))
         elif kind == THRESHOLD and math.isfinite(threshold):

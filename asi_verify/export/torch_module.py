@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -14,7 +12,9 @@ from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
     Add,
     Affine,
+    Concat,
     Conv,
+    MaxPool,
     Operator,
     Relu,
     Reshape,
@@ -22,31 +22,15 @@ from asi_verify.core.operators import (
     Shape,
     Transpose,
 )
+from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.errors import UnsupportedOperatorError
+from asi_verify.export.smooth_layers import smooth_layer_for
+from asi_verify.export.torch_layer import Layer, array_of, tensor_of
 
 __all__ = ["AffineLayer", "ConvLayer", "Layer", "NetworkModule", "ScaleLayer", "layer_for"]
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-
-
-def _tensor(array: npt.NDArray[Any]) -> torch.Tensor:
-    return torch.from_numpy(array.astype(np.float32))
-
-
-def _array(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
-    return tensor.detach().cpu().numpy().copy()
-
-
-class Layer(nn.Module):
-    """The torch form of one operator; values have a batch axis in front."""
-
-    def __init__(self, operator: Operator) -> None:
-        super().__init__()
-        self.operator = operator
-
-    def to_operator(self) -> Operator:
-        """The operator with the layer's present weights."""
-        return self.operator
+_MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
 class AffineLayer(Layer):
@@ -54,8 +38,8 @@ class AffineLayer(Layer):
 
     def __init__(self, operator: Affine) -> None:
         super().__init__(operator)
-        self.weight = nn.Parameter(_tensor(operator.weight))
-        self.bias = nn.Parameter(_tensor(operator.bias))
+        self.weight = nn.Parameter(tensor_of(operator.weight))
+        self.bias = nn.Parameter(tensor_of(operator.bias))
 
     def linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
         """The layer's map with other weights of the same shape."""
@@ -65,7 +49,7 @@ class AffineLayer(Layer):
         return F.linear(x, self.weight, self.bias)
 
     def to_operator(self) -> Operator:
-        return Affine(_array(self.weight), _array(self.bias))
+        return Affine(array_of(self.weight), array_of(self.bias))
 
 
 class ConvLayer(Layer):
@@ -77,8 +61,8 @@ class ConvLayer(Layer):
         if rank not in _CONVOLUTIONS:
             raise UnsupportedOperatorError(f"Conv with {rank} spatial axes has no torch form")
         self.conv = operator
-        self.weight = nn.Parameter(_tensor(operator.weight))
-        self.bias = nn.Parameter(_tensor(operator.bias))
+        self.weight = nn.Parameter(tensor_of(operator.weight))
+        self.bias = nn.Parameter(tensor_of(operator.bias))
         # torch pads both ends alike; what differs is padded by hand, last axis first.
         self._same = all(before == after for before, after in operator.pads)
         self._by_hand = [n for pads in reversed(operator.pads) for n in pads]
@@ -105,8 +89,8 @@ class ConvLayer(Layer):
     def to_operator(self) -> Operator:
         operator = self.conv
         return Conv(
-            _array(self.weight),
-            _array(self.bias),
+            array_of(self.weight),
+            array_of(self.bias),
             operator.strides,
             operator.pads,
             operator.dilations,
@@ -122,14 +106,14 @@ class ScaleLayer(Layer):
 
     def __init__(self, operator: Scale) -> None:
         super().__init__(operator)
-        self.register_buffer("scale", _tensor(operator.scale))
-        self.register_buffer("shift", _tensor(operator.shift))
+        self.register_buffer("scale", tensor_of(operator.scale))
+        self.register_buffer("shift", tensor_of(operator.shift))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.scale + self.shift
 
     def to_operator(self) -> Operator:
-        return Scale(_array(self.scale), _array(self.shift))
+        return Scale(array_of(self.scale), array_of(self.shift))
 
 
 class ReluLayer(Layer):
@@ -137,6 +121,28 @@ class ReluLayer(Layer):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(x)
+
+
+class MaxPoolLayer(Layer):
+    """The largest number under each window, in one to three spatial dimensions."""
+
+    def __init__(self, operator: MaxPool) -> None:
+        super().__init__(operator)
+        rank = len(operator.kernel)
+        if rank not in _MAX_POOLS:
+            raise UnsupportedOperatorError(f"MaxPool with {rank} spatial axes has no torch form")
+        self._pool = operator
+        # torch pads both ends alike, by half a window at most; here by hand, last axis first.
+        self._pads = [n for pads in reversed(operator.pads) for n in pads]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if any(self._pads):
+            x = F.pad(x, self._pads, value=-torch.inf)
+        operator = self._pool
+        pool = cast("Any", _MAX_POOLS[len(operator.kernel)])
+        return cast(
+            "torch.Tensor", pool(x, operator.kernel, operator.strides, 0, operator.dilations)
+        )
 
 
 class ReshapeLayer(Layer):
@@ -168,6 +174,17 @@ class AddLayer(Layer):
         return x + y
 
 
+class ConcatLayer(Layer):
+    """Values one after the other along an axis."""
+
+    def __init__(self, operator: Concat) -> None:
+        super().__init__(operator)
+        self._axis = operator.axis + 1
+
+    def forward(self, *values: torch.Tensor) -> torch.Tensor:
+        return torch.cat(values, self._axis)
+
+
 def layer_for(operator: Operator) -> Layer:
     """The torch form of an operator.
 
@@ -183,12 +200,18 @@ def layer_for(operator: Operator) -> Layer:
             return ScaleLayer(operator)
         case Relu():
             return ReluLayer(operator)
+        case MaxPool():
+            return MaxPoolLayer(operator)
         case Reshape():
             return ReshapeLayer(operator)
         case Transpose():
             return TransposeLayer(operator)
         case Add():
             return AddLayer(operator)
+        case Concat():
+            return ConcatLayer(operator)
+        case Sigmoid() | Tanh() | Erf() | Gelu() | Softmax() | LayerNormalization():
+            return smooth_layer_for(operator)
         case _:
             raise UnsupportedOperatorError(f"{type(operator).__name__} has no torch form")
 

@@ -9,18 +9,22 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from asi_verify.core.limits import (
+    LARGEST_NETWORK,
+    LARGEST_STEP,
+    LARGEST_VALUE,
+    MOST_AXES,
+    MOST_CONSTANTS,
+    MOST_OPERATORS,
+)
 from asi_verify.core.network import Network, Node
-from asi_verify.core.operators import Operator, Shape
+from asi_verify.core.operators import Operator, Shape, largest_step
 from asi_verify.errors import ModelError, UnsupportedOperatorError
 
 __all__ = ["Graph", "OnnxNode", "Value"]
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]
-
-# The largest value that a model may compute for one image, in numbers: half a gigabyte of float64.
-# A file that declares more is refused before anything of that size is allocated.
-_LARGEST_VALUE = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,15 @@ class OnnxNode:
     _attributes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._attributes = {
-            attribute.name: onnx.helper.get_attribute_value(attribute)
-            for attribute in self.proto.attribute
-        }
+        for attribute in self.proto.attribute:
+            if attribute.name in self._attributes:
+                # Readers differ in which of the two they take.
+                self.refuse(f"the attribute {attribute.name!r} is given twice")
+            try:
+                value = onnx.helper.get_attribute_value(attribute)
+            except ValueError as error:
+                self.refuse(f"the attribute {attribute.name!r} cannot be read: {error}")
+            self._attributes[attribute.name] = value
 
     @property
     def name(self) -> str:
@@ -61,6 +70,11 @@ class OnnxNode:
     def take(self, name: str, default: T) -> T:
         """An attribute's value, or the default; what is never taken is refused by ``done``."""
         value = self._attributes.pop(name, default)
+        kind = (
+            str if isinstance(value, bytes) else tuple if isinstance(value, list) else type(value)
+        )
+        if default is not None and kind is not type(default):
+            self.refuse(f"the attribute {name!r} has the wrong type")
         if isinstance(default, str) and isinstance(value, bytes):
             value = value.decode("utf-8", errors="replace")
         if isinstance(default, tuple) and isinstance(value, list):
@@ -101,7 +115,20 @@ class OnnxNode:
         found = self.constant(position)
         if found.dtype != np.float32:
             self.refuse(f"input {position} is {found.dtype}; only float32 weights are supported")
+        if not found.size:
+            # Its other extents would be free to be anything.
+            self.refuse(f"input {position} of shape {found.shape} holds no numbers")
         return found
+
+    def integers(self, position: int) -> list[int]:
+        """A constant input that must be a short list of integers, such as a shape or axes."""
+        found = self.constant(position)
+        if found.dtype != np.int64 or found.ndim > 1 or found.size > MOST_AXES:
+            self.refuse(
+                f"input {position} is {found.dtype} of shape {found.shape}; a list of at most "
+                f"{MOST_AXES} int64 is expected"
+            )
+        return [int(number) for number in found.reshape(-1)]
 
     def has(self, position: int) -> bool:
         """Whether the optional input at a position is given."""
@@ -114,10 +141,13 @@ class Graph:
 
     input_shape: Shape
     batch: int | None
+    output_name: str = ""
     nodes: list[Node] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
     names: dict[str, Value | Array] = field(default_factory=dict)
     head: str | None = None
+    _constants: int = 0
+    _numbers: int = 0
 
     def __post_init__(self) -> None:
         self._admit(self.input_shape)
@@ -131,13 +161,27 @@ class Graph:
         """Append an operator and return its value.
 
         Raises:
-            ModelError: the shapes do not fit, or the value would be absurdly large.
+            ModelError: the shapes do not fit, or a limit of ``core.limits`` is passed.
         """
-        shape = operator.output_shape(*(value.shape for value in inputs))
+        shapes = [value.shape for value in inputs]
+        shape = operator.output_shape(*shapes)
         self._admit(shape)
+        self._admit_operator(operator, shapes)
         self.nodes.append(Node(operator, tuple(value.index for value in inputs)))
         self.shapes.append(shape)
         return Value(len(self.nodes), shape)
+
+    def is_last(self, node: OnnxNode) -> bool:
+        """Whether the node computes the model's output."""
+        return self.output_name in node.proto.output
+
+    def made_by(self, value: Value) -> Node | None:
+        """The operator that makes a value, with what it reads; None for the network's input."""
+        return self.nodes[value.index - 1] if value.index else None
+
+    def value(self, index: int) -> Value:
+        """The value with an index in the network."""
+        return Value(index, self.shapes[index])
 
     def define(self, node: OnnxNode, result: Value | Array) -> None:
         """Name the node's (only) result.
@@ -167,13 +211,40 @@ class Graph:
                 renumbered[position] = len(kept)
         return Network(self.input_shape, tuple(kept), self.head)
 
-    @staticmethod
-    def _admit(shape: Shape) -> None:
+    def _admit(self, shape: Shape) -> None:
         size = 1
+        if len(shape) >= MOST_AXES:
+            raise ModelError(
+                f"the model declares a value with {len(shape)} axes for one image; fewer than "
+                f"{MOST_AXES} are supported"
+            )
         for extent in shape:
             size *= extent
-            if not 0 < size <= _LARGEST_VALUE:
+            if not 0 < size <= LARGEST_VALUE:
                 raise ModelError(
                     f"the model declares a value of shape {shape} for one image; between 1 and "
-                    f"{_LARGEST_VALUE} numbers are supported"
+                    f"{LARGEST_VALUE} numbers are supported"
                 )
+        self._numbers += size
+        if self._numbers > LARGEST_NETWORK:
+            raise ModelError(
+                f"the model's values hold more than {LARGEST_NETWORK} numbers for one image, which "
+                "is the limit; use smaller images or fewer channels"
+            )
+
+    def _admit_operator(self, operator: Operator, inputs: list[Shape]) -> None:
+        if len(self.nodes) >= MOST_OPERATORS:
+            raise ModelError(f"the model has more than {MOST_OPERATORS} operators")
+        arrays = (array for array in vars(operator).values() if isinstance(array, np.ndarray))
+        self._constants += sum(array.size for array in arrays)
+        if self._constants > MOST_CONSTANTS:
+            raise ModelError(
+                f"the model's operators use more than {MOST_CONSTANTS} constants, which is the "
+                "limit; use a smaller model"
+            )
+        step = largest_step(operator, *inputs)
+        if step > LARGEST_STEP:
+            raise ModelError(
+                f"{type(operator).__name__} on a value {inputs[0]} handles {step} numbers at once; "
+                f"{LARGEST_STEP} are supported. Use smaller kernels, less padding or smaller images"
+            )

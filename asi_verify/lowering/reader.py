@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx
 from google.protobuf.message import DecodeError
 
 import asi_verify.lowering.operators  # noqa: F401  registers the converters
+from asi_verify.core.limits import LARGEST_ARTIFACT
 from asi_verify.core.network import Network
 from asi_verify.errors import ModelError, UnsupportedOperatorError
 from asi_verify.lowering.graph import Graph, OnnxNode, Value
 from asi_verify.lowering.registry import HIGHEST_OPSET, LOWEST_OPSET, REGISTRY
+from asi_verify.lowering.tensors import read_tensor, refuse_unreadable
 
 __all__ = ["read_network"]
-
-# Protobuf itself ends at 2 GiB; no model here comes near.
-_LARGEST_FILE = 1 << 30
 
 
 def read_network(data: bytes) -> Network:
@@ -39,7 +37,9 @@ def read_network(data: bytes) -> Network:
     version = _operator_set(model)
     graph = _start(model)
     for tensor in model.graph.initializer:
-        graph.names[tensor.name] = _array(tensor)
+        if tensor.name in graph.names:
+            raise ModelError(f"the value {tensor.name!r} is given twice")
+        graph.names[tensor.name] = read_tensor(tensor)
     for proto in model.graph.node:
         _convert(proto, version, graph)
     name = model.graph.output[0].name
@@ -50,9 +50,9 @@ def read_network(data: bytes) -> Network:
 
 
 def _parse(data: bytes) -> onnx.ModelProto:
-    if not data or len(data) > _LARGEST_FILE:
+    if not data or len(data) > LARGEST_ARTIFACT:
         raise ModelError(
-            f"an ONNX file of {len(data)} bytes; between 1 and {_LARGEST_FILE} expected"
+            f"an ONNX file of {len(data)} bytes; between 1 and {LARGEST_ARTIFACT} expected"
         )
     try:
         model = onnx.load_model_from_string(data)
@@ -64,14 +64,13 @@ def _parse(data: bytes) -> onnx.ModelProto:
         )
     if model.graph.sparse_initializer:
         raise UnsupportedOperatorError("the file holds sparse weights; export dense ones")
-    tensors = list(model.graph.initializer)
+    for tensor in model.graph.initializer:
+        # Before the model is looked at as a whole, so that nothing is opened or allocated for it.
+        refuse_unreadable(tensor)
     for node in model.graph.node:
-        tensors += [a.t for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
-        raise ModelError(
-            "the weights lie in another file, so the ONNX file alone is not the model; save it "
-            "with onnx.save(model, path, save_as_external_data=False)"
-        )
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                refuse_unreadable(attribute.t)
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
@@ -100,7 +99,10 @@ def _start(model: onnx.ModelProto) -> Graph:
         )
     kind = inputs[0].type.tensor_type
     if kind.elem_type != onnx.TensorProto.FLOAT:
-        name = onnx.TensorProto.DataType.Name(kind.elem_type)
+        known = onnx.TensorProto.DataType.items()
+        name = next(
+            (name for name, number in known if number == kind.elem_type), "of no known type"
+        )
         raise ModelError(f"the model's input is {name}; float32 is supported")
     dimensions = list(kind.shape.dim)
     if len(dimensions) < 2 or not all(d.HasField("dim_value") for d in dimensions[1:]):
@@ -111,7 +113,8 @@ def _start(model: onnx.ModelProto) -> Graph:
     batch = dimensions[0].dim_value if dimensions[0].HasField("dim_value") else None
     if batch not in (None, 1):
         raise ModelError(f"the batch axis is fixed to {batch}; export it dynamic, or as 1")
-    graph = Graph(tuple(d.dim_value for d in dimensions[1:]), batch)
+    shape = tuple(d.dim_value for d in dimensions[1:])
+    graph = Graph(shape, batch, model.graph.output[0].name)
     graph.names[inputs[0].name] = graph.input()
     return graph
 
@@ -128,13 +131,3 @@ def _convert(proto: onnx.NodeProto, version: int, graph: Graph) -> None:
         inputs.append(graph.names[name] if name else None)
     node = OnnxNode(proto, version, tuple(inputs))
     REGISTRY.find(proto.domain, proto.op_type, version).convert(node, graph)
-
-
-def _array(tensor: onnx.TensorProto) -> npt.NDArray[Any]:
-    try:
-        array = onnx.numpy_helper.to_array(tensor)
-    except (ValueError, TypeError) as error:
-        raise ModelError(f"the weight {tensor.name!r} cannot be read: {error}") from None
-    if array.dtype == np.object_:
-        raise ModelError(f"the weight {tensor.name!r} is not numeric")
-    return array

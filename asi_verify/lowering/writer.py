@@ -1,6 +1,7 @@
 """Write a ``Network`` as the canonical ONNX artifact: the same network, the same bytes.
 
-One file, no external data, no metadata, one operator set, names by position.
+One file, no external data, no metadata, names by position, one operator set: 17, or 20 where the
+network holds a GELU, which is an operator of ONNX since then.
 """
 
 from __future__ import annotations
@@ -13,13 +14,24 @@ import onnx
 from onnx import helper, numpy_helper
 
 from asi_verify.core.network import Network
-from asi_verify.core.operators import Add, Affine, Conv, Relu, Reshape, Scale, Transpose
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Concat,
+    Conv,
+    MaxPool,
+    Relu,
+    Reshape,
+    Scale,
+    Transpose,
+)
+from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.errors import ModelError
 
 __all__ = ["INPUT_NAME", "OUTPUT_NAME", "write_artifact"]
 
-OPSET = 17
-IR_VERSION = 8
+OPSET, IR_VERSION = 17, 8
+_OPSET_WITH_GELU, _IR_VERSION_WITH_GELU = 20, 9
 INPUT_NAME = "image"
 OUTPUT_NAME = "logits"
 
@@ -63,8 +75,12 @@ def write_artifact(network: Network) -> bytes:
         [_batched(OUTPUT_NAME, network.output_shape)],
         writer.tensors,
     )
+    holds_gelu = any(isinstance(node.operator, Gelu) for node in network.nodes)
+    opset, version = (
+        (_OPSET_WITH_GELU, _IR_VERSION_WITH_GELU) if holds_gelu else (OPSET, IR_VERSION)
+    )
     model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=version
     )
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -86,8 +102,16 @@ def _write(writer: _Writer, operator: object, inputs: list[str]) -> str:
                 dilations=operator.dilations,
                 group=operator.groups,
                 kernel_shape=operator.kernel,
-                pads=[before for before, _ in operator.pads]
-                + [after for _, after in operator.pads],
+                pads=_pads(operator),
+                strides=operator.strides,
+            )
+        case MaxPool():
+            return writer.node(
+                "MaxPool",
+                inputs,
+                dilations=operator.dilations,
+                kernel_shape=operator.kernel,
+                pads=_pads(operator),
                 strides=operator.strides,
             )
         case Scale(scale=scale, shift=shift):
@@ -101,8 +125,35 @@ def _write(writer: _Writer, operator: object, inputs: list[str]) -> str:
             return writer.node("Transpose", inputs, perm=[0, *(axis + 1 for axis in permutation)])
         case Add():
             return writer.node("Add", inputs)
+        case Concat(axis=axis):
+            return writer.node("Concat", inputs, axis=axis + 1)
+        case _:
+            return _write_smooth(writer, operator, inputs)
+
+
+def _write_smooth(writer: _Writer, operator: object, inputs: list[str]) -> str:
+    match operator:
+        case Sigmoid() | Tanh() | Erf():
+            return writer.node(type(operator).__name__, inputs)
+        case Gelu(tanh=tanh):
+            return writer.node("Gelu", inputs, approximate="tanh" if tanh else "none")
+        case Softmax(axis=axis):
+            return writer.node("Softmax", inputs, axis=axis + 1)
+        case LayerNormalization():
+            constants = [writer.constant(operator.scale), writer.constant(operator.shift)]
+            return writer.node(
+                "LayerNormalization",
+                inputs + constants,
+                axis=-operator.scale.ndim,
+                epsilon=operator.epsilon,
+            )
         case _:
             raise ModelError(f"{type(operator).__name__} has no ONNX form")
+
+
+def _pads(operator: Conv | MaxPool) -> list[int]:
+    """As ONNX orders them: all axes before, then all axes after."""
+    return [before for before, _ in operator.pads] + [after for _, after in operator.pads]
 
 
 def _write_scale(

@@ -1,5 +1,7 @@
 """From queries to verdicts: the cascade over a whole data set, in batches."""
 
+from asi_verify.prove.alpha_crown import AlphaCrown
+from asi_verify.prove.branch import Branch
 from asi_verify.prove.cascade import Proof, StageCount, default_stages, prove
 from asi_verify.prove.falsify import Falsify
 from asi_verify.prove.solve import Solve
@@ -7,7 +9,9 @@ from asi_verify.prove.stage import Batch, Stage, StageResult
 from asi_verify.prove.trusted_stages import Crown, CrownIbp, Intervals
 
 __all__ = [
+    "AlphaCrown",
     "Batch",
+    "Branch",
     "Crown",
     "CrownIbp",
     "Falsify",

@@ -21,6 +21,8 @@ from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Proved, Reason, Undecided, Verdict
 from asi_verify.errors import SoundnessAlarm
 from asi_verify.export import Artifact
+from asi_verify.prove.alpha_crown import AlphaCrown
+from asi_verify.prove.branch import Branch
 from asi_verify.prove.falsify import Falsify
 from asi_verify.prove.solve import Solve
 from asi_verify.prove.stage import Batch, Stage
@@ -32,8 +34,16 @@ _BATCH = 256
 
 
 def default_stages(device: str = "cpu") -> tuple[Stage, ...]:
-    """Falsify, intervals, CROWN-IBP, CROWN, SMT: cheap and often decisive first."""
-    return (Falsify(), Intervals(), CrownIbp(device), Crown(device), Solve())
+    """Falsify, intervals, CROWN-IBP, CROWN, alpha-CROWN, branch and bound, SMT: cheap first."""
+    return (
+        Falsify(),
+        Intervals(),
+        CrownIbp(device),
+        Crown(device),
+        AlphaCrown(device=device),
+        Branch(device=device),
+        Solve(),
+    )
 
 
 @dataclass

@@ -8,13 +8,13 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.relu import open_phases
+from asi_verify.checker.trusted import Bounds
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.evidence import Intermediate, SolverEvidence
-from asi_verify.core.operators import Relu
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict
 from asi_verify.errors import UnsupportedOperatorError
+from asi_verify.prove.branch import Branch
 from asi_verify.prove.stage import Batch, Stage, StageResult
 from asi_verify.smt import (
     EncodingTooLarge,
@@ -22,6 +22,7 @@ from asi_verify.smt import (
     Unknown,
     Unsatisfiable,
     encoded,
+    has_more_choices,
     solve,
     solver_version,
 )
@@ -33,18 +34,23 @@ __all__ = ["Solve"]
 class Solve(Stage):
     """z3 over the exact rationals of the float32 weights; in float32 with free rounding errors.
 
-    Its ``unsat`` is a solver's word: the verdict is ``Proved`` with ``SolverEvidence``, which the
-    checker calls delegated. Its ``sat`` is a claim, replayed in ONNX Runtime.
+    Its ``unsat`` is a solver's word: unless a case split shows it, the verdict is ``Proved`` with
+    ``SolverEvidence``, which the checker calls delegated. Its ``sat`` is a claim, replayed in ONNX
+    Runtime.
 
     Attributes:
         most_terms: products with a weight in the script; larger queries are not asked.
-        most_open: ReLUs with an open phase; with more, enumeration is hopeless.
+        most_open: ReLUs with an open phase, and further numbers that may be the largest under a
+            window; with more, enumeration is hopeless.
+        most_split: up to so many, a proof is also sought as a split tree with Farkas multipliers,
+            which has to be believed by nobody.
         steps: z3's resource limit for each query, a count of its own steps; with rational weights
             100,000 are about a second.
     """
 
     most_terms: int = 20_000
     most_open: int = 24
+    most_split: int = 8
     steps: int = 100_000
     name: str = "smt"
 
@@ -59,13 +65,8 @@ class Solve(Stage):
         bounds = batch.trusted.bounds(batch.box, Intermediate.INTERVAL)
         if not bool(bounds.sound.all()):
             return Undecided(Reason.TOO_LARGE, "bounds leave the range in which they are sound")
-        count = sum(
-            int(open_phases(bounds.boxes[node.inputs[0]]).sum())
-            for node in network.nodes
-            if isinstance(node.operator, Relu)
-        )
-        if count > self.most_open:
-            return Undecided(Reason.TOO_LARGE, f"{count} open phases, {self.most_open} are tried")
+        if has_more_choices(network, bounds.boxes, self.most_open):
+            return Undecided(Reason.TOO_LARGE, f"more than {self.most_open} open phases")
         try:
             script = encoded(
                 network,
@@ -80,6 +81,9 @@ class Solve(Stage):
             return Undecided(Reason.TOO_LARGE, str(error))
         match solve(script, int(np.prod(network.input_shape)), self.steps):
             case Unsatisfiable():
+                shown = self._shown(batch, bounds, parts)
+                if shown is not None:
+                    return shown
                 data = script.encode()
                 digest = bytes_digest(data)
                 parts[digest] = data
@@ -88,6 +92,17 @@ class Solve(Stage):
                 return self._replayed(batch, point)
             case Unknown(reason):
                 return Undecided(Reason.BUDGET, f"z3: {reason}")
+
+    def _shown(self, batch: Batch, bounds: Bounds, parts: dict[str, bytes]) -> Verdict | None:
+        """Where the open phases are few, what z3 says as a case split that the checker accepts."""
+        if has_more_choices(batch.artifact.network, bounds.boxes, self.most_split):
+            return None
+        result = Branch(most_leaves=2**self.most_split, few_inputs=0).attempt(batch)
+        (verdict,) = result.verdicts
+        if not isinstance(verdict, Proved):
+            return None
+        parts.update(result.parts)
+        return verdict
 
     def _replayed(self, batch: Batch, point: tuple[Fraction | None, ...]) -> Verdict:
         nearest = _nearest_float32(point, batch.centres[0], batch.box)

@@ -108,8 +108,10 @@ class Loop:
         )
         folder.write_json(place + "examination.json", found.to_json())
         record = self._record(correction, task, found.open_rows.tolist(), len(found.counted))
+        folder.events.add(
+            "round", model=artifact.digest, number=task.round, status=str(found.status)
+        )
         folder.write_json(place + "round.json", record)
-        folder.events.add("round", number=task.round, status=str(found.status))
         checkpoints.clear()
         return record
 

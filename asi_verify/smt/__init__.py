@@ -1,6 +1,6 @@
 """Exact solving over the rationals, for small networks and for what bounds leave open."""
 
-from asi_verify.smt.encoding import EncodingTooLarge, encoded
+from asi_verify.smt.encoding import EncodingTooLarge, encoded, has_more_choices
 from asi_verify.smt.solve import Satisfiable, Unknown, Unsatisfiable, solve, solver_version
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Unknown",
     "Unsatisfiable",
     "encoded",
+    "has_more_choices",
     "solve",
     "solver_version",
 ]

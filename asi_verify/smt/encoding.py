@@ -2,8 +2,8 @@
 
 The script asks: is there an input in the box on which a row of the property is not positive? All
 constants are the exact rational values of the artifact's float32 weights. A ReLU whose phase sound
-bounds fix is replaced by 0 or by its input; only the others become disjunctions. What the property
-does not depend on is left out.
+bounds fix is replaced by 0 or by its input, and a maximum that only one number can be by that
+number; only the others become disjunctions. What the property does not depend on is left out.
 
 Under float32 semantics the result of every operator that rounds is any number within the trusted
 pass's bound on its rounding error: what cannot be satisfied then cannot happen in float32 either.
@@ -19,12 +19,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from asi_verify.checker.relu import open_phases
 from asi_verify.core.box import Box
 from asi_verify.core.network import Network
 from asi_verify.core.operators import (
     Add,
     Affine,
+    Concat,
     Conv,
+    MaxPool,
     Operator,
     Relu,
     Reshape,
@@ -33,7 +36,7 @@ from asi_verify.core.operators import (
 )
 from asi_verify.errors import UnsupportedOperatorError
 
-__all__ = ["EncodingTooLarge", "encoded", "input_name"]
+__all__ = ["EncodingTooLarge", "encoded", "has_more_choices", "input_name"]
 
 
 Errors = tuple[npt.NDArray[np.float64] | None, ...]
@@ -46,6 +49,31 @@ class EncodingTooLarge(Exception):  # noqa: N818  an outcome that the caller exp
 def input_name(number: int) -> str:
     """The variable that stands for a number of the input, in C order."""
     return f"x{number}"
+
+
+def has_more_choices(network: Network, boxes: tuple[Box, ...], most: int) -> bool:
+    """Whether a script would have to choose between more than so many alternatives.
+
+    Counted are open phases of ReLUs, and of each window all but one of its possible maxima.
+
+    Args:
+        network: the network.
+        boxes: sound boxes of every value, batch of length 1.
+        most: how many.
+    """
+    count = 0
+    for value, node in enumerate(network.nodes, start=1):
+        given = boxes[node.inputs[0]]
+        match node.operator:
+            case Relu():
+                count += int(open_phases(given).sum())
+            case MaxPool() as pool:
+                shape = network.shapes[node.inputs[0]]
+                for position in np.ndindex(network.shapes[value]):
+                    count += len(_candidates(pool, shape, position, given)) - 1
+                    if count > most:
+                        break
+    return count > most
 
 
 def encoded(
@@ -130,6 +158,8 @@ class _Encoder:
         if isinstance(node.operator, Relu):
             dead = self._phase(node.inputs[0], number) is False
             return [] if dead else [(node.inputs[0], number)]
+        if isinstance(node.operator, MaxPool):
+            return [(node.inputs[0], i) for i in self._maxima(node.operator, value, number)]
         return [(source, i) for source, i, _ in self._linear(value, number)[0]]
 
     def _define(self, value: int, number: int) -> str:
@@ -158,6 +188,9 @@ class _Encoder:
                 f"(assert (or {is_active} {is_dead}))",
             ]
             return name
+        if isinstance(node.operator, MaxPool):
+            maxima = self._maxima(node.operator, value, number)
+            return self._define_maximum(name, [self._names[node.inputs[0], i] for i in maxima])
         parts, constant = self._linear(value, number)
         terms = [(weight, self._names[source, i]) for source, i, weight in parts]
         self._terms_left -= len(terms)
@@ -166,6 +199,30 @@ class _Encoder:
         self._lines += [
             f"(declare-const {name} Real)",
             *self._is_about(value, number, name, terms, constant),
+        ]
+        return name
+
+    def _maxima(self, operator: MaxPool, value: int, number: int) -> list[int]:
+        """The numbers of the input that may be the largest under a window."""
+        (source,) = self._network.nodes[value - 1].inputs
+        position = np.unravel_index(number, self._network.shapes[value])
+        return _candidates(
+            operator,
+            self._network.shapes[source],
+            tuple(int(i) for i in position),
+            self._boxes[source],
+        )
+
+    def _define_maximum(self, name: str, given: list[str]) -> str:
+        if len(given) == 1:
+            return given[0]
+        self._terms_left -= len(given)
+        if self._terms_left < 0:
+            raise EncodingTooLarge
+        self._lines += [
+            f"(declare-const {name} Real)",
+            f"(assert (and {' '.join(f'(>= {name} {one})' for one in given)}))",
+            f"(assert (or {' '.join(f'(= {name} {one})' for one in given)}))",
         ]
         return name
 
@@ -190,9 +247,9 @@ class _Encoder:
     def _linear(self, value: int, number: int) -> tuple[list[tuple[int, int, Fraction]], Fraction]:
         """One number of a linear operator's output: parts ``(value, number, weight)``, constant."""
         node = self._network.nodes[value - 1]
-        shape = self._network.shapes[node.inputs[0]]
+        shapes = [self._network.shapes[source] for source in node.inputs]
         position = np.unravel_index(number, self._network.shapes[value])
-        rows, constant = _row(node.operator, shape, tuple(int(i) for i in position))
+        rows, constant = _row(node.operator, shapes, tuple(int(i) for i in position))
         return [
             (source, i, Fraction(float(weight)))
             for source, entries in zip(node.inputs, rows, strict=True)
@@ -212,9 +269,10 @@ _Entries = list[tuple[int, Any]]
 
 
 def _row(
-    operator: Operator, shape: tuple[int, ...], position: tuple[int, ...]
+    operator: Operator, shapes: list[tuple[int, ...]], position: tuple[int, ...]
 ) -> tuple[list[_Entries], Any]:
     """One output number of a linear operator: entries ``(input number, weight)`` for each input."""
+    shape = shapes[0]
     match operator:
         case Affine():
             return [list(enumerate(operator.weight[position[0]]))], operator.bias[position[0]]
@@ -227,6 +285,15 @@ def _row(
         case Add():
             number = int(np.ravel_multi_index(position, shape))
             return [[(number, 1)], [(number, 1)]], 0
+        case Concat(axis=axis):
+            rows: list[_Entries] = []
+            place = position[axis]
+            for given in shapes:
+                inside = (*position[:axis], place, *position[axis + 1 :])
+                here = 0 <= place < given[axis]
+                rows.append([(int(np.ravel_multi_index(inside, given)), 1)] if here else [])
+                place -= given[axis]
+            return rows, 0
         case Reshape():
             return [[(int(np.ravel_multi_index(position, operator.shape)), 1)]], 0
         case Transpose():
@@ -244,18 +311,43 @@ def _conv_row(
     channel, *places = position
     outputs_per_group = operator.weight.shape[0] // operator.groups
     first_input = (channel // outputs_per_group) * operator.weight.shape[1]
+    for offset, source in _under(operator, shape, places):
+        for i in range(operator.weight.shape[1]):
+            number = int(np.ravel_multi_index((first_input + i, *source), shape))
+            yield number, operator.weight[(channel, i, *offset)]
+
+
+def _under(
+    operator: Conv | MaxPool, shape: tuple[int, ...], places: list[int]
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The offsets of a window and the places in the input that lie under them; no padding."""
     for offset in itertools.product(*map(range, operator.kernel)):
-        source = [
+        source = tuple(
             place * stride + k * dilation - before
             for place, stride, k, dilation, (before, _) in zip(
                 places, operator.strides, offset, operator.dilations, operator.pads, strict=True
             )
-        ]
-        if any(not 0 <= s < extent for s, extent in zip(source, shape[1:], strict=True)):
-            continue
-        for i in range(operator.weight.shape[1]):
-            number = int(np.ravel_multi_index((first_input + i, *source), shape))
-            yield number, operator.weight[(channel, i, *offset)]
+        )
+        if all(0 <= s < extent for s, extent in zip(source, shape[1:], strict=True)):
+            yield offset, source
+
+
+def _candidates(
+    operator: MaxPool, shape: tuple[int, ...], position: tuple[int, ...], box: Box
+) -> list[int]:
+    """The numbers under a window that may be its largest: no other one is at least as large.
+
+    A number whose upper bound is not above another's lower bound adds nothing to the maximum; of
+    several that are one and the same point, the first is kept.
+    """
+    channel, *places = position
+    numbers = [
+        int(np.ravel_multi_index((channel, *source), shape))
+        for _, source in _under(operator, shape, places)
+    ]
+    lower, upper = box.lower.reshape(-1), box.upper.reshape(-1)
+    highest = max(numbers, key=lambda i: lower[i])
+    return [i for i in numbers if i == highest or upper[i] > lower[highest]]
 
 
 def _rational(value: Fraction) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from asi_verify.errors import RunFolderError
 
-__all__ = ["Files", "FolderFiles", "MemoryFiles"]
+__all__ = ["Files", "FolderFiles", "MemoryFiles", "is_unfinished"]
+
+_UNFINISHED = ".part-"
 
 
 class Files(abc.ABC):
@@ -83,10 +85,13 @@ def _umask() -> int:
     return mask
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether this is what a process left that was killed while it wrote a file."""
+    return path.name.startswith(_UNFINISHED)
+
+
 class FolderFiles(Files):
     """Files in a folder, which is made when first written to."""
-
-    _UNFINISHED = ".part-"
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -102,7 +107,7 @@ class FolderFiles(Files):
         _refuse_outside(name)
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(prefix=self._UNFINISHED, dir=path.parent)
+        handle, unfinished = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -119,7 +124,7 @@ class FolderFiles(Files):
         return sorted(
             path.relative_to(self.folder).as_posix()
             for path in self.folder.rglob("*")
-            if path.is_file() and not path.name.startswith(self._UNFINISHED)
+            if path.is_file() and not is_unfinished(path)
         )
 
     def remove(self, name: str) -> None:

@@ -10,17 +10,20 @@ from typing import Any
 
 import filelock
 
+from asi_verify.core.canonical import bytes_digest
 from asi_verify.errors import RunFolderError
 from asi_verify.store.bug_log import BugLog, MemoryBugLog
-from asi_verify.store.events import EventLog
-from asi_verify.store.files import Files, FolderFiles, MemoryFiles
+from asi_verify.store.events import EVENTS_FILE, EventLog
+from asi_verify.store.files import Files, FolderFiles, MemoryFiles, is_unfinished
 from asi_verify.store.sqlite_bug_log import SqliteBugLog
 
-__all__ = ["BUGS_FILE", "RunFolder"]
+__all__ = ["BUGS_FILE", "RUN_FILE", "RunFolder"]
 
 BUGS_FILE = "bugs.sqlite"
-_RUN_FILE = "run.json"
+RUN_FILE = "run.json"
 _LOCK_FILE = ".lock"
+_BEFORE_THE_RUN = {BUGS_FILE, f"{BUGS_FILE}-journal", EVENTS_FILE, _LOCK_FILE}
+"""What a run that is killed before it has noted its settings can leave behind."""
 
 
 class RunFolder:
@@ -54,11 +57,11 @@ class RunFolder:
         place = Path(path)
         if place.exists() and not place.is_dir():
             raise RunFolderError(f"{place} is a file; give a folder")
-        if place.is_dir() and not (place / _RUN_FILE).exists():
-            others = [p.name for p in place.iterdir() if p.name not in (_LOCK_FILE, BUGS_FILE)]
+        if place.is_dir() and not (place / RUN_FILE).exists():
+            others = {p.name for p in place.iterdir() if not is_unfinished(p)} - _BEFORE_THE_RUN
             if others:
                 raise RunFolderError(
-                    f"{place} holds other things ({sorted(others)[0]}, ...) and no {_RUN_FILE}; "
+                    f"{place} holds other things ({sorted(others)[0]}, ...) and no {RUN_FILE}; "
                     "give a new or empty folder, or one of a run"
                 )
         place.mkdir(parents=True, exist_ok=True)
@@ -71,8 +74,8 @@ class RunFolder:
         Raises:
             RunFolderError: there is none.
         """
-        if not (Path(path) / _RUN_FILE).is_file():
-            raise RunFolderError(f"{path}: no {_RUN_FILE}; this is not the folder of a run")
+        if not (Path(path) / RUN_FILE).is_file():
+            raise RunFolderError(f"{path}: no {RUN_FILE}; this is not the folder of a run")
         return cls.at(path)
 
     @contextmanager
@@ -100,12 +103,19 @@ class RunFolder:
     def configure(self, configuration: dict[str, Any]) -> None:
         """Note what the run is; a folder belongs to one configuration for good.
 
+        The event log begins here. It is written first, so that a folder with a configuration never
+        lacks one.
+
         Raises:
-            RunFolderError: the folder is another run's; the message names the first difference.
+            RunFolderError: the folder is another run's, and the message names the first
+                difference; or its event log is missing, was changed, or is about another
+                configuration.
         """
-        before = self.files.read(_RUN_FILE)
+        before = self.files.read(RUN_FILE)
         if before is None:
-            self.write_json(_RUN_FILE, configuration)
+            data = _indented(configuration)
+            self.events.begin(bytes_digest(data))
+            self.files.write(RUN_FILE, data)
             return
         known = json.loads(before)
         for key in sorted({*known, *configuration}):
@@ -114,11 +124,12 @@ class RunFolder:
                     f"{self.files}: a run with {key} = {known.get(key)!r} lies here, not "
                     f"{configuration.get(key)!r}; give another folder"
                 )
+        self.events.refuse_other(bytes_digest(before))
 
     @property
     def configuration(self) -> dict[str, Any]:
         """What the run is."""
-        found: dict[str, Any] = json.loads(self.files.require(_RUN_FILE))
+        found: dict[str, Any] = json.loads(self.files.require(RUN_FILE))
         return found
 
     def read_json(self, name: str) -> Any:
@@ -128,7 +139,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a value as indented JSON with sorted keys."""
-        self.files.write(name, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
+        self.files.write(name, _indented(value))
 
     def copy_to(self, other: RunFolder) -> None:
         """Write everything into another folder.
@@ -144,3 +155,7 @@ class RunFolder:
         last = self.bugs.last_round()
         if last is not None:
             other.bugs.save(self.bugs.bugs(), last)
+
+
+def _indented(value: Any) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"

@@ -6,17 +6,18 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from support import exact
-from support.networks import LARGER, TINY, random_box, sampled, seeds
+from support.networks import LARGER, SMOOTH, TINY, random_box, sampled, seeds, weights
 
-from asi_verify.bounds import Method, TwinIntervals, proposer_for
+from asi_verify.bounds import Method, TwinIntervals, interval_margins, proposer_for
 from asi_verify.bounds.lirpa import LirpaProposer, installed_version
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.network import Network
-from asi_verify.core.operators import Affine, Conv, Relu, Scale, Transpose
+from asi_verify.core.operators import Affine, Conv, MaxPool, Relu, Reshape, Scale, Transpose
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import EngineUnavailableError, ParityError, UnsupportedOperatorError
 from asi_verify.export import NetworkModule
@@ -112,6 +113,62 @@ def test_the_twin_computes_the_trusted_intervals(name):
     np.testing.assert_allclose(twin(network).lower(box, rows), ours, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("radius", [0.0, 0.02, 0.4])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_the_twin_bounds_smooth_operators(name, radius):
+    """No sampled point lies below, and the trusted intervals are not much looser or tighter."""
+    generator = np.random.default_rng(9)
+    network = SMOOTH[name](generator)
+    lower, upper = random_box(generator, network.input_shape, 3, radius)
+    rows = generator.normal(size=(2, network.logits)).astype(np.float32).astype(np.float64)
+    found = twin(network).lower(Box(lower, upper), rows)
+    session = NetworkModule(network)
+    for sample in range(3):
+        points = sampled(generator, lower[sample], upper[sample], 60)
+        with torch.no_grad():
+            logits = session(torch.from_numpy(points)).numpy()
+        assert np.all(found[sample] <= logits.astype(np.float64) @ rows.T + 1e-3)
+    trusted = TrustedPass(network, Semantics.REAL)
+    box = Box(lower, upper)
+    ours = trusted.lower(trusted.bounds(box, Intermediate.INTERVAL), rows, to_input=False)
+    # The twin's bound of a variance is another one.
+    assert np.all(np.abs(found - ours) <= 1e-3 + (1.0 if "norm" in name or "cnn" in name else 0.0))
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_the_twin_of_smooth_operators_can_be_trained(name):
+    """Its bounds have finite derivatives in every weight, at a point too."""
+    generator = np.random.default_rng(2)
+    network = SMOOTH[name](generator)
+    module = NetworkModule(network)
+    for radius in (0.0, 0.1):
+        lower, upper = map(torch.from_numpy, random_box(generator, network.input_shape, 2, radius))
+        rows = torch.eye(network.logits)[None]
+        interval_margins(module, lower, upper, rows).sum().backward()
+    for parameter in module.parameters():
+        assert torch.isfinite(parameter.grad).all()
+        assert parameter.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("method", Method)
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_the_library_bounds_sigmoid_and_tanh(name, method):
+    """The two of the smooth operators that it is asked about; no sampled point lies below."""
+    generator = np.random.default_rng(5)
+    network = SMOOTH[name](generator)
+    lower, upper = random_box(generator, network.input_shape, 3, 0.1)
+    rows = generator.normal(size=(2, network.logits)).astype(np.float32).astype(np.float64)
+    found = LirpaProposer(network, method).lower(Box(lower, upper), rows)
+    for sample in range(3):
+        points = sampled(generator, lower[sample], upper[sample], 200)
+        with torch.no_grad():
+            logits = NetworkModule(network)(torch.from_numpy(points)).numpy()
+        assert np.all(found[sample] <= logits.astype(np.float64) @ rows.T + 1e-4)
+    for other in ("gelu", "erf", "normalised"):
+        with pytest.raises(UnsupportedOperatorError, match="allow-list"):
+            LirpaProposer(SMOOTH[other](generator), method)
+
+
 def test_the_twin_bounds_a_network_that_ends_otherwise():
     """Without a last affine layer the logits' box is used: looser, and still right."""
     generator = np.random.default_rng(1)
@@ -144,6 +201,8 @@ def unequal_pads():
         TINY["conv"](np.random.default_rng(0)),
         LARGER["volume"](np.random.default_rng(0)),
         LARGER["grouped"](np.random.default_rng(0)),
+        LARGER["densely connected"](np.random.default_rng(0)),
+        TINY["pool"](np.random.default_rng(0)),
         unequal_pads(),
         Network.sequential((2, 3, 1), [Transpose((1, 0, 2))]),
         Network.sequential(
@@ -157,6 +216,69 @@ def test_what_is_not_on_the_allow_list_never_reaches_the_library(network):
     with pytest.raises(UnsupportedOperatorError, match="auto_LiRPA"):
         LirpaProposer(network, Method.CROWN)
     assert proposer_for(network, Method.CROWN) is None
+
+
+def halved(generator, **changes):
+    """A convolution and max pooling; by default with windows side by side."""
+    one, none = (1, 1), ((0, 0), (0, 0))
+    pool = {"kernel": (2, 2), "strides": (2, 2), "pads": none, "dilations": one} | changes
+    operators = [
+        Conv(weights(generator, 3, 1, 3, 3), weights(generator, 3) * 0.1, one, none, one),
+        MaxPool(**pool),
+        Relu(),
+    ]
+    size = int(np.prod(Network.sequential((1, 6, 6), operators).output_shape))
+    last = [Reshape((size,)), Affine(weights(generator, 2, size), weights(generator, 2))]
+    return Network.sequential((1, 6, 6), [*operators, *last])
+
+
+@pytest.mark.parametrize("proposer", PROPOSERS)
+def test_no_sampled_point_lies_below_a_proposal_with_max_pooling(proposer):
+    """On windows that lie side by side, for which the library was found to be right."""
+    for seed in range(8):
+        generator = np.random.default_rng(seed)
+        network = halved(generator)
+        lower, upper = random_box(generator, network.input_shape, 2, radius=0.2)
+        rows = generator.normal(size=(2, 2)).astype(np.float32).astype(np.float64)
+        bounds = PROPOSERS[proposer](network).lower(Box(lower, upper), rows)
+        trusted = TrustedPass(network, Semantics.REAL)
+        for sample in range(2):
+            points = sampled(generator, lower[sample], upper[sample], 200)
+            outputs = trusted.enclosure(Box(points, points.copy()))
+            values = 0.5 * (outputs.lower + outputs.upper) @ rows.T
+            assert np.all(bounds[sample] <= values + 1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kernel": (3, 2)},
+        {"strides": (1, 2)},
+        {"pads": ((1, 0), (0, 0))},
+        {"dilations": (1, 2)},
+        {"kernel": (3, 2), "strides": (3, 2)},
+    ],
+)
+def test_max_pooling_in_other_forms_never_reaches_the_library(changes):
+    """Overlapping, padded or dilated windows, and such that leave a part of the image out."""
+    network = halved(np.random.default_rng(0), **changes)
+    with pytest.raises(UnsupportedOperatorError, match="auto_LiRPA: MaxPool"):
+        LirpaProposer(network, Method.CROWN)
+    assert proposer_for(network, Method.CROWN) is None
+
+
+def test_the_twin_is_differentiable_through_maxima_and_joined_values():
+    """Certified training reaches every weight behind them, and with finite gradients."""
+    for name in ("pooled", "densely connected"):
+        generator = np.random.default_rng(2)
+        module = NetworkModule(LARGER[name](generator))
+        lower, upper = random_box(generator, module.input_shape, 4, radius=0.05)
+        rows = torch.tensor([[[1.0, -1.0, 0.0], [1.0, 0.0, -1.0]]])
+        bounds = interval_margins(module, torch.from_numpy(lower), torch.from_numpy(upper), rows)
+        bounds.sum().backward()
+        for parameter in module.parameters():
+            assert torch.isfinite(parameter.grad).all()
+            assert parameter.grad.abs().max() > 0
 
 
 def test_a_scale_on_vectors_is_on_the_allow_list():

@@ -29,7 +29,7 @@ from asi_verify.checker.arithmetic import (
     up,
 )
 from asi_verify.checker.rules import Functionals, LinearRule, Rule
-from asi_verify.checker.trusted import rule_for
+from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.operators import (
     Add,
@@ -39,9 +39,9 @@ from asi_verify.core.operators import (
     Reshape,
     Scale,
     Transpose,
-    map_weights,
 )
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.weights import map_weights
 
 REAL, FLOAT32 = Semantics.REAL, Semantics.FLOAT32
 U, U32 = Fraction(1, 2**53), Fraction(1, 2**24)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.folders import SCRIPT, certificate, delegated, make_folder, write_npz
+from support.folders import SCRIPT, by_tree, certificate, delegated, make_folder, write_npz
 from support.networks import small_cnn
+from support.trees import random_tree
 
 from asi_verify.checker import (
     CheckResult,
@@ -22,6 +23,7 @@ from asi_verify.checker import (
     read_claims,
 )
 from asi_verify.checker.command import main
+from asi_verify.checker.folder import _LARGEST
 from asi_verify.core.canonical import array_digest, bytes_digest, canonical_json
 from asi_verify.core.certificate import parse_json
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
@@ -30,6 +32,7 @@ from asi_verify.core.operators import Affine, Reshape
 from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.region import LInf, Region
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.split_tree import LEAF, NODE, PHASE, SplitTree
 from asi_verify.errors import CertificateError, DataError
 from asi_verify.lowering import read_network, write_artifact
 
@@ -196,6 +199,64 @@ def test_a_solvers_word_without_its_script_is_rejected(made):
     assert "that it names is missing" in check(made).reasons[5]
 
 
+def trees_for(made, count=3):
+    """A random tree without multipliers for each of some rows that intervals certify."""
+    generator = np.random.default_rng(0)
+    trusted = TrustedPass(read_network(made.artifact), Semantics.REAL)
+    rows = [c.row for c in made.certificates if c.evidence == IntervalEvidence()][:count]
+    boxes = made.claims.family.boxes(made.images)
+    trees = {row: random_tree(generator, trusted, 2, 3, boxes[[row]]) for row in rows}
+    return {
+        row: SplitTree(
+            2, t.neurons, t.nodes, tuple(np.zeros_like(m) for m in t.multipliers), t.slopes
+        )
+        for row, t in trees.items()
+    }
+
+
+def test_split_trees_are_checked_and_lie_in_the_container(made):
+    """Each tree closes here because intervals do; its own bytes are what is checked."""
+    trees = trees_for(made)
+    made.certificates = [by_tree(made, row, tree.to_bytes()) for row, tree in trees.items()]
+    result = check(made.write())
+    assert result.rows(Outcome.ACCEPTED) == sorted(trees)
+    assert len(list(made.place.glob("*.bin"))) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_tree_that_does_not_close_is_rejected(made, seed):
+    """Multipliers large enough make any bound useless, and no bound true that is not."""
+    ((row, tree),) = trees_for(made, 1).items()
+    nodes = np.array([(PHASE, seed, 0), (LEAF, 0, 0), (LEAF, 0, 0)], dtype=NODE)
+    huge = (np.full((2, 1), 1e6, np.float32),) * 2
+    bad = SplitTree(2, tree.neurons, nodes, huge, ())
+    made.certificates = [by_tree(made, row, bad.to_bytes())]
+    assert "does not close" in check(made.write()).reasons[row]
+
+
+def test_trees_of_others_and_what_is_no_tree_are_rejected(made):
+    """Another network's, another property's, cut off, not a tree at all, and none at all."""
+    ((row, tree),) = trees_for(made, 1).items()
+    leaf = np.array([(LEAF, 0, 0)], dtype=NODE)
+    for data, says in (
+        (SplitTree(2, 7, leaf, (np.zeros((2, 0), np.float32),), ()).to_bytes(), "7 neurons"),
+        (SplitTree(1, tree.neurons, leaf, (np.zeros((1, 0), np.float32),), ()).to_bytes(),
+         "for 1 rows"),
+        (tree.to_bytes()[:-1], "too early"),
+        (SCRIPT, "first bytes"),
+        (b"ASIVTREE", "too early"),
+        (b"another kind of file", "first bytes"),
+    ):  # fmt: skip
+        made.certificates = [by_tree(made, row, data)]
+        assert says in check(made.write()).reasons[row]
+    made.certificates = [by_tree(made, row, tree.to_bytes())]
+    made = made.write()
+    shard = dataclasses.replace(made.claims.shards[0], container=None)
+    claims = dataclasses.replace(made.claims, shards=(shard,))
+    (made.place / "claims.json").write_bytes(claims.to_bytes())
+    assert "that it names is missing" in check(made).reasons[row]
+
+
 def test_another_model_is_refused(made):
     """The artifact's bytes are compared with the claimed digest."""
     other = write_artifact(small_cnn(np.random.default_rng(99)))
@@ -307,7 +368,7 @@ def test_missing_and_oversized_files_are_refused(made, monkeypatch):
     """A folder without claims is none; a shard that is not there is named."""
     (made.place / "00000.jsonl").unlink()
     assert "no such file" in check(made).refused[0]
-    monkeypatch.setattr("asi_verify.checker.folder._LARGEST_FILE", 10)
+    monkeypatch.setitem(_LARGEST, ".json", 10)
     with pytest.raises(CertificateError, match="10 are allowed"):
         check(made)
     with pytest.raises(CertificateError, match="certificate folder"):

@@ -6,6 +6,7 @@ terms, biases far larger than products, products that underflow, weights off by 
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -13,25 +14,28 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from support import exact
-from support.networks import seeds
+from support.networks import layer_norm, seeds
 
 from asi_verify.checker import TrustedPass
 from asi_verify.checker.rules import Functionals
-from asi_verify.checker.trusted import rule_for
+from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
     Add,
     Affine,
+    Concat,
     Conv,
+    MaxPool,
     Relu,
     Reshape,
     Scale,
     Transpose,
-    map_weights,
 )
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.smooth import Erf, Gelu, Sigmoid, Softmax, Tanh
+from asi_verify.core.weights import map_weights
 
 REAL = Semantics.REAL
 SLACK = 2.0**-20
@@ -67,6 +71,26 @@ OPERATORS = {
     ),
     "add": (lambda g: Add(), [(40,), (40,)]),
     "relu": (lambda g: Relu(), [(60,)]),
+    "max pool": (
+        lambda g: MaxPool((3, 2), (1, 2), ((1, 0), (0, 1)), (1, 1)),
+        [(2, 5, 5)],
+    ),
+    "max pool, dilated": (lambda g: MaxPool((2, 2), (1, 1), ((1, 1), (0, 0)), (2, 1)), [(3, 4, 3)]),
+    "max pool of lines": (lambda g: MaxPool((3,), (1,), ((2, 1),), (2,)), [(2, 9)]),
+    "max pool of volumes": (
+        lambda g: MaxPool((2, 1, 2), (1, 2, 1), ((0, 1), (0, 0), (1, 0)), (1, 1, 1)),
+        [(1, 3, 3, 3)],
+    ),
+    "max pool of single numbers": (lambda g: MaxPool((1,), (2,), ((0, 0),), (1,)), [(2, 5)]),
+    "concat": (lambda g: Concat(0, 3), [(2, 3), (1, 3), (4, 3)]),
+    "concat, last axis": (lambda g: Concat(2, 2), [(2, 3, 1), (2, 3, 4)]),
+    "sigmoid": (lambda g: Sigmoid(), [(40,)]),
+    "tanh": (lambda g: Tanh(), [(40,)]),
+    "erf": (lambda g: Erf(), [(40,)]),
+    "gelu": (lambda g: Gelu(), [(40,)]),
+    "gelu by tanh": (lambda g: Gelu(tanh=True), [(40,)]),
+    "softmax": (lambda g: Softmax(1), [(2, 5, 3)]),
+    "layer norm": (lambda g: layer_norm(g, 4, 2), [(3, 4, 2)]),
     "reshape": (lambda g: Reshape((2, 9)), [(3, 2, 3)]),
     "transpose": (lambda g: Transpose((1, 2, 0)), [(3, 3, 3)]),
 }
@@ -169,6 +193,84 @@ def test_every_rule_keeps_the_backward_law(name, seed):
     keeps_the_backward_law(operator, operator, given, coefficients, generator)
     stored, moved = off_by_its_slack(operator, generator)
     keeps_the_backward_law(stored, moved, given, coefficients, generator)
+
+
+WINDOWS = {
+    "apart": [(0, 1), (2, 3), (-2, -1)],
+    "touching": [(0, 1), (1, 2), (-1, 0)],
+    "overlapping": [(-1, 2), (0, 1), (-3, 1.5)],
+    "one inside all others": [(-1, 1), (-2, 3), (-3, 2)],
+    "all alike": [(-1, 1), (-1, 1), (-1, 1)],
+    "mostly above": [(0, 4), (-1, 1), (0.5, 0.75)],
+    "behind a relu": [(0, 1), (0, 3), (0, 2)],
+    "dead, behind a relu": [(0, 0), (0, 0), (0, 0)],
+    "points": [(1, 1), (2, 2), (2, 2)],
+    "a point above": [(0, 1), (1, 1), (0.5, 0.75)],
+    "a point at the upper ends": [(0, 2), (2, 2), (1, 2)],
+    "a point in between": [(0, 2), (1, 1), (-1, 1.5)],
+    "negative": [(-5, -2), (-4, -3), (-3.5, -1)],
+    "no float": [(-0.1, 0.7), (0.3, 1 / 3), (-1 / 7, 0.6)],
+}
+"""Boxes of the three numbers under a window."""
+
+
+@pytest.mark.parametrize("a", [1.0, -1.0, 0.3, -1 / 3, 0.0])
+@pytest.mark.parametrize("name", WINDOWS)
+def test_the_bound_of_a_maximum_holds_where_it_is_weakest(name, a):
+    """``a y - b . x`` is piecewise linear; each corner of its pieces has all ``x_j`` at bounds."""
+    for bounds in itertools.permutations(WINDOWS[name]):
+        low, high = (np.array([[ends]], dtype=np.float64) for ends in zip(*bounds, strict=True))
+        rule = rule_for(MaxPool((3,), (1,), ((0, 0),), (1,)), REAL, (1, 3))
+        found = rule.push_back(Functionals(np.full((1, 1, 1), a), np.array([0])), Box(low, high))
+        (b,) = (exact.exact(part[0, 0]) for part in found.inputs)
+        rest = Fraction(float(found.constant[0])) - Fraction(float(found.error[0]))
+        ends = sorted({Fraction(end) for both in bounds for end in both})
+        inside = [[end for end in ends if lower <= end <= upper] for lower, upper in bounds]
+        slack = [
+            Fraction(a) * max(x) - b.dot(np.array(x, dtype=object)) - rest
+            for x in itertools.product(*inside)
+        ]
+        assert min(slack) >= 0
+        # Equal where one number is the largest throughout, and never off by more than the bounds.
+        lowers, uppers = zip(*bounds, strict=True)
+        if any(lowers[i] >= max(np.delete(uppers, i)) for i in range(3)):
+            assert max(slack) < 1e-12
+        assert max(slack) <= abs(a) * (max(uppers) - min(lowers)) + 1e-12
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_coefficients_of_windows_that_share_an_input_are_summed_with_their_rounding(sign):
+    """256 windows choose the same number; all but the first coefficient vanish in the sum."""
+    count = 256
+    values = np.full((1, 1, 2 * count - 1), -1.0)
+    values[0, 0, count - 1] = 1.0
+    pool, box = MaxPool((count,), (1,), ((0, 0),), (1,)), Box(values, values.copy())
+    keeps_the_backward_law(
+        pool, pool, [box], sign * lost(count)[None, None], np.random.default_rng(0)
+    )
+
+
+def test_constants_of_open_windows_are_summed_with_their_rounding():
+    """Between -1 and 1 each window adds its upper bound; after the first they vanish in the sum."""
+    pool, shape = MaxPool((2,), (2,), ((0, 0),), (1,)), (1, 1, 2 * MANY)
+    box = Box(np.full(shape, -1.0), np.full(shape, 1.0))
+    rule = rule_for(pool, REAL, shape[1:])
+    a = -lost(MANY)
+    found = rule.push_back(Functionals(a[None, None], np.array([0])), box)
+    assert not np.any(found.inputs[0])
+    bound = Fraction(float(found.constant[0])) - Fraction(float(found.error[0]))
+    assert bound <= sum(exact.exact(a))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_maxima_of_products_that_underflow_are_covered(sign):
+    """Bounds and coefficients near the smallest number above 0."""
+    smallest = 2.0**-1074
+    low = np.tile([-smallest, 0.0], 32)[None, None]
+    box = Box(low, low + 2 * smallest)
+    pool = MaxPool((2,), (2,), ((0, 0),), (1,))
+    coefficients = np.full((1, 1, 32), 0.4 * sign)
+    keeps_the_backward_law(pool, pool, [box], coefficients, np.random.default_rng(0))
 
 
 def lost(count):
@@ -350,7 +452,7 @@ def matrix_and_bias(operator, shapes):
     return np.array(columns).T, bias
 
 
-LINEAR = [name for name in OPERATORS if name not in {"relu", "reshape", "transpose"}]
+LINEAR = [name for name in OPERATORS if name.startswith(("affine", "conv", "scale", "add"))]
 
 
 @pytest.mark.parametrize("name", LINEAR)
@@ -442,14 +544,39 @@ def test_a_sum_that_is_taken_into_another_is_covered(sign):
     # Each of the products is lost when it is added to 1; together they are 2**-15.
     copies = Affine(np.ones((1024, 1), np.float32), np.zeros(1024, np.float32))
     small = Affine(np.full((1, 1024), sign * UNIT32 / 2, np.float32), np.float32([0]))
-    network = Network((1,), (Node(copies, (0,)), Node(small, (1,)), Node(Add(), (0, 2))))
+    layers = Node(copies, (0,)), Node(small, (1,))
+    covers_ones(Network((1,), (*layers, Node(Add(), (0, 2)))))
+
+
+MOVED = {
+    "reshape": [(Reshape((1, 1)), 2), (Reshape((1, 1)), 0)],
+    "transpose": [(Transpose((0,)), 2), (Transpose((0,)), 0)],
+    "concat": [(Concat(0, 2), 0, 2), (Concat(0, 2), 2, 0)],
+}
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_sum_that_is_taken_into_another_behind_a_movement_is_covered(sign):
+    """As above, where a runtime exchanges the sum with what moves numbers before it."""
+    copies = Affine(np.ones((1024, 1), np.float32), np.zeros(1024, np.float32))
+    small = Affine(np.full((1, 1024), sign * UNIT32 / 2, np.float32), np.float32([0]))
+    layers = Node(copies, (0,)), Node(small, (1,))
+    for first, second in MOVED.values():
+        moves = [Node(operator, tuple(inputs)) for operator, *inputs in (first, second)]
+        covers_ones(Network((1,), (*layers, *moves, Node(Add(), (3, 4)))))
+
+
+def covers_ones(network):
+    """The bounds of a network that makes ones of a 1 in some order of its sums."""
     trusted = TrustedPass(network, FLOAT32)
     box = Box(np.float32([[1.0]]), np.float32([[1.0]]))
     found = trusted.bounds(box, Intermediate.INTERVAL)
-    assert found.boxes[-1].contains(np.array([[1.0]]))[0]
+    assert found.boxes[-1].contains(np.ones((1, *network.output_shape)))[0]
     for row in (1.0, -1.0):
+        rows = np.full((1, *network.output_shape), row)
+        wanted = rows.sum()
         for to_input in (True, False):
-            assert trusted.lower(found, np.array([[row]]), to_input=to_input).item() <= row
+            assert trusted.lower(found, rows, to_input=to_input).item() <= wanted
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

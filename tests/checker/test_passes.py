@@ -17,6 +17,7 @@ from support.networks import mlp, residual, small_cnn
 from asi_verify.checker import TrustedPass, trusted
 from asi_verify.checker.arithmetic import LIMIT, LIMIT32
 from asi_verify.checker.rules import Functionals
+from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.network import Network, Node
@@ -267,9 +268,10 @@ def test_intermediate_bounds_are_the_tighter_of_two_where_a_phase_is_open():
 
 def test_the_first_relu_is_left_to_intervals():
     """They are exact there but for rounding; behind it every ReLU has a pass of its own."""
-    assert trusted._values_behind_a_relu(opened()) == (False, False, True, True, True, True)
-    joined = residual(np.random.default_rng(0), 2, 2)
-    assert trusted._values_behind_a_relu(joined) == (False, False, True, True, True, True, True)
+    behind = TrustedPass(opened(), Semantics.REAL)._relaxed
+    assert behind == (False, False, True, True, True, True)
+    joined = TrustedPass(residual(np.random.default_rng(0), 2, 2), Semantics.REAL)
+    assert joined._relaxed == (False, False, True, True, True, True, True)
 
 
 def test_backward_bounds_are_tighter_than_intervals_on_both_sides():
@@ -329,7 +331,7 @@ def test_a_rule_that_cannot_be_made_names_its_operator():
     """With the reason, and without the inner error's traceback."""
     wide = Affine(np.zeros((1, 2**22), np.float32), np.zeros(1, np.float32))
     with pytest.raises(UnsupportedOperatorError, match=r"^Affine: no binary32") as refused:
-        trusted.rule_for(wide, FLOAT32, (2**22,))
+        rule_for(wide, FLOAT32, (2**22,))
     assert refused.value.__suppress_context__
 
 

@@ -17,10 +17,10 @@ from asi_verify.checker.arithmetic import ETA, UNIT, down, enlarged, gamma, up
 from asi_verify.checker.contradictions import exclude_each_other, meeting_point
 from asi_verify.checker.relu import ReluRule
 from asi_verify.checker.rules import Functionals, largest_magnitude, largest_of_each
-from asi_verify.checker.trusted import rule_for
+from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
-from asi_verify.core.operators import Operator
+from asi_verify.core.operators import MaxPool, Operator
 from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UnsupportedOperatorError
@@ -139,6 +139,38 @@ def test_a_relu_refuses_functionals_that_samples_share():
     own = shared.one_per_sample(2)
     assert own.one_per_sample(2) is own
     assert own.owners.tolist() == [0, 1]
+
+
+def test_a_maximum_refuses_functionals_that_samples_share():
+    """Its choices belong to one sample, as a ReLU's slopes do."""
+    box = Box(np.full((2, 1, 2), -1.0), np.full((2, 1, 2), 1.0))
+    rule = rule_for(MaxPool((2,), (2,), ((0, 0),), (1,)), Semantics.REAL, (1, 2))
+    with pytest.raises(ValueError, match="of a sample"):
+        rule.push_back(Functionals(np.ones((1, 1, 1)), None), box)
+
+
+def test_each_functional_gets_the_choices_of_its_own_sample():
+    """Also where owners come in any order and leave samples out."""
+    lower = np.array([[[9.0, 9.0]], [[0.0, 2.0]], [[3.0, 0.0]]])
+    rule = rule_for(MaxPool((2,), (2,), ((0, 0),), (1,)), Semantics.REAL, (1, 2))
+    functionals = Functionals(np.array([[[2.0]], [[-3.0]], [[5.0]]]), np.array([2, 1, 2]))
+    found = rule.push_back(functionals, Box(lower, lower + 1))
+    assert found.inputs[0].tolist() == [[[2.0, 0.0]], [[0.0, -3.0]], [[5.0, 0.0]]]
+    assert not np.any(found.constant)
+
+
+def test_the_choices_of_a_maximum_are_the_canonical_ones():
+    """From below the largest lower bound, then the largest upper one; from above the chord."""
+    box = Box(np.array([[[0.0, 0.0, -1.0, 0.0]]]), np.array([[[1.0, 3.0, 2.0, 3.0]]]))
+    rule = rule_for(MaxPool((4,), (1,), ((0, 0),), (1,)), Semantics.REAL, (1, 4))
+    for a, wanted in ((2.0, [0, 2, 0, 0]), (-2.0, [0, 0, 0, 0])):
+        found = rule.push_back(Functionals(np.full((1, 1, 1), a), np.array([0])), box)
+        assert found.inputs[0].tolist() == [[wanted]]
+    part = rule_for(MaxPool((3,), (1,), ((0, 0),), (1,)), Semantics.REAL, (1, 3))
+    open_box = Box(box.lower[:, :, :3].copy(), box.upper[:, :, :3].copy())
+    found = part.push_back(Functionals(np.full((1, 1, 1), -3.0), np.array([0])), open_box)
+    np.testing.assert_allclose(found.inputs[0], [[[0, -1, 0]]], rtol=1e-15)
+    np.testing.assert_allclose(found.constant, [-6], rtol=1e-15)
 
 
 def test_the_slopes_are_the_canonical_ones():

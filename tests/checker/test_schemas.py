@@ -7,7 +7,7 @@ from importlib import resources
 
 import jsonschema
 import pytest
-from support.folders import delegated, make_folder
+from support.folders import by_tree, delegated, make_folder
 
 from asi_verify.core.certificate import SCHEMA as CERTIFICATE
 from asi_verify.core.claims import SCHEMA as CLAIMS
@@ -23,8 +23,8 @@ def schema(name):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     made = make_folder(tmp_path_factory.mktemp("made"))
-    made.certificates = [c for c in made.certificates if c.row != 5]
-    made.certificates.append(delegated(made, 5))
+    made.certificates = [c for c in made.certificates if c.row not in (5, 6)]
+    made.certificates += [delegated(made, 5), by_tree(made, 6, b"a tree")]
     return made.write()
 
 
@@ -34,7 +34,7 @@ def test_what_is_written_is_what_the_schemas_say(made):
     lines = (made.place / "00000.jsonl").read_bytes().splitlines()
     for line in lines:
         jsonschema.validate(json.loads(line), schema("certificate-1"))
-    assert len({json.loads(line)["evidence"]["kind"] for line in lines}) == 3
+    assert len({json.loads(line)["evidence"]["kind"] for line in lines}) == 4
 
 
 def test_what_has_another_field_is_not(made):

@@ -17,6 +17,7 @@ from asi_verify.core.evidence import (
     IntervalEvidence,
     LinearEvidence,
     SolverEvidence,
+    TreeEvidence,
     evidence_from_json,
 )
 from asi_verify.core.properties import MultiLabel, SingleLabel
@@ -31,6 +32,8 @@ EVIDENCE = [
     LinearEvidence(Intermediate.INTERVAL),
     LinearEvidence(Intermediate.BACKWARD),
     SolverEvidence("3" * 64, "z3", "4"),
+    TreeEvidence(Intermediate.INTERVAL, "4" * 64),
+    TreeEvidence(Intermediate.BACKWARD, "4" * 64),
 ]
 CLAIMS = Claims(
     "1" * 64,

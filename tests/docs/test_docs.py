@@ -22,6 +22,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 import asi_verify as asi
 from asi_verify import errors
+from asi_verify.attest import Verification, predicate_schema
 from asi_verify.checker import CheckResult
 from asi_verify.checker.command import main as check_command
 from asi_verify.cli import app
@@ -238,9 +239,9 @@ def same_default(shown, actual):
 
 
 def test_every_member_of_a_result_is_in_the_reference():
-    """Properties, attributes and methods of ``Result`` and of ``CheckResult``."""
+    """Properties, attributes and methods of what the public functions return."""
     text = page("reference/python.md")
-    for kind in (asi.Result, CheckResult):
+    for kind in (asi.Result, CheckResult, Verification):
         found = section(text, kind.__name__)
         members = [name for name in (*vars(kind), *kind.__annotations__) if name[0] != "_"]
         assert members
@@ -336,6 +337,7 @@ def schema(package, name):
         ("claims.json", lambda: schema("asi_verify.core", "claims-1.json")),
         ("Shards", lambda: schema("asi_verify.core", "certificate-1.json")),
         ("report.json", report_schema),
+        ("statement.json", predicate_schema),
     ],
 )
 def test_every_field_of_a_schema_is_documented(heading, described):

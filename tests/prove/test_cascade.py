@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from support import exact
-from support.networks import TINY, mlp, small_cnn
+from support.networks import SMOOTH, TINY, mlp, small_cnn
 
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import array_digest
@@ -119,6 +119,8 @@ def test_stages_are_an_argument():
         "interval",
         "crown-ibp",
         "crown",
+        "alpha-crown",
+        "branch",
         "smt",
     ]
 
@@ -255,6 +257,25 @@ def test_the_solver_is_not_asked_about_constants_that_are_no_float32():
     (verdict,) = ask(artifact, np.zeros((1, 1, 3, 3), np.uint8), [0], "9/255", [Solve()]).verdicts
     assert isinstance(verdict, Undecided)
     assert "exact" in verdict.detail
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_smooth_networks_are_proved_by_the_trusted_pass_and_never_by_the_solver(name):
+    """The solver's stage says which operator it has no encoding of; no stage fails on one."""
+    generator = np.random.default_rng(3)
+    network = SMOOTH[name](generator)
+    shape = network.input_shape
+    image_shape = shape if len(shape) == 3 else (1, 1, *shape)
+    flat = Network.sequential(image_shape, [Reshape(shape)]).then(network)
+    artifact = Artifact.from_network(flat)
+    images = generator.integers(0, 256, (1, *image_shape), dtype=np.uint8)
+    label = int(artifact.session.run((images / 255).astype(np.float32)).argmax())
+    (verdict,) = ask(artifact, images, [label], "1/255", [Solve()], classes=3).verdicts
+    assert isinstance(verdict, Undecided)
+    assert "has no SMT encoding" in verdict.detail
+    stages = [Intervals(), CrownIbp()]
+    (verdict,) = ask(artifact, images, [label], "0.01/255", stages, classes=3).verdicts
+    assert isinstance(verdict, Proved)
 
 
 def test_a_centre_that_float32_gets_wrong_is_not_proved():

@@ -7,13 +7,18 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from support.networks import small_cnn
+from support.networks import small_cnn, weights
 
 from asi_verify.audit import audit
 from asi_verify.bounds import interval_margins
+from asi_verify.checker import TrustedPass
 from asi_verify.core.bug import BugState
+from asi_verify.core.evidence import IntervalEvidence
+from asi_verify.core.network import Network, Node
+from asi_verify.core.operators import Affine, Concat, Conv, MaxPool, Relu, Reshape
 from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.region import LInf
+from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, Samples, Task, phantom
 from asi_verify.errors import RunFolderError, SoundnessAlarm
 from asi_verify.export import NetworkModule
@@ -198,6 +203,29 @@ def test_certified_training_certifies_the_easy_set_and_repeats_itself():
     assert write_artifact(first.network) == write_artifact(again.network)
     assert write_artifact(network) == before
     assert [entry["epoch"] for entry in first.history] == list(range(1, first.epochs + 1))
+
+
+def test_networks_with_maxima_and_joined_values_are_trained_until_certified():
+    """And what was screened is what the trusted pass proves."""
+    generator, one, same = np.random.default_rng(0), (1, 1), ((1, 1), (1, 1))
+    network = Network(
+        (1, 8, 8),
+        (
+            Node(Conv(weights(generator, 4, 1, 3, 3), weights(generator, 4), one, same, one), (0,)),
+            Node(Relu(), (1,)),
+            Node(Concat(0, 2), (0, 2)),
+            Node(MaxPool((3, 3), (2, 2), same, one), (3,)),
+            Node(Reshape((80,)), (4,)),
+            Node(Affine(weights(generator, 2, 80), weights(generator, 2)), (5,)),
+        ),
+    )
+    trained = QUICK.attempt(network, everything())
+    assert trained.screened == 40
+    train = DATA.split("train")
+    trusted = TrustedPass(trained.network, Semantics.FLOAT32)
+    for label in (0, 1):
+        box = FAMILY.boxes(train.images[train.labels == label])
+        assert np.all(trusted.margins(box, SingleLabel(label, 2), IntervalEvidence()) > 0)
 
 
 def test_samples_that_are_not_certified_are_shown_more_often():

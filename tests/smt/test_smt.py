@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from support import exact, float32
 from support.float32 import Arithmetic
-from support.networks import TINY, grouped_cnn, random_box, sampled, seeds
+from support.networks import LARGER, TINY, grouped_cnn, random_box, sampled, seeds
 from support.onnx_files import model, node
 
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
-from asi_verify.core.network import Network
-from asi_verify.core.operators import Affine
+from asi_verify.core.network import Network, Node
+from asi_verify.core.operators import Affine, MaxPool, Reshape, Scale
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UnsupportedOperatorError
@@ -28,6 +28,7 @@ from asi_verify.smt import (
     Unknown,
     Unsatisfiable,
     encoded,
+    has_more_choices,
     solve,
     solver_version,
 )
@@ -125,6 +126,61 @@ def test_groups_dilations_and_sums_are_encoded_as_they_are_computed():
         holds = all(output[label] > output[k] for k in range(3) if k != label)
         answer = solve(script_for(network, box, rows), size, STEPS)
         assert isinstance(answer, Unsatisfiable if holds else Satisfiable)
+
+
+def test_windows_and_joined_values_are_encoded_as_they_are_computed():
+    """On a point the script's only solution is the network's exact output; nothing is chosen."""
+    generator = np.random.default_rng(4)
+    for name in ("pooled", "densely connected"):
+        network = LARGER[name](generator)
+        point = generator.random((1, *network.input_shape)).astype(np.float32)
+        output = exact.evaluate(network, point[0])
+        box = Box(point, point.copy())
+        for label in range(3):
+            rows = SingleLabel(label, 3).rows()
+            holds = all(output[label] > output[k] for k in range(3) if k != label)
+            answer = solve(script_for(network, box, rows), int(np.prod(network.input_shape)), STEPS)
+            assert isinstance(answer, Unsatisfiable if holds else Satisfiable)
+
+
+def pool_of(*bounds):
+    """A maximum of numbers in given boxes, and those boxes."""
+    pool = MaxPool((len(bounds),), (1,), ((0, 0),), (1,))
+    network = Network.sequential((1, len(bounds)), [pool, Reshape((1,))])
+    low, high = (np.float32([[ends]]) for ends in zip(*bounds, strict=True))
+    return network, Box(low, high)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "choices"),
+    [
+        ([(0, 1), (2, 3), (1, 2)], 0),
+        ([(0, 1), (0, 2), (0, 0)], 1),
+        ([(1, 1), (1, 1), (0, 1)], 0),
+        ([(-1, 1), (-1, 2), (0, 3)], 2),
+    ],
+)
+def test_only_numbers_that_may_be_the_largest_are_chosen_from(bounds, choices):
+    """And they are counted; the answer is exact whichever they are."""
+    network, box = pool_of(*bounds)
+    boxes = TrustedPass(network, Semantics.REAL).bounds(box, Intermediate.INTERVAL).boxes
+    assert not has_more_choices(network, boxes, choices)
+    assert has_more_choices(network, boxes, choices - 1)
+    low, high = max(lower for lower, _ in bounds), max(upper for _, upper in bounds)
+    for row, least in ((1.0, low), (-1.0, -high)):
+        for shift, kind in ((2.0**-20, Satisfiable), (-(2.0**-20), Unsatisfiable)):
+            # row * y <= least + shift, as a network that adds the constant.
+            ends = Scale(np.float32([row]), np.float32([-(least + shift)]))
+            moved = Network(network.input_shape, (*network.nodes, Node(ends, (2,))))
+            script = script_for(moved, box, np.ones((1, 1)))
+            assert isinstance(solve(script, len(bounds), STEPS), kind)
+
+
+def test_a_maximum_of_too_many_numbers_is_not_asked():
+    """Its alternatives count as terms."""
+    network, box = pool_of((0, 1), (0, 1), (0, 1))
+    with pytest.raises(EncodingTooLarge):
+        script_for(network, box, np.ones((1, 1)), most_terms=2)
 
 
 def test_constants_are_exact():

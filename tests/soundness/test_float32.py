@@ -18,7 +18,16 @@ from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.network import Network, Node
-from asi_verify.core.operators import Add, Affine, Conv, Relu, Scale
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Conv,
+    MaxPool,
+    Relu,
+    Reshape,
+    Scale,
+    Transpose,
+)
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UnsupportedOperatorError, UsageError
@@ -121,32 +130,39 @@ def test_what_rounding_undoes_is_not_proved(method):
     assert any(wanted.margins(found[None])[0] <= 0 for found in logits)
 
 
-def test_a_sum_that_starts_from_the_other_summand_is_covered():
-    """Runtimes take a residual sum into the convolution before it: its 1 is lost among 2**24s."""
-    one = np.ones((1, 1, 1), np.float32)
+def two_convolutions(*moves):
+    """``2**24 - 2**24`` and 1 of two convolutions, each then moved about, and their sum."""
     ones = (1,)
-    network = Network(
-        (2, 1),
-        (
-            Node(
-                Conv(np.float32([[[LARGE], [-LARGE]]]), np.float32([0]), ones, ((0, 0),), ones),
-                (0,),
-            ),
-            Node(
-                Conv(
-                    one * np.float32([1, 0])[None, :, None], np.float32([0]), ones, ((0, 0),), ones
-                ),
-                (0,),
-            ),
-            Node(Add(), (1, 2)),
-        ),
-    )
+    kernels = np.float32([[[LARGE], [-LARGE]]]), np.float32([[[1], [0]]])
+    nodes = [Node(Conv(k, np.float32([0]), ones, ((0, 0),), ones), (0,)) for k in kernels]
+    for move in moves:
+        last = len(nodes)
+        nodes += [Node(move, (last - 1,)), Node(move, (last,))]
+    return Network((2, 1), (*nodes, Node(Add(), (len(nodes) - 1, len(nodes)))))
+
+
+MOVES = {
+    "nothing": [],
+    "transposed": [Transpose((1, 0))],
+    "reshaped": [Reshape((1,))],
+    "transposed and reshaped": [Transpose((1, 0)), Reshape((1, 1, 1))],
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_a_sum_that_starts_from_the_other_summand_is_covered(name):
+    """Runtimes take a residual sum into the convolution before it: its 1 is lost among 2**24s.
+
+    ONNX Runtime exchanges it with transposes for that, and may with whatever moves numbers.
+    """
+    network = two_convolutions(*MOVES[name])
     x = np.ones((1, 2, 1), np.float32)
     trusted = TrustedPass(network, Semantics.FLOAT32)
     box = trusted.bounds(Box(x, x.copy()), Intermediate.INTERVAL).boxes[-1]
     inside = np.float32(np.float32(np.float32(1) + LARGE) - LARGE)
     assert box.lower.item() <= float(inside) <= box.upper.item()
     assert box.lower.item() <= 1 <= box.upper.item()
+    assert box.contains(Session(write_artifact(network)).run(x))[0]
 
 
 def test_dead_neurons_carry_no_error():
@@ -237,10 +253,34 @@ def constants(model):
 
 
 KINDS = {
-    "Add", "Conv", "FusedConv", "FusedGemm", "Gemm", "Mul", "Relu", "ReorderInput", "ReorderOutput",
-    "Reshape", "Transpose",
+    "Add", "Concat", "Conv", "FusedConv", "FusedGemm", "Gemm", "MaxPool", "Mul", "Relu",
+    "ReorderInput", "ReorderOutput", "Reshape", "Transpose",
 }  # fmt: skip
 """Operators of an optimised artifact whose arithmetic the float32 semantics describe."""
+
+
+def test_pools_of_all_forms_run_as_they_are_proved():
+    """Maxima and averages by ONNX Runtime's own operators lie inside the enclosure."""
+    settings = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 0, 1, 1]}
+    generator = np.random.default_rng(0)
+    weights = {
+        "w": generator.normal(size=(8, 3, 3, 3)).astype(np.float32),
+        "v": generator.normal(size=(4, 16, 2, 2)).astype(np.float32),
+    }
+    nodes = [
+        node("Conv", "x w", "1", pads=[1, 1, 1, 1]), node("MaxPool", "1", "2", **settings),
+        node("AveragePool", "1", "3", **settings), node("Concat", "2 3", "4", axis=1),
+        node("Conv", "4 v", "5"), node("AveragePool", "5", "6", kernel_shape=[2, 2], ceil_mode=1,
+        strides=[2, 2]), node("GlobalMaxPool", "6", "7"), node("Flatten", "7"),
+    ]  # fmt: skip
+    data = model(nodes, (3, 12, 12), weights)
+    network = read_network(data)
+    assert sum(isinstance(n.operator, MaxPool) for n in network.nodes) == 2
+    x = generator.random((200, 3, 12, 12), dtype=np.float32)
+    box = TrustedPass(network, Semantics.FLOAT32).enclosure(Box(x, x.copy()))
+    found = Session(data).run(x)
+    assert np.all((box.lower <= found) & (found <= box.upper))
+    assert np.max(box.upper - box.lower) < 1e-2
 
 
 def users_file():

@@ -162,6 +162,7 @@ def test_events_are_added_and_kept_in_order():
     folder = RunFolder.in_memory()
     folder.events.add("first", number=1)
     folder.events.add("second")
-    assert [event["event"] for event in folder.events.all()] == ["first", "second"]
+    kinds = [event["event"] for event in folder.events.chain().events]
+    assert kinds == ["begun", "first", "second"]
     lines = folder.files.require("events.jsonl").splitlines()
     assert all("time" in json.loads(line) for line in lines)

@@ -28,19 +28,34 @@ class Defect(NamedTuple):
 _RULES = "tests/checker/test_rules.py::test_"
 _LAWS = "tests/checker/test_laws.py::test_"
 _PASS = "tests/soundness/test_trusted_pass.py::test_"
+_TREE = "tests/core/test_split_tree.py::test_"
+_LEAVES = "tests/soundness/test_split_trees.py::test_"
 _FOLDER = "tests/checker/test_folder.py::test_"
 _CANONICAL = "tests/core/test_canonical.py::test_"
 _CERTIFICATE = "tests/core/test_certificate.py::test_"
 _PROPERTIES = "tests/core/test_properties.py::test_"
 _RADIUS = "tests/core/test_radius.py::test_"
 _REGION = "tests/core/test_region.py::test_"
+_OPERATORS_CORE = "tests/core/test_operators.py::test_"
 _OPERATORS = "tests/lowering/test_operators.py::test_"
 _FILES = "tests/lowering/test_files.py::test_"
+_HOSTILE = "tests/checker/test_hostile_folders.py::test_"
+_DATA = "tests/checker/test_hostile_data.py::test_"
+_MODELS = "tests/lowering/test_hostile_models.py::test_"
+_ROUNDING = "tests/soundness/test_rounding_attacks.py::test_"
 _SMT = "tests/smt/test_smt.py::test_"
 _AUDIT = "tests/audit/test_audit.py::test_"
 _CASCADE = "tests/prove/test_cascade.py::test_"
 _BUGS = "tests/bugs/test_bugs.py::test_"
+_EXPORT = "tests/export/test_export.py::test_"
 _PROPOSERS = "tests/bounds/test_proposers.py::test_"
+_EVENTS = "tests/store/test_events.py::test_"
+_STATEMENT = "tests/attest/test_statement.py::test_"
+_VERIFICATION = "tests/attest/test_verification.py::test_"
+_SIGNATURES = "tests/attest/test_signatures.py::test_"
+_CURVES = "tests/checker/test_curves.py::test_"
+_SMOOTH = "tests/checker/test_smooth.py::test_"
+_ROUGH = "tests/soundness/test_smooth_float32.py::test_"
 
 _ARITHMETIC = [
     Defect(
@@ -321,6 +336,306 @@ _MOVEMENT = [
         'reshape(len(coefficients), *self._input_shape, order="F")',
         _LAWS + "every_rule_keeps_the_backward_law[reshape]",
     ),
+    Defect(
+        "concat: the lower bounds in another order",
+        "checker/movement.py",
+        "np.concatenate([box.lower for box in boxes], self._axis)",
+        "np.concatenate([box.lower for box in boxes[::-1]], self._axis)",
+        _PASS + "every_box_covers_exact_interval_arithmetic_and_hardly_more[dense]",
+    ),
+    Defect(
+        "concat: the upper bounds in another order",
+        "checker/movement.py",
+        "np.concatenate([box.upper for box in boxes], self._axis)",
+        "np.concatenate([box.upper for box in boxes[::-1]], self._axis)",
+        _PASS + "every_box_covers_exact_interval_arithmetic_and_hardly_more[dense]",
+    ),
+    Defect(
+        "concat: a branch dropped on the way back",
+        "checker/movement.py",
+        "return PushedBack(parts, 0.0, 0.0)",
+        "return PushedBack([*parts[:-1], 0 * parts[-1]], 0.0, 0.0)",
+        _LAWS + "every_rule_keeps_the_backward_law[concat]",
+    ),
+    Defect(
+        "concat: split along the functionals",
+        "checker/movement.py",
+        "self._axis = operator.axis + 1",
+        "self._axis = operator.axis + 1 if operator.axis else -1",
+        _LAWS + "every_rule_keeps_the_interval_law[concat]",
+    ),
+]
+
+_MAX_POOL = [
+    Defect(
+        "max pool: padding with zeros",
+        "checker/max_pool.py",
+        "constant_values=-np.inf",
+        "constant_values=0.0",
+        _LAWS + "every_rule_keeps_the_interval_law[max pool]",
+    ),
+    Defect(
+        "max pool: dilations dropped",
+        "checker/max_pool.py",
+        "place + offsets[axis] * operator.dilations[axis]",
+        "place + offsets[axis]",
+        _LAWS + "every_rule_keeps_the_interval_law[max pool, dilated]",
+    ),
+    Defect(
+        "max pool: padding at the wrong end",
+        "checker/max_pool.py",
+        "operator.pads[axis][0]",
+        "operator.pads[axis][1]",
+        _LAWS + "every_rule_keeps_the_interval_law[max pool]",
+    ),
+    Defect(
+        "max pool: what lies beyond one end of the input counted",
+        "checker/max_pool.py",
+        "(place >= 0) & (place < size)",
+        "place < size",
+        _LAWS + "every_rule_keeps_the_interval_law[max pool of lines]",
+    ),
+    Defect(
+        "max pool: what lies beyond the other end counted",
+        "checker/max_pool.py",
+        "(place >= 0) & (place < size)",
+        "place >= 0",
+        _LAWS + "every_rule_keeps_the_interval_law[max pool of volumes]",
+    ),
+    Defect(
+        "max pool: taken for its largest number where others may be larger",
+        "checker/max_pool.py",
+        "is_open = l_m < rest",
+        "is_open = np.zeros(l_m.shape, dtype=np.bool_)",
+        _LAWS + "the_bound_of_a_maximum_holds_where_it_is_weakest",
+    ),
+    Defect(
+        "max pool: taken for its largest number where the middle is above others",
+        "checker/max_pool.py",
+        "is_open = l_m < rest",
+        "is_open = 0.5 * (l_m + u_m) < rest",
+        _LAWS + "the_bound_of_a_maximum_holds_where_it_is_weakest",
+    ),
+    Defect(
+        "max pool: the largest lower bound of others instead of the upper one",
+        "checker/max_pool.py",
+        "-np.inf, upper).max(axis=3)",
+        "-np.inf, lower).max(axis=3)",
+        _LAWS + "the_bound_of_a_maximum_holds_where_it_is_weakest",
+    ),
+    Defect(
+        "max pool: the coefficient from below where the one from above belongs",
+        "checker/max_pool.py",
+        "b = np.where(a < 0, a * chord[owners], a)",
+        "b = np.where(a < 0, a, a * chord[owners])",
+        _LAWS + "the_bound_of_a_maximum_holds_where_it_is_weakest",
+    ),
+    Defect(
+        "max pool: pushed back to another number",
+        "checker/max_pool.py",
+        "self._places[window, top][owners]",
+        "self._places[window, below][owners]",
+        _LAWS + "the_bound_of_a_maximum_holds_where_it_is_weakest",
+    ),
+    Defect(
+        "max pool: the choices of another sample",
+        "checker/max_pool.py",
+        "samples, owners = np.unique(functionals.owners, return_inverse=True)",
+        "samples, owners = functionals.owners, np.zeros_like(functionals.owners)",
+        _RULES + "each_functional_gets_the_choices_of_its_own_sample",
+    ),
+    Defect(
+        "max pool: owners that are shared",
+        "checker/max_pool.py",
+        "if functionals.owners is None:",
+        "if False:",
+        _RULES + "a_maximum_refuses_functionals_that_samples_share",
+    ),
+    Defect(
+        "max pool: rounding of a few terms only",
+        "checker/max_pool.py",
+        "terms = functionals.size + self._places.shape[1] + 3",
+        "terms = 3",
+        _LAWS + "coefficients_of_windows_that_share_an_input_are_summed_with_their_rounding",
+    ),
+    Defect(
+        "max pool: rounding weighed by nothing",
+        "checker/max_pool.py",
+        "magnitudes = self._under(largest_magnitude(box)).max(axis=3)",
+        "magnitudes = 0 * self._under(largest_magnitude(box)).max(axis=3)",
+        _LAWS + "constants_of_open_windows_are_summed_with_their_rounding",
+    ),
+    Defect(
+        "max pool: underflow forgotten",
+        "checker/max_pool.py",
+        "enlarged(2 * gamma(terms) * reach, 1) + 8 * functionals.size * ETA",
+        "2 * gamma(terms) * (reach - reach)",
+        _LAWS + "maxima_of_products_that_underflow_are_covered",
+    ),
+    Defect(
+        "max pool: its functionals shared by samples",
+        "checker/trusted.py",
+        "if (rule.relaxes or value in advice.multipliers) and current.owners is None:",
+        "if isinstance(rule, ReluRule) and current.owners is None:",
+        _PASS + "no_bound_exceeds_the_exact_minimum[pool-crown-ibp]",
+    ),
+    Defect(
+        "max pool: a window of padding alone",
+        "core/operators.py",
+        "if before > 0 and dilation > size:",
+        "if False:",
+        _OPERATORS_CORE + "no_window_holds_padding_alone",
+    ),
+]
+
+_TREES = [
+    Defect(
+        "split tree: a missing side goes unnoticed",
+        "core/split_tree.py",
+        "    if not done:",
+        "    if done and not leaves:",
+        _TREE + "what_is_no_tree_is_refused",
+    ),
+    Defect(
+        "split tree: the side above is never visited",
+        "core/split_tree.py",
+        "path[-1] = path[-1]._replace(sign=1)",
+        "path.pop()",
+        _TREE + "leaves_are_the_two_sides_of_every_node",
+    ),
+    Defect(
+        "split tree: both sides lie below",
+        "core/split_tree.py",
+        "path[-1] = path[-1]._replace(sign=1)",
+        "path[-1] = path[-1]._replace(sign=2)",
+        _TREE + "leaves_are_the_two_sides_of_every_node",
+    ),
+    Defect(
+        "split tree: a neuron that does not exist",
+        "core/split_tree.py",
+        "kind == PHASE and number < neurons",
+        "kind == PHASE and number <= neurons",
+        _TREE + "what_is_no_tree_is_refused",
+    ),
+    Defect(
+        "split tree: negative multipliers",
+        "core/split_tree.py",
+        "(numbers >= 0) & (numbers < np.inf)",
+        "(numbers < np.inf)",
+        _TREE + "a_multiplier_is_finite_and_not_negative",
+    ),
+    Defect(
+        "split tree: infinite multipliers",
+        "core/split_tree.py",
+        "(numbers >= 0) & (numbers < np.inf)",
+        "(numbers >= 0)",
+        _TREE + "a_multiplier_is_finite_and_not_negative",
+    ),
+    Defect(
+        "split tree: a threshold that is no number",
+        "core/split_tree.py",
+        "kind == THRESHOLD and math.isfinite(threshold)",
+        "kind == THRESHOLD",
+        _TREE + "what_is_no_tree_is_refused",
+    ),
+    Defect(
+        "split tree: for another network",
+        "core/split_tree.py",
+        "(self.rows, self.neurons) != (rows, neurons) or",
+        "",
+        _TREE + "a_tree_is_for_one_network_and_property",
+    ),
+    Defect(
+        "split tree: cuts an input that does not exist",
+        "core/split_tree.py",
+        "(numbers >= inputs).any()",
+        "(numbers > inputs).any()",
+        _TREE + "a_tree_is_for_one_network_and_property",
+    ),
+    Defect(
+        "split tree: more than its bytes are read",
+        "core/split_tree.py",
+        "if len(taken) != count:",
+        "if len(taken) > count:",
+        _TREE + "every_shorter_file_is_refused",
+    ),
+    Defect(
+        "split tree: paths of any length",
+        "core/split_tree.py",
+        "len(path) == DEEPEST_TREE",
+        "len(path) > 10 * DEEPEST_TREE",
+        _TREE + "depth_and_size_are_bounded",
+    ),
+    Defect(
+        "split tree: another form of the same tree",
+        "core/split_tree.py",
+        "if tree.to_bytes() != data:",
+        "if len(tree.to_bytes()) != len(data):",
+        _TREE + "padding_is_part_of_the_form",
+    ),
+    Defect(
+        "leaf: a multiplier with the wrong sign",
+        "checker/split_tree.py",
+        "cut.number] -= cut.sign",
+        "cut.number] += cut.sign",
+        _LEAVES + "every_leaf_bounds_what_hardware_computes_on_it",
+    ),
+    Defect(
+        "leaf: the other side of its cut",
+        "checker/split_tree.py",
+        "if cut.sign > 0:",
+        "if cut.sign < 0:",
+        _LEAVES + "every_leaf_bounds_what_hardware_computes_on_it",
+    ),
+    Defect(
+        "leaf: the cut of another neuron",
+        "checker/split_tree.py",
+        "neuron - part.start",
+        "0 * neuron",
+        _LEAVES + "every_leaf_bounds_what_hardware_computes_on_it",
+    ),
+    Defect(
+        "leaf: one leaf decides",
+        "checker/split_tree.py",
+        "np.minimum.at(result[part], owners, lower)",
+        "result[part][owners] = lower",
+        _LEAVES + "multipliers_make_the_phases_count",
+    ),
+    Defect(
+        "leaf: out of range counts as empty",
+        "checker/split_tree.py",
+        "bounds.sound & bounds.empty",
+        "bounds.empty | ~bounds.sound",
+        _LEAVES + "bounds_out_of_range_are_no_empty_leaf",
+    ),
+    Defect(
+        "leaf: a face counts as empty",
+        "checker/trusted.py",
+        "crossed = (met_lower > met_upper)",
+        "crossed = (met_lower >= met_upper)",
+        _LEAVES + "a_leaf_beyond_its_region_proves_and_one_at_its_edge_does_not",
+    ),
+    Defect(
+        "leaf: multipliers go to other functionals",
+        "checker/trusted.py",
+        "advice.take(slice(part.start * count, part.stop * count))",
+        "advice.take(slice(0, (part.stop - part.start) * count))",
+        _LEAVES + "how_leaves_are_batched_changes_nothing",
+    ),
+    Defect(
+        "folder: a tree is not compared with the network",
+        "checker/folder.py",
+        "                require_tree(trusted, certificate.query.property_, tree)\n",
+        "",
+        _FOLDER + "trees_of_others_and_what_is_no_tree_are_rejected",
+    ),
+    Defect(
+        "folder: a missing tree",
+        "checker/folder.py",
+        "part is not None and part not in parts",
+        "part is None and part not in parts",
+        _FOLDER + "a_solvers_word_without_its_script_is_rejected",
+    ),
 ]
 
 _RELU = [
@@ -334,8 +649,8 @@ _RELU = [
     Defect(
         "relu: slopes from above and below exchanged",
         "checker/relu.py",
-        "np.where(a > 0, from_below[owners], chord[owners])",
-        "np.where(a > 0, chord[owners], from_below[owners])",
+        "np.where(a > 0, chosen, chord[owners])",
+        "np.where(a > 0, chord[owners], chosen)",
         _RULES + "the_slopes_are_the_canonical_ones",
     ),
     Defect(
@@ -557,22 +872,22 @@ _PASS_OVER_NETWORKS = [
     Defect(
         "upper bounds before a relu with the sign of lower ones",
         "checker/trusted.py",
-        "found = sign * self._push_back(",
-        "found = self._push_back(",
-        _PASS + "no_bound_exceeds_the_exact_minimum[deep-crown]",
+        "bound[owners, chosen] = sign * self._push_back(",
+        "bound[owners, chosen] = self._push_back(",
+        _PASS + "crown_is_not_looser_than_crown_ibp_and_that_not_than_intervals",
     ),
     Defect(
         "bounds before a relu written to another number",
         "checker/trusted.py",
-        "bound[owners, chosen] = tighter(bound[owners, chosen], found)",
-        "bound[owners, chosen[::-1]] = tighter(bound[owners, chosen], found)",
+        "bound[owners, chosen] = sign * self._push_back(",
+        "bound[owners, chosen[::-1]] = sign * self._push_back(",
         _PASS + "a_batch_gives_each_sample_what_it_gets_alone[crown]",
     ),
     Defect(
         "a relu left out on the way back",
         "checker/trusted.py",
-        "if isinstance(rule, ReluRule) and not to_input:",
-        "if isinstance(rule, ReluRule) and to_input:",
+        "if rule.relaxes and not to_input:",
+        "if rule.relaxes and to_input:",
         _PASS + "linear_bounds_are_tight_where_nothing_is_open",
     ),
 ]
@@ -700,9 +1015,35 @@ _FLOAT32 = [
     Defect(
         "float32: the length of the other sum forgotten",
         "checker/trusted.py",
-        "terms.append(rule.terms_forward if isinstance(rule, LinearRule) else 0)",
-        "terms.append(0)",
+        "terms.append(rule.terms_forward if isinstance(rule, LinearRule) else moved)",
+        "terms.append(moved)",
         _LAWS + "a_sum_that_is_taken_into_another_is_covered",
+    ),
+    Defect(
+        "float32: the length of the other sum forgotten behind a movement",
+        "checker/trusted.py",
+        "moved = summed if rule.moves else 0",
+        "moved = 0",
+        _LAWS + "a_sum_that_is_taken_into_another_behind_a_movement_is_covered",
+    ),
+    Defect(
+        "float32: the first of several values counted for all of them",
+        "checker/trusted.py",
+        "summed = max(terms[value] for value in node.inputs)",
+        "summed = terms[node.inputs[0]] if len(node.inputs) > 2 else min("
+        "terms[value] for value in node.inputs)",
+        _LAWS + "a_sum_that_is_taken_into_another_is_covered",
+    ),
+    Defect(
+        "float32: the sums before a concatenation forgotten",
+        "checker/movement.py",
+        '''    """Values one after the other along an axis."""
+
+    moves = True
+''',
+        '''    """Values one after the other along an axis."""
+''',
+        _LAWS + "a_sum_that_is_taken_into_another_behind_a_movement_is_covered",
     ),
 ]
 
@@ -942,8 +1283,8 @@ _FOLDERS = [
     Defect(
         "bounds over the reals whatever is claimed",
         "checker/folder.py",
-        "TrustedPass(read_network(data), claims.semantics)",
-        "TrustedPass(read_network(data), list(type(claims.semantics))[-1])",
+        "return TrustedPass(network, claims.semantics)",
+        "return TrustedPass(network, list(type(claims.semantics))[-1])",
         _FOLDER + "the_bound_is_derived_in_the_claimed_semantics",
     ),
     Defect(
@@ -977,15 +1318,15 @@ _FOLDERS = [
     Defect(
         "boxes of other samples",
         "checker/folder.py",
-        "claims.family.boxes(images[rows])",
-        "claims.family.boxes(images[positions])",
+        "images[[certificates[position].row for position in positions]]",
+        "images[positions]",
         _FOLDER + "what_is_true_is_accepted",
     ),
     Defect(
         "a solver's word accepted",
         "checker/folder.py",
-        "(Outcome.DELEGATED, word)",
-        "(Outcome.ACCEPTED, word)",
+        "return Outcome.DELEGATED, f",
+        "return Outcome.ACCEPTED, f",
         _FOLDER + "a_solvers_word_is_delegated_and_certifies_nothing",
     ),
     Defect(
@@ -994,13 +1335,6 @@ _FOLDERS = [
         "outcome is Outcome.ACCEPTED and row not in",
         "outcome is not Outcome.REJECTED and row not in",
         _FOLDER + "a_solvers_word_is_delegated_and_certifies_nothing",
-    ),
-    Defect(
-        "a solver's word without its script",
-        "checker/folder.py",
-        "elif evidence.script in parts:",
-        "elif True:",
-        _FOLDER + "a_solvers_word_without_its_script_is_rejected",
     ),
     Defect(
         "double rows in one shard",
@@ -1033,7 +1367,7 @@ _FOLDERS = [
     Defect(
         "the number of certificates not compared",
         "checker/folder.py",
-        " or len(lines) != shard.certificates:",
+        " or count != shard.certificates:",
         ":",
         _FOLDER + "shards_with_other_lines_are_refused",
     ),
@@ -1054,8 +1388,8 @@ _FOLDERS = [
     Defect(
         "a refused folder has a status",
         "checker/folder.py",
-        "if self.claims is None or self.refused:",
-        "if self.claims is None:",
+        "if self.claims is None or self.refused:\n            return None",
+        "if self.claims is None:\n            return None",
         _FOLDER + "a_changed_shard_is_refused_whole",
     ),
     Defect(
@@ -1106,8 +1440,8 @@ _CERTIFICATES = [
     Defect(
         "claims: a shard anywhere on the disk",
         "core/claims.py",
-        'r"^[0-9]{5}\\.(jsonl|bin)$"',
-        'r"^.*$"',
+        'r"[0-9]{5}\\.jsonl"',
+        'r".*"',
         _CERTIFICATE + "a_shard_cannot_name_a_file_elsewhere",
     ),
     Defect(
@@ -1230,7 +1564,64 @@ _LOWERING = [
         "lowering/operators/pooling.py",
         "if not includes and any(before or after for before, after in pads):",
         "if False:",
-        _OPERATORS + "what_is_not_understood_is_refused[AveragePool border]",
+        _OPERATORS
+        + "the_network_computes_what_onnx_runtime_does[AveragePool, what lies inside is counted]",
+    ),
+    Defect(
+        "pool: every window divided by the kernel's size",
+        "lowering/operators/pooling.py",
+        "np.minimum(first + extent, value.shape[axis]) - np.maximum(first, 0)",
+        "extent + 0 * first",
+        _OPERATORS + "an_average_at_the_border_counts_what_lies_inside",
+    ),
+    Defect(
+        "pool: the slack of counts dropped",
+        "lowering/operators/pooling.py",
+        "Scale(1.0 / counts, np.zeros((), np.float32), slack=_SLACK)",
+        "Scale(1.0 / counts, np.zeros((), np.float32))",
+        _OPERATORS + "the_slack_covers_the_difference_to_the_exact_weight",
+    ),
+    Defect(
+        "pool: rounding up ignored",
+        "lowering/operators/pooling.py",
+        "if not rounds_up:",
+        "if True:",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[MaxPool, rounded up]",
+    ),
+    Defect(
+        "pool: what rounding up adds counted as padding",
+        "lowering/operators/pooling.py",
+        "if includes and pads != given:",
+        "if False:",
+        _OPERATORS + "what_is_not_understood_is_refused[AveragePool ceil_mode]",
+    ),
+    Defect(
+        "max pool: the storage order ignored",
+        "lowering/operators/pooling.py",
+        'node.require("storage_order", 0)',
+        'node.take("storage_order", 0)',
+        _OPERATORS + "what_is_not_understood_is_refused[MaxPool storage_order]",
+    ),
+    Defect(
+        "max pool: strides read as dilations",
+        "lowering/operators/pooling.py",
+        "MaxPool(kernel, strides, pads, dilations)",
+        "MaxPool(kernel, dilations, pads, dilations)",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[MaxPool]",
+    ),
+    Defect(
+        "concat: another axis",
+        "lowering/operators/shape.py",
+        "Concat(axis % rank - 1, len(values))",
+        "Concat(rank - 1 - axis % rank, len(values))",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[Concat]",
+    ),
+    Defect(
+        "writer: values concatenated in another order",
+        "lowering/writer.py",
+        'writer.node("Concat", inputs, axis=axis + 1)',
+        'writer.node("Concat", inputs[::-1], axis=axis + 1)',
+        _OPERATORS + "a_network_that_is_written_and_read_again_is_the_same_function[Concat]",
     ),
     Defect(
         "reader: an unknown attribute ignored",
@@ -1242,10 +1633,8 @@ _LOWERING = [
     Defect(
         "writer: padding before and after exchanged",
         "lowering/writer.py",
-        "pads=[before for before, _ in operator.pads]\n"
-        "                + [after for _, after in operator.pads]",
-        "pads=[after for _, after in operator.pads]\n"
-        "                + [before for before, _ in operator.pads]",
+        "[before for before, _ in operator.pads] + [after for _, after in operator.pads]",
+        "[after for _, after in operator.pads] + [before for before, _ in operator.pads]",
         _OPERATORS + "a_network_that_is_written_and_read_again_is_the_same_function[Conv 1-D]",
     ),
     Defect(
@@ -1285,6 +1674,27 @@ _OTHERS = [
         "for row in rows:",
         "for row in rows[:1]:",
         _SMT + "groups_dilations_and_sums_are_encoded_as_they_are_computed",
+    ),
+    Defect(
+        "smt: a number that may be the largest left out",
+        "smt/encoding.py",
+        "if i == highest or upper[i] > lower[highest]]",
+        "if i == highest or lower[i] >= lower[highest]]",
+        _SMT + "only_numbers_that_may_be_the_largest_are_chosen_from",
+    ),
+    Defect(
+        "smt: a maximum that is below a number",
+        "smt/encoding.py",
+        "f'(>= {name} {one})'",
+        "f'(<= {name} {one})'",
+        _SMT + "only_numbers_that_may_be_the_largest_are_chosen_from",
+    ),
+    Defect(
+        "smt: a joined value read from another place",
+        "smt/encoding.py",
+        "place -= given[axis]",
+        "place -= given[axis] - 1",
+        _SMT + "the_answer_is_the_exact_one[dense]",
     ),
     Defect(
         "smt: rounding errors forgotten",
@@ -1384,6 +1794,664 @@ _OTHERS = [
         "layer.linear(radius, layer.weight, None)",
         _PROPOSERS + "the_twin_computes_the_trusted_intervals[mlp]",
     ),
+    Defect(
+        "the twin's maximum of centres",
+        "bounds/twin.py",
+        "MaxPool():\n            return _centred(layer(centre - radius), layer(centre + radius))",
+        "MaxPool():\n            return _centred(layer(centre), layer(centre + radius))",
+        _PROPOSERS + "the_twin_computes_the_trusted_intervals[pooled]",
+    ),
+    Defect(
+        "torch pads a maximum with zeros",
+        "export/torch_module.py",
+        "value=-torch.inf",
+        "value=0.0",
+        _EXPORT + "the_generated_module_computes_the_network[pooled]",
+    ),
+]
+
+_HOSTILE_INPUT = [
+    Defect(
+        "batch norm: variance + epsilon of any size",
+        "lowering/operators/normalization.py",
+        "(spread >= _SMALLEST_SPREAD) & (spread <= _LARGEST_SPREAD)",
+        "spread > 0",
+        _ROUNDING + "statistics_beyond_what_float32_can_compute_with_are_refused",
+    ),
+    Defect(
+        "batch norm: a factor times a mean of any size",
+        "lowering/operators/normalization.py",
+        "np.abs(factor) * np.maximum(np.abs(mean), 1.0) + np.abs(beta)",
+        "np.abs(factor) + np.abs(beta)",
+        _ROUNDING + "statistics_beyond_what_float32_can_compute_with_are_refused",
+    ),
+    Defect(
+        "average: divided before it is added up",
+        "checker/convolution.py",
+        "float(count) if is_average else 1.0",
+        "1.0",
+        _ROUNDING + "an_average_whose_sum_overflows_is_not_proved[GlobalAveragePool]",
+    ),
+    Defect(
+        "predictions: another kind of property",
+        "checker/folder.py",
+        "if type(query.property_) is not type(of_label):",
+        "if False:",
+        _HOSTILE + "about_predictions_the_signs_of_logits_are_no_answer",
+    ),
+    Defect(
+        "missing rows of a number that is only claimed",
+        "checker/folder.py",
+        "if self.claims is None or self.refused:\n            return []",
+        "if self.claims is None:\n            return []",
+        _HOSTILE + "a_number_of_samples_that_is_only_claimed_costs_nothing",
+    ),
+    Defect(
+        "an artifact for other images",
+        "checker/folder.py",
+        "if network.input_shape != shape:",
+        "if False:",
+        _HOSTILE + "an_artifact_for_other_images_or_without_a_vector_of_logits_refuses_the_folder",
+    ),
+    Defect(
+        "an artifact with any number of logits",
+        "checker/folder.py",
+        "if network.logits > MOST_LOGITS:",
+        "if False and network.logits:",
+        _HOSTILE + "an_artifact_for_other_images_or_without_a_vector_of_logits_refuses_the_folder",
+    ),
+    Defect(
+        "reading: links are followed",
+        "checker/folder.py",
+        'getattr(os, "O_NOFOLLOW", 0) | ',
+        "",
+        _HOSTILE
+        + "only_plain_files_of_the_folder_itself_are_read[a link out of the folder-00000.jsonl]",
+    ),
+    Defect(
+        "reading: any kind of file",
+        "checker/folder.py",
+        "if not stat.S_ISREG(found.st_mode):",
+        "if False:",
+        _HOSTILE + "only_plain_files_of_the_folder_itself_are_read[a folder-00000.jsonl]",
+    ),
+    Defect(
+        "reading: files of any size",
+        "checker/folder.py",
+        "if found.st_size > largest:",
+        "if False:",
+        _FOLDER + "missing_and_oversized_files_are_refused",
+    ),
+    Defect(
+        "refusals without end",
+        "checker/folder.py",
+        "for shard in claims.shards:\n        if len(refused) >= MOST_REFUSALS:",
+        "for shard in claims.shards:\n        if False:",
+        _HOSTILE + "a_hostile_list_of_contradictions_or_shards_is_not_followed_to_its_end",
+    ),
+    Defect(
+        "contradictions without end",
+        "checker/folder.py",
+        "for first, second in claims.contradictions:\n        if len(refused) >= MOST_REFUSALS:",
+        "for first, second in claims.contradictions:\n        if False:",
+        _HOSTILE + "a_hostile_list_of_contradictions_or_shards_is_not_followed_to_its_end",
+    ),
+    Defect(
+        "claims: a file or pair named twice",
+        "core/claims.py",
+        "if len(set(named)) < len(named):",
+        "if False:",
+        _HOSTILE + "nothing_is_named_twice",
+    ),
+    Defect(
+        "claims: any number of certificates in a shard",
+        "core/claims.py",
+        "0 <= count <= MOST_PER_SHARD",
+        "0 <= count",
+        _HOSTILE + "a_shard_of_another_form_is_refused[change5]",
+    ),
+    Defect(
+        "claims: a name with something behind it",
+        "core/claims.py",
+        "_SHARD_NAME.fullmatch(file)",
+        "_SHARD_NAME.match(file)",
+        _HOSTILE + "a_shard_of_another_form_is_refused[change1]",
+    ),
+    Defect(
+        "container: parts that overlap",
+        "core/container.py",
+        "if offset == end and size >= 0",
+        "if offset >= 0 and size >= 0",
+        _HOSTILE + "parts_of_a_container_neither_overlap_nor_leave_gaps",
+    ),
+    Defect(
+        "container: something behind its parts",
+        "core/container.py",
+        "if end != len(body):",
+        "if False:",
+        _HOSTILE + "parts_of_a_container_neither_overlap_nor_leave_gaps",
+    ),
+    Defect(
+        "data: a file that unfolds into any size",
+        "checker/command.py",
+        "if part.file_size > largest:",
+        "if False:",
+        _DATA + "a_zip_bomb_is_not_unfolded",
+    ),
+    Defect(
+        "data: an array that declares any size",
+        "checker/command.py",
+        "if math.prod(shape) * dtype.itemsize > part.file_size:",
+        "if False:",
+        _DATA + "a_member_that_is_no_array_is_refused[a terabyte-train_images.npy]",
+    ),
+    Defect(
+        "data: labels cut to whole numbers",
+        "checker/command.py",
+        "if not np.array_equal(whole, flat):",
+        "if False:",
+        _DATA + "labels_that_are_none_are_refused[[0.5 0. ]]",
+    ),
+    Defect(
+        "model: an attribute given twice",
+        "lowering/graph.py",
+        "if attribute.name in self._attributes:",
+        "if False:",
+        _MODELS + "attributes_are_given_once_and_have_the_type_that_is_expected",
+    ),
+    Defect(
+        "model: attributes of any type",
+        "lowering/graph.py",
+        "if default is not None and kind is not type(default):",
+        "if False and kind:",
+        _MODELS + "attributes_are_given_once_and_have_the_type_that_is_expected",
+    ),
+    Defect(
+        "model: weights without numbers",
+        "lowering/graph.py",
+        "if not found.size:",
+        "if False:",
+        _MODELS
+        + "a_hostile_file_is_refused_before_it_costs_anything[no channels and many outputs]",
+    ),
+    Defect(
+        "model: constants without end",
+        "lowering/graph.py",
+        "if self._constants > MOST_CONSTANTS:",
+        "if False:",
+        _MODELS + "a_hostile_file_is_refused_before_it_costs_anything[one matrix 100 times]",
+    ),
+    Defect(
+        "model: values without end",
+        "lowering/graph.py",
+        "if self._numbers > LARGEST_NETWORK:",
+        "if False:",
+        _MODELS + "every_limit_of_a_network_is_where_it_is_said_to_be",
+    ),
+    Defect(
+        "model: operators without end",
+        "lowering/graph.py",
+        "if len(self.nodes) >= MOST_OPERATORS:",
+        "if False:",
+        _MODELS + "every_limit_of_a_network_is_where_it_is_said_to_be",
+    ),
+    Defect(
+        "model: steps of any size",
+        "lowering/graph.py",
+        "if step > LARGEST_STEP:",
+        "if False:",
+        _MODELS + "every_limit_of_a_network_is_where_it_is_said_to_be",
+    ),
+    Defect(
+        "model: padding that is not counted",
+        "core/operators.py",
+        "return max(step, columns, inputs[0][0] * math.prod(padded))",
+        "return max(step, columns)",
+        _MODELS + "the_largest_step_of_a_convolution_counts_its_padding_and_its_columns",
+    ),
+    Defect(
+        "model: an average over any number of zeros",
+        "lowering/operators/pooling.py",
+        "if channels * count > MOST_CONSTANTS:",
+        "if False:",
+        _MODELS + "a_hostile_file_is_refused_before_it_costs_anything[an average over 2**26 zeros]",
+    ),
+    Defect(
+        "model: a weight that declares another shape",
+        "lowering/tensors.py",
+        "if array.shape != tuple(tensor.dims):",
+        "if False:",
+        _MODELS + "a_weight_holds_what_it_declares",
+    ),
+    Defect(
+        "model: a weight of any declared size",
+        "lowering/tensors.py",
+        "if math.prod(shape) > MOST_CONSTANTS:",
+        "if False:",
+        _MODELS + "a_weight_holds_what_it_declares",
+    ),
+    Defect(
+        "pass: of any size",
+        "checker/trusted.py",
+        "if step * outputs > LARGEST_PASS:",
+        "if False:",
+        _MODELS + "a_backward_pass_that_would_hold_too_much_is_refused",
+    ),
+]
+
+_ATTESTATION = [
+    Defect(
+        "events: the line before is not compared",
+        "store/events.py",
+        'if event["previous"] != previous:',
+        "if False:",
+        _EVENTS + "lines_that_were_moved_show",
+    ),
+    Defect(
+        "events: a run goes on in a log of other settings",
+        "store/events.py",
+        "if found != settings:",
+        "if False:",
+        _EVENTS + "settings_that_were_changed_are_noticed",
+    ),
+    Defect(
+        "events: a torn line is cut without a word",
+        "store/events.py",
+        "        if torn:\n",
+        "        if False:\n",
+        _EVENTS + "a_torn_last_line_is_cut_and_said",
+    ),
+    Defect(
+        "events: an incomplete last line passes",
+        "store/events.py",
+        "    if rest:\n",
+        "    if False:\n",
+        _EVENTS + "what_is_no_log_is_refused",
+    ),
+    Defect(
+        "statement: a solver's word is stated as a proof",
+        "attest/run_files.py",
+        "if not isinstance(c.evidence, SolverEvidence)",
+        "if c",
+        _STATEMENT + "a_solvers_word_is_not_stated_as_a_proof",
+    ),
+    Defect(
+        "statement: figures are not compared with the certificates",
+        "attest/run_files.py",
+        "if not fits:",
+        "if False:",
+        _STATEMENT + "figures_that_cannot_be_are_not_stated",
+    ),
+    Defect(
+        "verify: the log's beginning is not compared with the settings",
+        "attest/run_files.py",
+        "if chain.settings != settings:",
+        "if False:",
+        _VERIFICATION + "a_file_that_was_added_to_is_refused",
+    ),
+    Defect(
+        "verify: the log may end before the result",
+        "attest/run_files.py",
+        'if last["event"] != FINISHED or not same_json(last["details"], self.end()):',
+        "if False:",
+        _VERIFICATION
+        + "a_log_that_was_cut_off_is_refused_though_its_statement_was_changed_with_it",
+    ),
+    Defect(
+        "verify: certificates are not compared with the claims",
+        "attest/run_files.py",
+        "if found != claimed:",
+        "if False:",
+        _VERIFICATION + "certificates_that_are_valid_and_not_those_of_the_claims_are_refused",
+    ),
+    Defect(
+        "verify: the statement may hold more than the files give",
+        "attest/verification.py",
+        "if not refused and not same_json(",
+        "if False and not same_json(",
+        _VERIFICATION + "every_change_of_the_statement_is_refused",
+    ),
+    Defect(
+        "verify: true is 1",
+        "attest/reading.py",
+        "return canonical_json(one) == canonical_json(other)",
+        "return bool(one == other)",
+        _VERIFICATION + "a_number_is_not_a_truth_value",
+    ),
+    Defect(
+        "verify: an envelope may be about another statement",
+        "attest/verification.py",
+        "if envelope.payload != payload:",
+        "if False:",
+        _SIGNATURES + "an_envelope_about_another_payload_is_refused",
+    ),
+    Defect(
+        "verify: an unsigned statement passes though a key is given",
+        "attest/verification.py",
+        "        if key is not None:\n",
+        "        if False:\n",
+        _SIGNATURES + "an_unsigned_statement_is_refused_where_a_key_is_given",
+    ),
+    Defect(
+        "verify: any signature will do",
+        "attest/keys.py",
+        "        return False\n",
+        "        return True\n",
+        _SIGNATURES + "the_signature_of_another_key_is_refused",
+    ),
+    Defect(
+        "verify: any type of payload will do",
+        "attest/envelope.py",
+        "if kind != PAYLOAD_TYPE:",
+        "if False:",
+        _SIGNATURES + "another_type_of_payload_is_refused",
+    ),
+    Defect(
+        "sign: the type is not among the signed bytes",
+        "attest/envelope.py",
+        "for part in (payload_type.encode(), payload):",
+        "for part in (payload,):",
+        _SIGNATURES + "the_encoding_is_that_of_the_specification",
+    ),
+    Defect(
+        "sign: what does not hold is signed",
+        "attest/signing.py",
+        "if not found.holds:",
+        "if False:",
+        _SIGNATURES + "nothing_is_signed_that_does_not_hold",
+    ),
+]
+
+_SMOOTH_RULES = [
+    Defect(
+        "lines: the slope changed after its constant was found",
+        "checker/lines.py",
+        "return np.where(better, 0.0, slope), np",
+        "return np.where(better, 0.0, 1.02 * slope), np",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[gelu-1.0]",
+    ),
+    Defect(
+        "lines: a constant too high",
+        "checker/lines.py",
+        "constant = down(cells.min(axis=1) - up(2 * off))",
+        "constant = cells.min(axis=1) + 1e-3",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[sigmoid-0.1]",
+    ),
+    Defect(
+        "lines: no curvature between the points",
+        "checker/lines.py",
+        " * ((1 + 2.0**-40) / 8)",
+        " * 0.0",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[tanh-5.0]",
+    ),
+    Defect(
+        "lines: an eighth of the curvature",
+        "checker/lines.py",
+        "((1 + 2.0**-40) / 8)",
+        "((1 + 2.0**-40) / 64)",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[tanh-5.0]",
+    ),
+    Defect(
+        "lines: the point with the largest difference",
+        "checker/lines.py",
+        "cells.min(axis=1)",
+        "cells.max(axis=1)",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[erf-1.0]",
+    ),
+    Defect(
+        "lines: the line above with the sign of the one below",
+        "checker/lines.py",
+        "return below, low, -above, -high",
+        "return below, low, above, high",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[tanh-0.1]",
+    ),
+    Defect(
+        "lines: the floor only where both ends are beyond it",
+        "checker/lines.py",
+        "(lower < _RISES) & (upper > _FALLS)",
+        "(lower < _FALLS - 1) & (upper > _RISES + 1)",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[gelu-0.1]",
+    ),
+    Defect(
+        "lines: evaluation without an error",
+        "checker/lines.py",
+        "EVALUATION * (1 + np.maximum(np.abs(lower), np.abs(upper))) + curve.off\n    low, high",
+        "0.0 * np.abs(lower)\n    low, high",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[gelu by tanh-0.0]",
+    ),
+    Defect(
+        "smooth: the line above where the coefficient is positive",
+        "checker/smooth.py",
+        "b = a * np.where(a > 0, below",
+        "b = a * np.where(a < 0, below",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[sigmoid-1.0]",
+    ),
+    Defect(
+        "smooth: the constant of the other line",
+        "checker/smooth.py",
+        "constants = a * np.where(a > 0, low",
+        "constants = a * np.where(a < 0, low",
+        _SMOOTH + "lines_bound_the_curve_at_every_point_of_a_grid[sigmoid-1.0]",
+    ),
+    Defect(
+        "smooth: lines of another box",
+        "checker/smooth.py",
+        "if last is None or last[0] is not box:",
+        "if last is None:",
+        _SMOOTH + "another_box_gets_bounds_of_its_own[gelu]",
+    ),
+    Defect(
+        "smooth: the local error left out of the bound",
+        "checker/smooth.py",
+        "if local is not None:\n            error",
+        "if local is None and error is None:\n            error",
+        _ROUGH + "local_errors_are_weighed_by_what_an_output_matters",
+    ),
+    Defect(
+        "smooth: the local error left out of the interval",
+        "checker/smooth.py",
+        "return Box(down(lower - local), up(upper + local))",
+        "return Box(lower, upper)",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[sigmoid-Semantics.FLOAT32]",
+    ),
+    Defect(
+        "smooth: no limit to cubes",
+        "checker/smooth.py",
+        "** 3 if self._curve.cubes else",
+        "if self._curve.cubes else",
+        _ROUGH + "what_may_cancel_or_overflow_on_the_way_is_not_proved[gelu by tanh]",
+    ),
+    Defect(
+        "curves: a runtime's functions taken for exact",
+        "checker/curves.py",
+        "ROUGH32 = 2.0**-19",
+        "ROUGH32 = 2.0**-23",
+        _ROUGH + "a_runtimes_curves_are_within_e2_of_the_exact_ones[tanh]",
+    ),
+    Defect(
+        "curves: a runtime's GELU taken for exact",
+        "checker/curves.py",
+        "ROUGH32 * size + _FLUSHED32",
+        "ROUGH32 * 2.0**-5 * size",
+        _ROUGH + "a_runtimes_curves_are_within_e2_of_the_exact_ones[gelu]",
+    ),
+    Defect(
+        "curves: half of tanh's curvature",
+        "checker/curves.py",
+        "bend=0.776",
+        "bend=0.39",
+        _CURVES + "curvatures_are_bounded_on_the_whole_line[tanh]",
+    ),
+    Defect(
+        "curves: a tail that falls too fast",
+        "checker/curves.py",
+        "bend=0.097, height=1.2, rate=1.0",
+        "bend=0.097, height=1.2, rate=1.5",
+        _CURVES + "curvatures_are_bounded_on_the_whole_line[sigmoid]",
+    ),
+    Defect(
+        "curves: a floor that GELU goes below",
+        "checker/curves.py",
+        "floor=-0.16998",
+        "floor=-0.1699",
+        _CURVES + "gelu_falls_and_rises_and_stays_above_its_floor[gelu]",
+    ),
+    Defect(
+        "curves: the spelled-out factor taken for the exact one",
+        "checker/curves.py",
+        "off=0.3 * slack",
+        "off=0.03 * slack",
+        _CURVES + "a_factor_that_is_off_moves_gelu_by_less_than_is_allowed_for",
+    ),
+    Defect(
+        "softmax: the other numbers at their own ends",
+        "checker/softmax.py",
+        "self._least(lower, upper, -1)",
+        "self._least(lower, lower, -1)",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[softmax-Semantics.REAL]",
+    ),
+    Defect(
+        "softmax: both bounds rounded downwards",
+        "checker/softmax.py",
+        "(1 + sign * 2 * (",
+        "(1 - 2 * (",
+        _LAWS + "every_rule_keeps_the_interval_law[softmax]",
+    ),
+    Defect(
+        "softmax: the constant of the worst outputs' other end",
+        "checker/softmax.py",
+        "np.minimum(rest * low, rest * high)",
+        "np.maximum(rest * low, rest * high)",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[softmax-Semantics.REAL]",
+    ),
+    Defect(
+        "softmax: the subtracted coefficient not added again",
+        "checker/softmax.py",
+        "found = a[k] + np.minimum",
+        "found = 2 * a[k] + np.minimum",
+        _SMOOTH
+        + "every_smooth_rule_keeps_its_laws_inside_the_box[softmax, inner axis-Semantics.REAL]",
+    ),
+    Defect(
+        "softmax: exact in binary32",
+        "checker/softmax.py",
+        "return Box(down(exact.lower - local), up(exact.upper + local))",
+        "return exact",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[softmax-Semantics.FLOAT32]",
+    ),
+    Defect(
+        "layer norm: a bound on its size for another variance",
+        "checker/statistics.py",
+        "math.sqrt(n - 1)",
+        "(n - 1) / math.sqrt(n)",
+        _SMOOTH + "layer_norm_attains_its_largest_output",
+    ),
+    Defect(
+        "layer norm: the rest at the same ends",
+        "checker/statistics.py",
+        "least(lower, upper), -least(-upper, -lower)",
+        "least(lower, lower), -least(-upper, -upper)",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm-Semantics.REAL]",
+    ),
+    Defect(
+        "layer norm: the quotient with the smaller factor",
+        "checker/statistics.py",
+        "np.minimum(up(d * r_high), most)",
+        "np.minimum(up(d * r_low), most)",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm-Semantics.REAL]",
+    ),
+    Defect(
+        "layer norm: the variance's tangent without its slope",
+        "checker/statistics.py",
+        "low = squares * (1 - 4 * gamma(n + 4)) - up(",
+        "low = 1.1 * squares - 0 * up(",
+        _SMOOTH + "a_variance_lies_between_its_bounds_and_nearly_attains_them[0]",
+    ),
+    Defect(
+        "layer norm: the variance of the centres alone",
+        "checker/statistics.py",
+        "np.maximum(np.abs(upper - middle), np.abs(middle - lower))",
+        "np.abs(0.5 * (lower + upper) - middle)",
+        _SMOOTH + "a_variance_lies_between_its_bounds_and_nearly_attains_them[0]",
+    ),
+    Defect(
+        "layer norm: the larger of the two products",
+        "checker/statistics.py",
+        "least = [np.minimum(r[0] * end, r[1] * end) for end in w]",
+        "least = [np.maximum(r[0] * end, r[1] * end) for end in w]",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm-Semantics.REAL]",
+    ),
+    Defect(
+        "layer norm: the chord's constant at one end only",
+        "checker/statistics.py",
+        "return k, np.minimum(*ends) -",
+        "return k, np.maximum(*ends) + 1e-3 -",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm-Semantics.REAL]",
+    ),
+    Defect(
+        "layer norm: the shift dropped",
+        "checker/layer_norm.py",
+        "constant.sum(axis=1) + shifted.sum(axis=1)",
+        "constant.sum(axis=1)",
+        _SMOOTH + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm-Semantics.REAL]",
+    ),
+    Defect(
+        "layer norm: coefficients that are not centred",
+        "checker/layer_norm.py",
+        "centred = weighted - weighted.sum(axis=2, keepdims=True) / n",
+        "centred = weighted",
+        _SMOOTH
+        + "every_smooth_rule_keeps_its_laws_inside_the_box[layer norm, two axes-Semantics.REAL]",
+    ),
+    Defect(
+        "layer norm: a variance that may be negative is proved of",
+        "checker/layer_norm_float32.py",
+        "np.where(q <= 0.5, total, 2 * LIMIT)",
+        "total",
+        _ROUGH + "what_may_cancel_or_overflow_on_the_way_is_not_proved[layer norm]",
+    ),
+    Defect(
+        "layer norm: the squares' cancellation left out",
+        "checker/layer_norm_float32.py",
+        "v_off = 4 * long * (squares + epsilon)",
+        "v_off = 4 * long * (found.v_low + epsilon)",
+        _ROUGH + "layer_norms_are_within_e4_of_the_exact_one[one pass-7]",
+    ),
+    Defect(
+        "layer norm: the mean's rounding left out",
+        "checker/layer_norm_float32.py",
+        "e = long * mean + 2.0**-120",
+        "e = 0.0 * mean",
+        _ROUGH + "what_a_long_mean_loses_is_covered",
+    ),
+    Defect(
+        "lowering: a softmax of the old kind over one axis",
+        "lowering/operators/head.py",
+        "if node.version < 13 and axis != rank - 1:",
+        "if node.version < 0:",
+        _OPERATORS + "what_is_not_understood_is_refused[softmax of the old kind]",
+    ),
+    Defect(
+        "lowering: any sum taken for a GELU's gate",
+        "lowering/operators/spelled_gelu.py",
+        "or slack or height != shift",
+        "or slack",
+        _OPERATORS + "what_only_looks_like_a_gelu_is_refused[another sum]",
+    ),
+    Defect(
+        "lowering: a GELU of another value",
+        "lowering/operators/spelled_gelu.py",
+        "same = source.index == x.index and",
+        "same =",
+        _OPERATORS + "what_only_looks_like_a_gelu_is_refused[another value]",
+    ),
+    Defect(
+        "lowering: a spelled-out factor without its slack",
+        "lowering/operators/spelled_gelu.py",
+        "return x, Gelu(slack=off), factor",
+        "return x, Gelu(), factor",
+        _OPERATORS + "a_gelu_that_is_spelled_out_is_within_its_slack[last]",
+    ),
 ]
 
 DEFECTS = [
@@ -1392,6 +2460,8 @@ DEFECTS = [
     *_CONVOLUTION,
     *_ELEMENTWISE,
     *_MOVEMENT,
+    *_TREES,
+    *_MAX_POOL,
     *_RELU,
     *_RULES_OF_ALL,
     *_PASS_OVER_NETWORKS,
@@ -1404,5 +2474,8 @@ DEFECTS = [
     *_FOLDERS,
     *_CERTIFICATES,
     *_LOWERING,
+    *_HOSTILE_INPUT,
+    *_ATTESTATION,
     *_OTHERS,
+    *_SMOOTH_RULES,
 ]

@@ -6,7 +6,7 @@ Nothing here shares code with the library's bounds. Slow, and for tiny networks 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -14,7 +14,20 @@ from typing import Any
 import numpy as np
 
 from asi_verify.core.network import Network
-from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu, Reshape, Scale, Transpose
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Concat,
+    Conv,
+    MaxPool,
+    Operator,
+    Relu,
+    Reshape,
+    Scale,
+    Transpose,
+)
+from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
+from support import precise
 
 Exact = Any  # an object array of Fractions
 
@@ -28,7 +41,7 @@ def exact(array: Any) -> Exact:
 
 
 def apply(operator: Operator, *inputs: Exact) -> Exact:
-    """One operator, without rounding."""
+    """One operator, without rounding; those that are not rational to 60 digits."""
     (first, *others) = inputs
     match operator:
         case Affine():
@@ -45,7 +58,32 @@ def apply(operator: Operator, *inputs: Exact) -> Exact:
             return first.transpose(permutation)
         case Add():
             return first + others[0]
+        case MaxPool():
+            result = np.empty(operator.output_shape(first.shape), dtype=object)
+            for position in np.ndindex(*result.shape):
+                result[position] = max(first[place] for place in under(operator, first, position))
+            return result
+        case Concat(axis=axis):
+            return np.concatenate(inputs, axis)
+        case Sigmoid() | Tanh() | Erf() | Gelu() | Softmax() | LayerNormalization():
+            return precise.apply(operator, first)
     raise AssertionError(operator)
+
+
+def under(operator: MaxPool, x: Exact, position: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The places in a value that lie under one window, padding left out."""
+    channel, *places = position
+    found = []
+    for offset in np.ndindex(*operator.kernel):
+        source = tuple(
+            place * stride - pads[0] + k * dilation
+            for place, stride, pads, k, dilation in zip(
+                places, operator.strides, operator.pads, offset, operator.dilations, strict=True
+            )
+        )
+        if all(0 <= s < n for s, n in zip(source, x.shape[1:], strict=True)):
+            found.append((channel, *source))
+    return found
 
 
 def _conv(operator: Conv, x: Exact) -> Exact:
@@ -78,10 +116,15 @@ def _conv(operator: Conv, x: Exact) -> Exact:
 
 def evaluate(network: Network, x: Any) -> Exact:
     """The network's output for one input, without rounding."""
+    return evaluate_all(network, x)[-1]
+
+
+def evaluate_all(network: Network, x: Any) -> list[Exact]:
+    """Every value of the network for one input, without rounding."""
     values = [exact(x)]
     for node in network.nodes:
         values.append(apply(node.operator, *(values[i] for i in node.inputs)))
-    return values[-1]
+    return values
 
 
 def interval(network: Network, lower: Any, upper: Any) -> list[tuple[Exact, Exact]]:
@@ -89,7 +132,7 @@ def interval(network: Network, lower: Any, upper: Any) -> list[tuple[Exact, Exac
     boxes = [(exact(lower), exact(upper))]
     for node in network.nodes:
         inputs = [boxes[i] for i in node.inputs]
-        if isinstance(node.operator, Relu | Reshape | Transpose | Add):
+        if isinstance(node.operator, Relu | MaxPool | Reshape | Transpose | Add | Concat):
             low = apply(node.operator, *(box[0] for box in inputs))
             high = apply(node.operator, *(box[1] for box in inputs))
         else:
@@ -164,12 +207,7 @@ def minimum(network: Network, lower: Any, upper: Any, row: Any) -> Fraction:
 def _patterns(network: Network, size: int) -> Iterator[tuple[list[_Linear], list[_Linear]]]:
     """Every activation pattern: linear functions that are >= 0 on it, and the outputs on it."""
     identity = exact(np.eye(size))
-    count = sum(
-        int(np.prod(network.shapes[node.inputs[0]]))
-        for node in network.nodes
-        if isinstance(node.operator, Relu)
-    )
-    for pattern in itertools.product((True, False), repeat=count):
+    for pattern in itertools.product(*_choices(network)):
         phases = iter(pattern)
         first = np.empty(size, dtype=object)
         first[:] = [_Linear(identity[i], Fraction(0)) for i in range(size)]
@@ -185,9 +223,29 @@ def _patterns(network: Network, size: int) -> Iterator[tuple[list[_Linear], list
                     constraints.append(z if active else z * Fraction(-1))
                     result[position] = z if active else zero
                 values.append(result)
+            elif isinstance(node.operator, MaxPool):
+                result = np.empty(node.operator.output_shape(inputs[0].shape), dtype=object)
+                for position in np.ndindex(*result.shape):
+                    places = under(node.operator, inputs[0], position)
+                    largest = inputs[0][next(phases)]
+                    others = [inputs[0][p] for p in places if inputs[0][p] is not largest]
+                    constraints += [largest + other * Fraction(-1) for other in others]
+                    result[position] = largest
+                values.append(result)
             else:
                 values.append(apply(node.operator, *inputs))
         yield constraints, list(values[-1].reshape(-1))
+
+
+def _choices(network: Network) -> Iterator[Sequence[Any]]:
+    """For each ReLU whether it is active, for each window the place of its largest number."""
+    for value, node in enumerate(network.nodes, start=1):
+        for position in np.ndindex(*network.shapes[value]):
+            if isinstance(node.operator, Relu):
+                yield (True, False)
+            if isinstance(node.operator, MaxPool):
+                given = np.empty(network.shapes[node.inputs[0]])
+                yield under(node.operator, given, position)
 
 
 def _vertices(low: Exact, high: Exact, constraints: list[_Linear]) -> Iterator[Exact]:

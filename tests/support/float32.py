@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 
 from asi_verify.core.network import Network
-from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu, Reshape, Scale, Transpose
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Concat,
+    Conv,
+    MaxPool,
+    Operator,
+    Relu,
+    Reshape,
+    Scale,
+    Transpose,
+)
 
 F = np.float32
 _SMALLEST_NORMAL = F(2.0**-126)
@@ -69,10 +80,15 @@ class Arithmetic:
 
 def run(network: Network, x: Any, arithmetic: Arithmetic) -> Any:
     """The network's output for one float32 input, as such hardware might compute it."""
+    return run_all(network, x, arithmetic)[-1]
+
+
+def run_all(network: Network, x: Any, arithmetic: Arithmetic) -> list[Any]:
+    """Every value of the network for one float32 input, as such hardware might compute it."""
     values = [np.asarray(x, dtype=F)]
     for node in network.nodes:
         values.append(_apply(node.operator, [values[i] for i in node.inputs], arithmetic))
-    return values[-1]
+    return values
 
 
 def _apply(operator: Operator, inputs: list[Any], arithmetic: Arithmetic) -> Any:
@@ -100,10 +116,24 @@ def _apply(operator: Operator, inputs: list[Any], arithmetic: Arithmetic) -> Any
             return first.reshape(shape)
         case Transpose(permutation=permutation):
             return first.transpose(permutation)
+        case MaxPool():
+            padded = np.pad(first, ((0, 0), *operator.pads), constant_values=F(-np.inf))
+            shape = operator.output_shape(first.shape)
+            windows = [padded[_window(operator, position)].max() for position in np.ndindex(*shape)]
+            return np.array(windows, dtype=F).reshape(shape)
+        case Concat(axis=axis):
+            return np.concatenate(inputs, axis)
         case Add():
             pairs = zip(first.flat, others[0].flat, strict=True)
             return np.array([arithmetic.sum(a, b) for a, b in pairs], F).reshape(first.shape)
     raise AssertionError(operator)
+
+
+def _window(operator: Conv | MaxPool, position: tuple[int, ...]) -> tuple[Any, ...]:
+    """What lies under a window, in the padded input, for an output's channel and place."""
+    channel, *places = position
+    geometry = zip(places, operator.strides, operator.dilations, operator.kernel, strict=True)
+    return (channel, *(slice(p * s, p * s + d * (k - 1) + 1, d) for p, s, d, k in geometry))
 
 
 def _conv(operator: Conv, x: Any, arithmetic: Arithmetic) -> Any:
@@ -112,23 +142,9 @@ def _conv(operator: Conv, x: Any, arithmetic: Arithmetic) -> Any:
     result = np.empty(shape, dtype=F)
     inputs, outputs = operator.weight.shape[1], operator.weight.shape[0] // operator.groups
     for position in np.ndindex(*shape):
-        channel, places = position[0], position[1:]
+        channel = position[0]
         first = channel // outputs * inputs
-        under = padded[
-            (
-                slice(first, first + inputs),
-                *(
-                    slice(p * s, p * s + d * (k - 1) + 1, d)
-                    for p, s, d, k in zip(
-                        places,
-                        operator.strides,
-                        operator.dilations,
-                        operator.kernel,
-                        strict=True,
-                    )
-                ),
-            )
-        ]
+        under = padded[(slice(first, first + inputs), *_window(operator, position)[1:])]
         products = list(zip(operator.weight[channel].flat, under.flat, strict=True))
         result[position] = arithmetic.dot(products, [operator.bias[channel]])
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from asi_verify.core.evidence import (
     IntervalEvidence,
     LinearEvidence,
     SolverEvidence,
+    TreeEvidence,
 )
 from asi_verify.core.images import encode
 from asi_verify.core.properties import property_for
@@ -42,14 +43,16 @@ class Made:
     labels: Any
     claims: Claims
     certificates: list[Certificate]
+    parts: dict[str, bytes] = field(default_factory=lambda: {bytes_digest(SCRIPT): SCRIPT})
 
     def write(self, place: Path | None = None) -> Made:
         """Write (again), after whatever was changed."""
         files = FolderFiles(place or self.place)
         for name in files.names():
             files.remove(name)
-        parts = {bytes_digest(SCRIPT): SCRIPT}
-        claims = write_certificates(files, "", self.claims, self.artifact, self.certificates, parts)
+        claims = write_certificates(
+            files, "", self.claims, self.artifact, self.certificates, self.parts
+        )
         return replace(self, place=place or self.place, claims=claims)
 
 
@@ -112,6 +115,12 @@ def make_folder(place: Path, seed: int = 0, radius: str = "1/255", count: int = 
 def delegated(made: Made, row: int) -> Certificate:
     """A certificate that rests on a solver's word."""
     return certificate(made, row, SolverEvidence(bytes_digest(SCRIPT), "z3", "4"))
+
+
+def by_tree(made: Made, row: int, tree: bytes) -> Certificate:
+    """A certificate that rests on a split tree, or on what is written in its place."""
+    made.parts[bytes_digest(tree)] = tree
+    return certificate(made, row, TreeEvidence(Intermediate.BACKWARD, bytes_digest(tree)))
 
 
 def write_npz(made: Made, path: Path) -> None:

@@ -9,7 +9,19 @@ import numpy as np
 from hypothesis import strategies as st
 
 from asi_verify.core.network import Network, Node
-from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu, Reshape, Scale, Transpose
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Concat,
+    Conv,
+    MaxPool,
+    Operator,
+    Relu,
+    Reshape,
+    Scale,
+    Transpose,
+)
+from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 
 
 def weights(generator: np.random.Generator, *shape: int) -> Any:
@@ -133,21 +145,172 @@ def volume_cnn(generator: np.random.Generator) -> Network:
     )
 
 
+def tiny_pool(generator: np.random.Generator) -> Network:
+    """Overlapping windows after a ReLU, padded at one end, so that two of them share a number."""
+    return Network.sequential(
+        (1, 2),
+        [
+            Conv(weights(generator, 2, 1, 1), weights(generator, 2), (1,), ((0, 0),), (1,)),
+            Relu(),
+            MaxPool((2,), (1,), ((1, 0),), (1,)),
+            Reshape((4,)),
+            Affine(weights(generator, 2, 4), weights(generator, 2)),
+        ],
+    )
+
+
+def tiny_dense(generator: np.random.Generator) -> Network:
+    """Every layer reads all values before it, as in DenseNet; ``MaxPool`` before a ReLU."""
+
+    def affine(out: int, size: int) -> Affine:
+        return Affine(weights(generator, out, size), weights(generator, out))
+
+    return Network(
+        (2,),
+        (
+            Node(affine(2, 2), (0,)),
+            Node(Relu(), (1,)),
+            Node(Concat(0, 2), (0, 2)),
+            Node(affine(3, 4), (3,)),
+            Node(Reshape((1, 3)), (4,)),
+            Node(MaxPool((3,), (2,), ((0, 1),), (1,)), (5,)),
+            Node(Relu(), (6,)),
+            Node(Reshape((1,)), (7,)),
+            Node(Concat(0, 4), (8, 2, 0, 2)),
+            Node(affine(2, 7), (9,)),
+        ),
+    )
+
+
+def pooled_cnn(generator: np.random.Generator) -> Network:
+    """Max pooling with overlapping, padded and dilated windows, of numbers of either sign too."""
+    one, none, w = (1, 1), ((0, 0), (0, 0)), generator
+    return Network.sequential(
+        (1, 9, 8),
+        [
+            Conv(weights(w, 4, 1, 2, 2), weights(w, 4) * 0.1, one, none, one),
+            Relu(),
+            MaxPool((3, 2), (2, 1), ((1, 0), (0, 1)), (1, 2)),
+            Conv(weights(w, 3, 4, 2, 2), weights(w, 3) * 0.1, one, none, one),
+            MaxPool((2, 2), (2, 2), ((0, 1), (1, 0)), one),
+            Reshape((18,)),
+            Affine(weights(w, 3, 18), weights(w, 3)),
+        ],
+    )
+
+
+def dense_cnn(generator: np.random.Generator) -> Network:
+    """Two convolutions whose outputs join what they read; pooled, and joined once more."""
+    one, same, none, w = (1, 1), ((1, 1), (1, 1)), ((0, 0), (0, 0)), generator
+    return Network(
+        (2, 4, 4),
+        (
+            Node(Conv(weights(w, 3, 2, 3, 3), weights(w, 3) * 0.1, one, same, one), (0,)),
+            Node(Relu(), (1,)),
+            Node(Concat(0, 2), (0, 2)),
+            Node(Conv(weights(w, 2, 5, 3, 3), weights(w, 2) * 0.1, one, same, one), (3,)),
+            Node(Relu(), (4,)),
+            Node(Concat(0, 3), (2, 5, 0)),
+            Node(MaxPool((2, 2), (2, 2), none, one), (6,)),
+            Node(Transpose((1, 2, 0)), (7,)),
+            Node(MaxPool((3, 3), one, none, one), (5,)),
+            Node(Transpose((1, 2, 0)), (9,)),
+            Node(Concat(2, 2), (8, 10)),
+            Node(Reshape((36,)), (11,)),
+            Node(Affine(weights(w, 3, 36), weights(w, 3)), (12,)),
+        ),
+    )
+
+
+def smooth_mlp(generator: np.random.Generator, activation: Operator, *sizes: int) -> Network:
+    """Affine layers with a smooth activation between them."""
+    operators: list[Operator] = []
+    for before, after in itertools.pairwise(sizes):
+        weight = weights(generator, after, before)
+        operators += [Affine(weight, weights(generator, after)), activation]
+    return Network.sequential((sizes[0],), operators[:-1])
+
+
+def layer_norm(generator: np.random.Generator, *shape: int) -> LayerNormalization:
+    """Layer normalisation over the last axes."""
+    scale = 1 + weights(generator, *shape) * np.float32(0.2)
+    return LayerNormalization(scale, weights(generator, *shape), float(np.float32(1e-5)))
+
+
+def normalized_mlp(generator: np.random.Generator) -> Network:
+    """A residual block of the kind that transformers are made of, with a softmax in the middle."""
+
+    def affine(after: int, before: int) -> Affine:
+        return Affine(weights(generator, after, before), weights(generator, after))
+
+    return Network(
+        (5,),
+        (
+            Node(affine(6, 5), (0,)),
+            Node(layer_norm(generator, 6), (1,)),
+            Node(affine(8, 6), (2,)),
+            Node(Gelu(), (3,)),
+            Node(affine(6, 8), (4,)),
+            Node(Add(), (1, 5)),
+            Node(Reshape((2, 3)), (6,)),
+            Node(layer_norm(generator, 3), (7,)),
+            Node(Softmax(1), (8,)),
+            Node(Reshape((6,)), (9,)),
+            Node(affine(3, 6), (10,)),
+        ),
+    )
+
+
+def smooth_cnn(generator: np.random.Generator) -> Network:
+    """A convolution with a layer norm over each image, tanh-GELU, softmax over channels, tanh."""
+    one, two = (1, 1), (2, 2)
+    return Network.sequential(
+        (1, 6, 6),
+        [
+            Conv(weights(generator, 3, 1, 2, 2), weights(generator, 3), two, ((0, 0),) * 2, one),
+            layer_norm(generator, 3, 3, 3),
+            Gelu(tanh=True),
+            Softmax(0),
+            Conv(weights(generator, 2, 3, 1, 1), weights(generator, 2), one, ((0, 0),) * 2, one),
+            Tanh(),
+            Reshape((18,)),
+            Affine(weights(generator, 4, 18), weights(generator, 4)),
+            Sigmoid(),
+            Affine(weights(generator, 3, 4), weights(generator, 3)),
+        ],
+    )
+
+
 TINY = {
     "mlp": lambda g: mlp(g, 2, 3, 2),
     "deep": lambda g: mlp(g, 2, 2, 2, 2),
     "residual": lambda g: residual(g, 2, 2),
     "conv": tiny_conv,
+    "pool": tiny_pool,
+    "dense": tiny_dense,
 }
-"""Networks with at most 3 inputs and 4 ReLUs, for brute force."""
+"""Networks with at most 3 inputs and 64 activation patterns, for brute force."""
 
 LARGER = {
     "cnn": small_cnn,
     "grouped": grouped_cnn,
     "volume": volume_cnn,
+    "pooled": pooled_cnn,
+    "densely connected": dense_cnn,
     "mlp": lambda g: mlp(g, 6, 12, 9, 3),
 }
 """Networks for sampling."""
+
+SMOOTH = {
+    "sigmoid": lambda g: smooth_mlp(g, Sigmoid(), 4, 6, 5, 3),
+    "tanh": lambda g: smooth_mlp(g, Tanh(), 4, 6, 5, 3),
+    "erf": lambda g: smooth_mlp(g, Erf(), 4, 6, 5, 3),
+    "gelu": lambda g: smooth_mlp(g, Gelu(), 4, 6, 5, 3),
+    "gelu by tanh": lambda g: smooth_mlp(g, Gelu(tanh=True), 4, 6, 5, 3),
+    "normalised": normalized_mlp,
+    "smooth cnn": smooth_cnn,
+}
+"""Networks of the operators that are not piecewise linear, for sampling."""
 
 seeds = st.integers(min_value=0, max_value=2**32 - 1)
 

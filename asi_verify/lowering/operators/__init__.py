@@ -9,6 +9,7 @@ from asi_verify.lowering.operators import (
     normalization,
     pooling,
     shape,
+    spelled_gelu,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "normalization",
     "pooling",
     "shape",
+    "spelled_gelu",
 ]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from asi_verify.core.operators import Add, Scale
 from asi_verify.lowering.graph import Graph, OnnxNode, Value
+from asi_verify.lowering.operators.spelled_gelu import spelled_gelu
 from asi_verify.lowering.registry import REGISTRY
 
 # One rounded division: off by at most one unit of roundoff of the exact reciprocal, so by two of
@@ -59,9 +60,21 @@ def sub(node: OnnxNode, graph: Graph) -> None:
     graph.define(node, graph.add(operator, value))
 
 
-@REGISTRY.converts("Mul", to="Scale", limits="one factor a constant")
+@REGISTRY.converts(
+    "Mul", to="Scale", limits="one factor a constant; or the end of a GELU that is spelled out"
+)
 def mul(node: OnnxNode, graph: Graph) -> None:
     node.done()
+    if _both_are_values(node):
+        found = spelled_gelu(graph, node.value(0), node.value(1))
+        if found is None:
+            node.refuse("the product of two values is supported in x (1 + erf(x / sqrt(2))) only")
+        else:
+            value, gelu, factor = found
+            made = graph.add(gelu, value)
+            scale = Scale(np.array(float(factor), dtype=np.float32), _ZERO)
+            graph.define(node, made if factor == 1 else graph.add(scale, made))
+        return
     value, constant, _ = _operands(node)
     graph.define(node, graph.add(Scale(constant.copy(), _ZERO), value))
 

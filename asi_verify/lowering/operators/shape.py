@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from asi_verify.core.operators import Reshape, Transpose
+from asi_verify.core.operators import Concat, Reshape, Transpose
 from asi_verify.lowering.graph import Graph, OnnxNode, Value
 from asi_verify.lowering.registry import REGISTRY
+from asi_verify.lowering.tensors import read_tensor
 
 
 @REGISTRY.converts("Flatten", to="Reshape", limits="axis = 1")
@@ -26,7 +27,7 @@ def flatten(node: OnnxNode, graph: Graph) -> None:
 @REGISTRY.converts("Reshape", to="Reshape", limits="a constant shape that keeps the batch axis")
 def reshape(node: OnnxNode, graph: Graph) -> None:
     value = node.value(0)
-    target = [int(extent) for extent in node.constant(1).reshape(-1)]
+    target = node.integers(1)
     literal_zeros = node.take("allowzero", 0)
     node.done()
     if not target or (literal_zeros and 0 in target):
@@ -58,6 +59,22 @@ def transpose(node: OnnxNode, graph: Graph) -> None:
     graph.define(node, graph.add(Transpose(tuple(axis - 1 for axis in permutation[1:])), value))
 
 
+@REGISTRY.converts(
+    "Concat", to="Concat or nothing", limits="values, no constants; not along the batch axis"
+)
+def concat(node: OnnxNode, graph: Graph) -> None:
+    values = [node.value(position) for position in range(len(node.inputs))]
+    axis = node.take("axis", 0)
+    node.done()
+    rank = len(values[0].shape) + 1
+    if not -rank <= axis < rank or axis % rank == 0:
+        node.refuse(f"axis={axis} of values with {rank} axes; the batch axis has to stay")
+    if len(values) == 1:
+        graph.define(node, values[0])
+    else:
+        graph.define(node, graph.add(Concat(axis % rank - 1, len(values)), *values))
+
+
 @REGISTRY.converts("Identity", to="nothing")
 def identity(node: OnnxNode, graph: Graph) -> None:
     node.done()
@@ -82,7 +99,7 @@ def constant(node: OnnxNode, graph: Graph) -> None:
     integers: Any = node.take("value_ints", None)
     node.done()
     if isinstance(tensor, onnx.TensorProto):
-        graph.define(node, onnx.numpy_helper.to_array(tensor))
+        graph.define(node, read_tensor(tensor))
     elif floats is not None:
         graph.define(node, np.array(floats, dtype=np.float32))
     elif integers is not None:

@@ -1,0 +1,74 @@
+"""Slopes optimised for each sample, over CROWN's intermediate bounds (Xu et al. 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.checker.split_tree import tree_margins
+from asi_verify.core.canonical import bytes_digest
+from asi_verify.core.evidence import Intermediate, TreeEvidence
+from asi_verify.core.split_tree import LEAF, NODE, Slopes, SplitTree
+from asi_verify.core.verdict import Proved, Verdict
+from asi_verify.prove.stage import Batch, Stage, StageResult
+from asi_verify.prove.twins import TwinOf, boxes_for, open_slopes
+
+__all__ = ["LARGEST", "AlphaCrown", "slopes_tree"]
+
+LARGEST = 16 << 10
+"""Bytes of one sample's slopes."""
+
+
+@dataclass(frozen=True)
+class AlphaCrown(Stage):
+    """The evidence is a split tree of one leaf.
+
+    Attributes:
+        steps: of the optimiser.
+        device: where it computes.
+    """
+
+    steps: int = 30
+    device: str = "cpu"
+    name: str = "alpha-crown"
+    _twin: TwinOf = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_twin", TwinOf(self.device))
+
+    def attempt(self, batch: Batch) -> StageResult:
+        found: list[Verdict | None] = [None] * len(batch)
+        twin = self._twin(batch.artifact)
+        if twin is None or not twin.relu_inputs:
+            return StageResult(tuple(found))
+        rows = batch.property_.rows()
+        parts: dict[str, bytes] = {}
+        declined = 0
+        for some in batch.trusted.batches(len(batch)):
+            box = batch.box[some]
+            bounds = batch.trusted.bounds(box, Intermediate.BACKWARD)
+            best = twin.optimised(boxes_for(twin, bounds), rows, self.steps)
+            advice = open_slopes(batch.trusted, bounds, best.slopes, LARGEST)
+            promising = np.flatnonzero((best.lower > 0).all(axis=1))
+            trees = [slopes_tree(advice[i]) for i in promising]
+            margins = tree_margins(
+                batch.trusted, box[promising], batch.property_, Intermediate.BACKWARD, trees
+            )
+            declined += int((~(margins > 0)).sum())
+            for i, tree, margin in zip(promising.tolist(), trees, margins, strict=True):
+                if margin > 0:
+                    data = tree.to_bytes()
+                    parts[bytes_digest(data)] = data
+                    evidence = TreeEvidence(Intermediate.BACKWARD, bytes_digest(data))
+                    found[some.start + i] = Proved(evidence)
+        return StageResult(tuple(found), declined, parts)
+
+
+def slopes_tree(slopes: npt.NDArray[np.floating]) -> SplitTree:
+    """Slopes of one sample, NaN for none, as a tree without cuts."""
+    rows, neurons = slopes.shape
+    leaf = np.array([(LEAF, 1, 0)], dtype=NODE)
+    none = np.zeros((rows, 0), np.float32)
+    return SplitTree(rows, neurons, leaf, (none,), (Slopes.nearest(slopes),))

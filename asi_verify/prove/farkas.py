@@ -1,0 +1,68 @@
+"""Multipliers for a leaf on which the network is affine: the duals of a linear programme.
+
+Farkas' lemma: if no input of the leaf's box satisfies the leaf's phases and violates the row, some
+nonnegative multiples of the phases show it. HiGHS finds them; the trusted pass decides.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linprog
+
+__all__ = ["Multipliers", "multipliers_for"]
+
+Array = npt.NDArray[np.float64]
+_ENOUGH = 2.0
+
+
+class Multipliers(NamedTuple):
+    """What the programme says.
+
+    Attributes:
+        multipliers: one for each phase, not negative.
+        point: where the row is smallest; None if no input satisfies the phases.
+    """
+
+    multipliers: Array
+    point: Array | None
+
+
+def multipliers_for(
+    row: Array, constant: float, phases: Array, constants: Array, lower: Array, upper: Array
+) -> Multipliers | None:
+    """Minimise a row over a box where affine functions are not negative.
+
+    Args:
+        row: coefficients, shape ``(n,)``.
+        constant: of the row.
+        phases: shape ``(k, n)``; each ``phases @ x + constants`` is known to be at least 0.
+        constants: shape ``(k,)``.
+        lower: shape ``(n,)``.
+        upper: shape ``(n,)``.
+
+    Returns:
+        The multipliers, or None if the solver fails.
+    """
+    bounds = np.stack([lower, upper], axis=1)
+    found = linprog(row, A_ub=-phases, b_ub=constants, bounds=bounds, method="highs")
+    if found.status == 0:
+        return Multipliers(np.maximum(-found.ineqlin.marginals, 0), np.asarray(found.x))
+    # No such input, then: by how much is some phase violated everywhere? The duals of that show it,
+    # and enough of them outweigh the row.
+    k, n = phases.shape
+    elastic = np.hstack([-phases, -np.ones((k, 1))])
+    found = linprog(
+        np.append(np.zeros(n), 1.0),
+        A_ub=elastic,
+        b_ub=constants,
+        bounds=np.vstack([bounds, [0, np.inf]]),
+        method="highs",
+    )
+    if found.status != 0 or found.fun <= 0:
+        return None
+    lowest = constant + np.minimum(row * lower, row * upper).sum()
+    scale = _ENOUGH * max(1.0 - lowest, 1.0) / found.fun
+    return Multipliers(np.maximum(-found.ineqlin.marginals, 0) * scale, None)

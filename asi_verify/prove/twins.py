@@ -1,0 +1,72 @@
+"""Torch twins and advice in the checker's form, for the stages that optimise what is checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.bounds import BackwardTwin
+from asi_verify.checker.relu import open_phases
+from asi_verify.checker.trusted import Bounds, TrustedPass
+from asi_verify.core.box import Box
+from asi_verify.errors import UnsupportedOperatorError
+from asi_verify.export import Artifact
+
+Array = npt.NDArray[np.float32]
+
+__all__ = ["TwinOf", "boxes_for", "coarse", "open_slopes"]
+
+
+class TwinOf:
+    """The twin of the model last asked for; None where an operator has none."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
+        self._digest = ""
+        self._twin: BackwardTwin | None = None
+
+    def __call__(self, artifact: Artifact) -> BackwardTwin | None:
+        """The twin of this model."""
+        if artifact.digest != self._digest:
+            try:
+                self._twin = BackwardTwin(artifact.network, self._device)
+            except UnsupportedOperatorError:
+                self._twin = None
+            self._digest = artifact.digest
+        return self._twin
+
+
+def boxes_for(twin: BackwardTwin, bounds: Bounds) -> dict[int, Box]:
+    """Of the input and of what ReLUs read."""
+    return {value: bounds.boxes[value] for value in (0, *twin.relu_inputs)}
+
+
+def open_slopes(trusted: TrustedPass, bounds: Bounds, slopes: Array, largest: int) -> Array:
+    """The slopes that say something: of open phases, and not what the canonical rule says.
+
+    Args:
+        trusted: the trusted pass over the network.
+        bounds: of ``L`` samples.
+        slopes: shape ``(L, R, neurons)``.
+        largest: bytes of one sample's slopes when written; those that differ least are left out.
+
+    Returns:
+        The same, NaN where there is nothing to say.
+    """
+    boxes = [bounds.boxes[value] for value in trusted.neurons]
+    size = len(slopes)
+    is_open = np.concatenate([open_phases(b).reshape(size, -1) for b in boxes], axis=1)
+    canonical = np.concatenate([(b.upper >= -b.lower).reshape(size, -1) for b in boxes], axis=1)
+    differs = np.where(is_open[:, None], np.abs(slopes - canonical[:, None]), 0.0)
+    flat = differs.reshape(size, -1)
+    most = max(largest - (flat.shape[1] + 7) // 8, 0)
+    if most < flat.shape[1]:
+        np.put_along_axis(flat, np.argsort(-flat, axis=1, kind="stable")[:, most:], 0.0, axis=1)
+    return np.where(differs > 1 / 510, slopes, np.float32(np.nan))
+
+
+def coarse(multipliers: Array) -> Array:
+    """Multipliers to eight bits: what only rounding in torch makes different becomes the same."""
+    mantissa, exponent = np.frexp(multipliers.astype(np.float64))
+    rounded: Array = np.ldexp(np.rint(mantissa * 256) / 256, exponent).astype(np.float32)
+    return rounded

@@ -1,0 +1,204 @@
+"""Optimised slopes and branch and bound: true verdicts, with evidence that the checker accepts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support import exact
+from support.networks import LARGER, TINY, mlp, random_box, small_cnn
+
+from asi_verify.checker.split_tree import tree_margins
+from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate, LinearEvidence, SolverEvidence, TreeEvidence
+from asi_verify.core.limits import LARGEST_TREE
+from asi_verify.core.network import Network
+from asi_verify.core.operators import Affine
+from asi_verify.core.properties import SingleLabel
+from asi_verify.core.semantics import Semantics
+from asi_verify.core.split_tree import SplitTree
+from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided
+from asi_verify.export import Artifact
+from asi_verify.prove import AlphaCrown, Batch, Branch, Solve, branch
+from asi_verify.prove.farkas import multipliers_for
+
+
+def batch_of(network, radius, seed=0, count=6, semantics=Semantics.FLOAT32):
+    """Boxes around random points of one class, asked whether they stay in it."""
+    generator = np.random.default_rng(seed)
+    artifact = Artifact.from_network(network)
+    box = Box(*random_box(generator, network.input_shape, 5 * count, radius))
+    centres = ((box.lower + box.upper) / 2).astype(np.float32)
+    labels = artifact.session.run(centres).argmax(axis=1)
+    label = int(np.bincount(labels).argmax())
+    rows = np.flatnonzero(labels == label)[:count]
+    wanted, keys = SingleLabel(label, network.logits), tuple(range(len(rows)))
+    return Batch(artifact, centres[rows], box[rows], wanted, semantics, keys)
+
+
+def accepted(batch, result):
+    """Every proof's tree is in the parts, within the budget, and closes for the checker."""
+    proved = [i for i, v in enumerate(result.verdicts) if isinstance(v, Proved)]
+    for i in proved:
+        evidence = result.verdicts[i].evidence
+        assert isinstance(evidence, TreeEvidence)
+        data = result.parts[evidence.tree]
+        assert len(data) <= LARGEST_TREE
+        tree = SplitTree.from_bytes(data)
+        margins = tree_margins(
+            batch.trusted, batch.box[[i]], batch.property_, evidence.intermediate, [tree]
+        )
+        assert margins[0] > 0
+    return proved
+
+
+def by_crown(batch):
+    """What canonical slopes prove."""
+    evidence = LinearEvidence(Intermediate.BACKWARD)
+    return set(np.flatnonzero(batch.trusted.margins(batch.box, batch.property_, evidence) > 0))
+
+
+@pytest.mark.parametrize("few_inputs", [0, 16])
+@pytest.mark.parametrize("name", ["mlp", "deep", "residual"])
+def test_nothing_stays_open_on_tiny_networks(name, few_inputs):
+    """By phases or by inputs: proved where the exact minimum is positive, refuted where not."""
+    for seed in range(3):
+        network = TINY[name](np.random.default_rng(seed))
+        batch = batch_of(network, 0.3, seed, 4, Semantics.REAL)
+        result = Branch(most_leaves=200, few_inputs=few_inputs).attempt(batch)
+        proved = accepted(batch, result)
+        for i, verdict in enumerate(result.verdicts):
+            low, high = batch.box.lower[i], batch.box.upper[i]
+            truth = min(exact.minimum(network, low, high, r) for r in batch.property_.rows())
+            if i in proved:
+                assert truth > 0
+            else:
+                assert isinstance(verdict, Refuted)
+                assert batch.box[[i]].contains(verdict.witness.point[None])[0]
+                assert truth <= 1e-5
+
+
+def test_slopes_and_cuts_prove_what_canonical_slopes_do_not():
+    """On the same queries: CROWN, then optimised slopes, then cuts; each proves more."""
+    counts = np.zeros(3, dtype=int)
+    for seed in range(4):
+        network = mlp(np.random.default_rng(seed), 6, 24, 24, 3)
+        batch = batch_of(network, 0.2, seed, 10)
+        crown = by_crown(batch)
+        slopes = set(accepted(batch, AlphaCrown().attempt(batch)))
+        cuts = set(accepted(batch, Branch(most_leaves=64, few_inputs=0).attempt(batch)))
+        assert crown <= slopes <= cuts
+        counts += len(crown), len(slopes), len(cuts)
+    assert counts[0] < counts[1] < counts[2]
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_no_verdict_contradicts_another(name):
+    """On networks with convolutions: what one proves no other refutes."""
+    batch = batch_of(LARGER[name](np.random.default_rng(2)), 0.06, 2)
+    proved = set(accepted(batch, AlphaCrown(steps=10).attempt(batch))) | by_crown(batch)
+    result = Branch(most_leaves=12, steps=8).attempt(batch)
+    refuted = {i for i, v in enumerate(result.verdicts) if isinstance(v, Refuted)}
+    assert not refuted & (proved | set(accepted(batch, result)))
+
+
+def test_the_budget_ends_in_undecided():
+    """What is still open then says why, and how far it came."""
+    network = mlp(np.random.default_rng(0), 6, 12, 9, 3)
+    batch = batch_of(network, 0.3, 0, 12)
+    result = Branch(most_leaves=2, steps=1, few_inputs=0).attempt(batch)
+    reasons = {v.reason for v in result.verdicts if isinstance(v, Undecided)}
+    assert reasons == {Reason.BUDGET}
+    assert any("2 parts" in v.detail for v in result.verdicts if isinstance(v, Undecided))
+
+
+def test_a_tree_that_is_too_large_is_no_proof(monkeypatch):
+    """It could not be checked: undecided, with its size."""
+    monkeypatch.setattr(branch, "LARGEST_TREE", 10)
+    batch = batch_of(mlp(np.random.default_rng(0), 6, 12, 9, 3), 0.01, 0, 3)
+    for verdict in Branch().attempt(batch).verdicts:
+        assert verdict == Undecided(Reason.BUDGET, verdict.detail)
+        assert "bytes" in verdict.detail
+
+
+@pytest.mark.parametrize("stage", [AlphaCrown(), Branch()], ids=["alpha-crown", "branch"])
+def test_what_the_trusted_pass_does_not_confirm_is_declined(stage, monkeypatch):
+    """An optimiser that promises too much proves nothing, and is counted."""
+    module = f"asi_verify.prove.{type(stage).__module__.rsplit('.', 1)[-1]}.tree_margins"
+    monkeypatch.setattr(module, lambda _, box, *rest: np.full(len(box), -1.0))
+    batch = batch_of(mlp(np.random.default_rng(0), 6, 12, 9, 3), 0.01, 0, 3)
+    result = stage.attempt(batch)
+    assert result.verdicts == (None,) * 3
+    assert result.declined == 3
+    assert result.parts == {}
+
+
+@pytest.mark.parametrize("stage", [AlphaCrown(), Branch()], ids=["alpha-crown", "branch"])
+def test_a_network_without_relus_is_left_to_the_others(stage):
+    """There is nothing to relax, and nothing to divide."""
+    affine = Affine(np.float32([[1, 2], [2, 1]]), np.float32([0, 1]))
+    batch = batch_of(Network.sequential((2,), [affine]), 0.1)
+    assert stage.attempt(batch).verdicts == (None,) * 6
+
+
+def test_slopes_stay_within_their_budget():
+    """16 KB a sample, however many rows and neurons there are."""
+    network = small_cnn(np.random.default_rng(0), side=16, outputs=9)
+    batch = batch_of(network, 0.02, 0, 3)
+    result = AlphaCrown(steps=3).attempt(batch)
+    assert all(len(part) <= (16 << 10) + 64 for part in result.parts.values())
+
+
+def test_a_solvers_word_becomes_a_case_split():
+    """Where z3 proves and few phases are open, the evidence is one that nobody has to believe."""
+    kinds = []
+    for seed in range(6):
+        network = TINY["mlp"](np.random.default_rng(seed))
+        batch = batch_of(network, 0.4, seed, 3)
+        result = Solve().attempt(batch)
+        kinds += [type(v.evidence) for v in result.verdicts if isinstance(v, Proved)]
+        told = Solve(most_split=-1).attempt(batch)
+        words = {type(v.evidence) for v in told.verdicts if isinstance(v, Proved)}
+        assert words <= {SolverEvidence}
+        assert [type(v) for v in told.verdicts] == [type(v) for v in result.verdicts]
+    assert kinds.count(TreeEvidence) == len(kinds) > 5
+
+
+def test_multipliers_are_those_of_farkas():
+    """With them the row is at least its constrained minimum on the whole box."""
+    generator = np.random.default_rng(0)
+    infeasible = 0
+    for _ in range(60):
+        row, phases = generator.normal(size=4), generator.normal(size=(3, 4))
+        constant, constants = generator.normal(), generator.normal(size=3) - 0.5
+        lower, upper = np.zeros(4), np.ones(4)
+        found = multipliers_for(row, constant, phases, constants, lower, upper)
+        assert found is not None
+        assert np.all(found.multipliers >= 0)
+        merged = row - found.multipliers @ phases
+        bound = constant - found.multipliers @ constants + np.minimum(merged, 0).sum()
+        if found.point is None:
+            infeasible += 1
+            assert bound > 0
+        else:
+            assert np.all(phases @ found.point + constants >= -1e-7)
+            assert bound == pytest.approx(row @ found.point + constant, abs=1e-7)
+    assert 5 < infeasible < 55
+
+
+def test_a_leaf_on_which_the_network_is_affine_is_decided_by_a_linear_programme(monkeypatch):
+    """Without a single step of the optimiser, the duals alone close full splits."""
+    calls = []
+
+    def watched(*arguments):
+        calls.append(1)
+        return multipliers_for(*arguments)
+
+    monkeypatch.setattr(branch, "multipliers_for", watched)
+    proved = 0
+    for seed in range(8):
+        batch = batch_of(TINY["mlp"](np.random.default_rng(seed)), 0.5, seed, 4, Semantics.REAL)
+        result = Branch(most_leaves=64, steps=0, few_inputs=0).attempt(batch)
+        proved += len(accepted(batch, result))
+        assert all(v is not None and not isinstance(v, Undecided) for v in result.verdicts)
+    assert calls
+    assert proved > 5
