@@ -2,8 +2,9 @@
 
 Every mutant of the checker's kernel that cosmic-ray makes with the operators of ``mutation.toml``
 is tested in a copy of the package. What survives has to stand in ``mutation_survivors.toml`` with
-the reason why it may. Takes an hour or more, and goes on where it was stopped; ``--survivors`` asks
-the tests again about those that survived, after tests were added. ``make mutation``.
+the reason why it may. Takes an hour or more, and goes on where it was stopped: what was found of a
+file in ``out/mutation/`` holds until that file changes, or the operators. ``--survivors`` asks the
+tests again about what survived, after some were added. ``make mutation``.
 
 cosmic-ray is not the only such tool: mutmut 3 is quicker, but leaves out what lies outside of
 functions (the unit roundoff, the limits) and what is decorated (properties).
@@ -16,6 +17,7 @@ import ast
 import compileall
 import difflib
 import hashlib
+import itertools
 import json
 import os
 import queue
@@ -28,6 +30,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from importlib.metadata import version
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -61,6 +64,7 @@ class Settings(NamedTuple):
 
     kernel: list[str]
     tests: list[str]
+    also: dict[str, list[str]]
     operators: re.Pattern[str]
 
     @classmethod
@@ -68,12 +72,13 @@ class Settings(NamedTuple):
         """As it stands beside this file."""
         found = tomllib.loads((PLACE / "mutation.toml").read_text("utf-8"))
         names = re.compile("|".join(f"(?:core/{name})" for name in found["operators"]))
-        return cls(found["kernel"], found["tests"], names)
+        return cls(found["kernel"], found["tests"], found["also"], names)
 
-    def session(self) -> str:
-        """A name for all results on this kernel with these operators; tests may change."""
-        texts = [(ROOT / CHECKER / f"{name}.py").read_text("utf-8") for name in self.kernel]
-        return hashlib.sha256("\0".join([*texts, self.operators.pattern]).encode()).hexdigest()[:12]
+    def session(self, name: str) -> str:
+        """Names the results on a file as it is with these operators; everything else may change."""
+        text = (ROOT / CHECKER / f"{name}.py").read_text("utf-8")
+        digest = hashlib.sha256(f"{text}\0{self.operators.pattern}".encode()).hexdigest()
+        return f"{name}-{digest[:12]}.sqlite"
 
 
 class Mutant(NamedTuple):
@@ -140,9 +145,13 @@ def _function(code: str, line: int) -> str:
     return ".".join(inside(ast.parse(code).body)) or "<module>"
 
 
-def prepare(database: WorkDB, settings: Settings) -> None:
-    """All mutants of the kernel; those of operators not asked for are never made."""
-    init([CHECKER / f"{name}.py" for name in settings.kernel], database, {})
+Databases = dict[str, WorkDB]
+"""For each file of the kernel, what was found of its mutants."""
+
+
+def prepare(database: WorkDB, name: str, settings: Settings) -> None:
+    """All mutants of a file; those of operators not asked for are never made."""
+    init([CHECKER / f"{name}.py"], database, {})
     skipped = [
         item.job_id
         for item in database.work_items
@@ -151,11 +160,12 @@ def prepare(database: WorkDB, settings: Settings) -> None:
     database.set_multiple_results(skipped, WorkResult(WorkerOutcome.SKIPPED))
 
 
-def pending(database: WorkDB, *, survivors: bool) -> list[WorkItem]:
+def pending(databases: Databases, *, survivors: bool) -> list[WorkItem]:
     """What is to be tested, in the order of the files; the survivors are the last to be again."""
-    done = dict(database.results)
+    done = {job: result for database in databases.values() for job, result in database.results}
     items = [
         item
+        for database in databases.values()
         for item in database.work_items
         if item.job_id not in done
         or (survivors and done[item.job_id].test_outcome is TestOutcome.SURVIVED)
@@ -175,8 +185,8 @@ def pending(database: WorkDB, *, survivors: bool) -> list[WorkItem]:
 class Bench:
     """Copies of the package with a process each, on which mutants are tested."""
 
-    def __init__(self, count: int, tests: list[str], place: Path) -> None:
-        self._tests = tests
+    def __init__(self, count: int, settings: Settings, place: Path) -> None:
+        self._settings = settings
         self._noticed: dict[str, list[str]] = {}
         self._free: queue.SimpleQueue[tuple[Preloaded, Path]] = queue.SimpleQueue()
         for number in range(count):
@@ -201,7 +211,8 @@ class Bench:
             path.write_text(code, "utf-8")
             # What noticed the last mutants of this file often notices the next, and soonest.
             recent = self._noticed.setdefault(file, [])
-            for tests in [list(recent), self._tests]:
+            also = self._settings.also.get(path.stem, [])
+            for tests in [list(recent), self._settings.tests, also]:
                 run = process.run(copy, tests) if tests else None
                 if run is not None and run.code:
                     for test in _FAILED.findall(run.output):
@@ -220,7 +231,7 @@ class Bench:
             self._free.get()[0].close()
 
 
-def test(database: WorkDB, items: list[WorkItem], bench: Bench, count: int) -> None:
+def test(databases: Databases, items: list[WorkItem], bench: Bench, count: int) -> None:
     """Test the mutants, and keep each result as soon as it is there."""
 
     def one(item: WorkItem) -> WorkResult:
@@ -237,7 +248,8 @@ def test(database: WorkDB, items: list[WorkItem], bench: Bench, count: int) -> N
         try:
             for number, future in enumerate(as_completed(futures), 1):
                 result = future.result()
-                database.set_result(futures[future].job_id, result)
+                item = futures[future]
+                databases[item.mutations[0].module_path.stem].set_result(item.job_id, result)
                 if result.test_outcome is TestOutcome.SURVIVED:
                     kept = json.loads(result.output or "")
                     print(f"{kept['file']}, {kept['function']}: {kept['original']}")
@@ -257,12 +269,12 @@ def _score(count: Counter[str]) -> str:
     return _share(count, count["mutants"] - count["equivalent"])
 
 
-def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> int:
+def report(databases: Databases, settings: Settings, explained: list[Survivor]) -> int:
     """Print the score, write the page if nothing is left to do; how much is to be explained."""
     reasons = {survivor.key: survivor for survivor in explained}
     counts = {f"{name}.py": Counter(dict.fromkeys(_COLUMNS, 0)) for name in settings.kernel}
     survivors: list[Survivor] = []
-    for _, result in database.results:
+    for _, result in itertools.chain(*(database.results for database in databases.values())):
         if result.worker_outcome is not WorkerOutcome.NORMAL:
             continue
         kept = json.loads(result.output or "")
@@ -287,7 +299,7 @@ def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> i
     for what, keys in (("UNEXPLAINED", [s.key for s in unexplained]), ("NOTICED", stale)):
         for file, function, original, changed in keys:
             print(f"{what} {file}, {function}:\n    {original}\n    {changed}")
-    if pending(database, survivors=False):
+    if pending(databases, survivors=False):
         print("some mutants are still to be tested: run again")
         return 1
     if unexplained or stale:
@@ -304,9 +316,10 @@ def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> i
         "survivors": [survivor._asdict() for survivor in survivors],
     }
     kinds = "; ".join(f"*{kind}*: {what}" for kind, what in KINDS.items())
+    tests = [*settings.tests, *itertools.chain(*settings.also.values())]
     text = (
         f"{total['noticed']} of {total['mutants']} mutants of the checker's kernel are noticed by "
-        f"{', '.join(f'`{test}`' for test in settings.tests)}. Mutants are "
+        f"{', '.join(f'`{test}`' for test in tests)}. Mutants are "
         f"those of cosmic-ray {version('cosmic-ray')} with the operators of "
         "`benchmarks/mutation.toml`; changes of annotations, which nothing evaluates, are left "
         "out. The score is, as usual, of the mutants that are not equivalent."
@@ -330,24 +343,29 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # tests are read again for every mutant
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    with use_db(folder / f"{settings.session()}.sqlite") as database:
-        if not database.num_work_items:
-            prepare(database, settings)
-        items = [] if options.report else pending(database, survivors=options.survivors)
+    with ExitStack() as stack:
+        databases = {
+            name: stack.enter_context(use_db(folder / settings.session(name)))
+            for name in settings.kernel
+        }
+        for name, database in databases.items():
+            if not database.num_work_items:
+                prepare(database, name, settings)
+        items = [] if options.report else pending(databases, survivors=options.survivors)
         if options.only:
             items = [i for i in items if i.mutations[0].module_path.stem in options.only]
         print(f"{len(items)} to do", flush=True)
         if items:
-            with tempfile.TemporaryDirectory() as place:
-                bench = Bench(options.processes, settings.tests, Path(place))
-                name = f"{settings.kernel[0]}.py"
-                control = bench.run(name, (ROOT / CHECKER / name).read_text("utf-8"))
-                if control.code:
-                    print(control.output)
-                    raise SystemExit("the tests fail without a mutant")
-                test(database, items, bench, options.processes)
-                bench.close()
-        return report(database, settings, read_survivors())
+            place = stack.enter_context(tempfile.TemporaryDirectory())
+            bench = Bench(options.processes, settings, Path(place))
+            name = f"{settings.kernel[0]}.py"
+            control = bench.run(name, (ROOT / CHECKER / name).read_text("utf-8"))
+            if control.code:
+                print(control.output)
+                raise SystemExit("the tests fail without a mutant")
+            test(databases, items, bench, options.processes)
+            bench.close()
+        return report(databases, settings, read_survivors())
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from asi_verify.core.box import Box
 from asi_verify.core.operators import (
     Add,
     Affine,
+    Concat,
     Conv,
     Relu,
     Reshape,
@@ -340,6 +341,29 @@ def test_local_errors_and_largest_sums_are_as_derived(name, slack):
         is_close_above(rule.largest_sum(box), sums)
 
 
+def test_an_average_may_be_added_up_before_it_is_divided():
+    """Its largest sum is that of the numbers themselves; of no other convolution."""
+    ones = np.ones((1, 2, 2, 2))
+    box = Box(-ones, 3 * ones)
+
+    def largest(weight: Any, groups: int) -> Any:
+        filters = np.array(weight, np.float32)
+        none = np.zeros(len(filters), np.float32)
+        conv = Conv(filters, none, ONE, ((0, 0),) * 2, ONE, groups)
+        return rule_for(conv, FLOAT32, (2, 2, 2)).largest_sum(box)
+
+    average = np.full((2, 1, 2, 2), 0.25)
+    uneven = average.copy()
+    uneven[1, 0, 1, 1] = 0.125
+    is_close_above(largest(average, 2), [3 * 4])
+    is_close_above(largest(uneven, 2), [3])
+    is_close_above(largest(average / 2, 2), [Fraction(3, 2)])
+    is_close_above(largest(average * 2, 2), [6])
+    # Over both channels at once it is a sum of two averages.
+    is_close_above(largest(np.full((2, 2, 2, 2), 0.25), 1), [6])
+    is_close_above(largest(np.full((1, 2, 2, 2), 0.25), 1), [6])
+
+
 def test_the_enlargements_of_local_errors_and_sums_are_counted():
     """One weight of 1: ten for the sum with flushing, and the magnitudes' own."""
     rule: Any = rule_for(affine([[1, 0]], [0]), FLOAT32, (2,))
@@ -502,6 +526,38 @@ def test_moving_numbers_costs_nothing(operator, shape):
     box = Box(numbers, numbers + 1)
     assert rule.local_error(box) is None
     assert rule.largest_sum(box) == 0
+
+
+def test_joined_values_are_taken_apart_again():
+    """Three of them along their second axis: each gets the coefficients of its own numbers."""
+    shapes = [(2, 1), (2, 3), (2, 2)]
+    rule = rule_for(Concat(1, 3), FLOAT32, *shapes)
+    parts = [np.arange(2.0 * np.prod(s)).reshape(2, *s) + 100 * k for k, s in enumerate(shapes)]
+    given = [Box(part, part + 1) for part in parts]
+    found = rule.interval(*given)
+    assert found.lower.tolist() == np.concatenate(parts, 2).tolist()
+    assert found.upper.tolist() == (np.concatenate(parts, 2) + 1).tolist()
+    pushed = rule.push_back(Functionals(found.lower, None), *given)
+    assert [part.tolist() for part in pushed.inputs] == [part.tolist() for part in parts]
+    assert (pushed.constant, pushed.error) == (0, 0)
+
+
+def test_rules_say_what_kind_they_are_of():
+    """What relaxes, and what moves numbers only; ReLU alone has numbers of open phase."""
+    box = Box(np.array([[-1.0, 0.0, -1.0]]), np.array([[1.0, 1.0, 0.0]]))
+    affine_rule = rule_for(affine(np.eye(3), np.zeros(3)), REAL, (3,))
+    add, relu = rule_for(Add(), REAL, (3,), (3,)), rule_for(Relu(), REAL, (3,))
+    reshape, transpose = rule_for(Reshape((3,)), REAL, (3,)), rule_for(Transpose((0,)), REAL, (3,))
+    concat = rule_for(Concat(0, 2), REAL, (3,), (3,))
+    for rule in (affine_rule, add, reshape, transpose, concat):
+        assert not rule.relaxes
+        assert rule.open_numbers(box) is None
+        assert rule.moves is (rule in {reshape, transpose, concat})
+    assert relu.relaxes
+    assert not relu.moves
+    opened = relu.open_numbers(box)
+    assert opened is not None
+    assert opened.tolist() == [[True, False, False]]
 
 
 def test_a_relu_cuts_both_ends_at_0():

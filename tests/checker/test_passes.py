@@ -21,10 +21,20 @@ from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.network import Network, Node
-from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu, Reshape, Scale
+from asi_verify.core.operators import (
+    Add,
+    Affine,
+    Conv,
+    Operator,
+    Relu,
+    Reshape,
+    Scale,
+    Transpose,
+    largest_step,
+)
 from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.semantics import Semantics
-from asi_verify.errors import UnsupportedOperatorError
+from asi_verify.errors import ModelError, UnsupportedOperatorError
 
 REAL, FLOAT32 = Semantics.REAL, Semantics.FLOAT32
 INTERVAL, BACKWARD = Intermediate.INTERVAL, Intermediate.BACKWARD
@@ -315,6 +325,40 @@ def test_sums_know_into_which_sums_they_may_be_taken(operator):
     count = terms[operator] + 1
     wanted = 2 * Fraction(count, 2**24) / (1 - Fraction(count, 2**24))
     assert wanted <= error <= wanted * (1 + CLOSE)
+
+
+def test_a_sum_behind_moved_numbers_may_be_taken_into_the_sum_before_them():
+    """Runtimes exchange a sum with what only moves numbers."""
+    shifts = np.zeros(4, np.float32)
+    nodes = (
+        Node(affine(np.eye(4), shifts), (0,)),
+        Node(Reshape((2, 2)), (1,)),
+        Node(Transpose((1, 0)), (2,)),
+        Node(Add(), (3, 3)),
+        Node(Relu(), (2,)),
+        Node(Reshape((2, 2)), (5,)),
+        Node(Add(), (4, 6)),
+        Node(Add(), (6, 6)),
+    )
+    rules = TrustedPass(Network((4,), nodes), FLOAT32)._rules
+    ones = Box(np.ones((1, 2, 2)), np.ones((1, 2, 2)))
+    for number, count in ((3, 5 + 1), (6, 1), (7, 1)):
+        error = rules[number].local_error(ones, ones)
+        assert error is not None
+        wanted = 2 * Fraction(count, 2**24) / (1 - Fraction(count, 2**24))
+        assert wanted <= Fraction(float(error.max())) <= wanted * (1 + CLOSE)
+
+
+def test_networks_whose_passes_are_too_large_are_refused(monkeypatch):
+    """Exactly beyond the limit, with both numbers that make it."""
+    network = Network.sequential((4,), [affine(np.ones((3, 4)), np.zeros(3)), Relu()])
+    step = max(largest_step(n.operator, network.shapes[n.inputs[0]]) for n in network.nodes)
+    monkeypatch.setattr(trusted, "LARGEST_PASS", 3 * step)
+    TrustedPass(network, REAL)
+    monkeypatch.setattr(trusted, "LARGEST_PASS", 3 * step - 1)
+    says = f"^3 outputs of a network with up to {step} numbers in one step .* hold {3 * step - 1};"
+    with pytest.raises(ModelError, match=says):
+        TrustedPass(network, REAL)
 
 
 def test_a_sum_of_what_is_no_sum_rounds_once():
