@@ -182,11 +182,21 @@ def pending(databases: Databases, *, survivors: bool) -> list[WorkItem]:
     )
 
 
+def _digest_of_tests() -> str:
+    """Of all of them, and of what they share: a test that is being written notices anything."""
+    digest = hashlib.sha256()
+    for folder in ("checker", "soundness", "support"):
+        for path in sorted((ROOT / "tests" / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 class Bench:
     """Copies of the package with a process each, on which mutants are tested."""
 
     def __init__(self, count: int, settings: Settings, place: Path) -> None:
         self._settings = settings
+        self._digest = _digest_of_tests()
         self._noticed: dict[str, list[str]] = {}
         self._free: queue.SimpleQueue[tuple[Preloaded, Path]] = queue.SimpleQueue()
         for number in range(count):
@@ -212,13 +222,14 @@ class Bench:
             # What noticed the last mutants of this file often notices the next, and soonest.
             recent = self._noticed.setdefault(file, [])
             also = self._settings.also.get(path.stem, [])
-            for tests in [list(recent), self._settings.tests, also]:
-                run = process.run(copy, tests) if tests else None
-                if run is not None and run.code:
+            for tests in filter(None, [list(recent), self._settings.tests, also]):
+                run = process.run(copy, tests)
+                if run.code:
                     for test in _FAILED.findall(run.output):
                         recent[:] = [test, *(other for other in recent if other != test)][:5]
                     break
-            assert run is not None
+            if _digest_of_tests() != self._digest:
+                raise SystemExit("the tests were changed while they were run: run again")
             return run
         finally:
             Path(cache_from_source(str(path))).unlink(missing_ok=True)
@@ -358,11 +369,13 @@ def main() -> int:
         if items:
             place = stack.enter_context(tempfile.TemporaryDirectory())
             bench = Bench(options.processes, settings, Path(place))
-            name = f"{settings.kernel[0]}.py"
-            control = bench.run(name, (ROOT / CHECKER / name).read_text("utf-8"))
-            if control.code:
-                print(control.output)
-                raise SystemExit("the tests fail without a mutant")
+            for name in {settings.kernel[0], *settings.also}:
+                control = bench.run(
+                    f"{name}.py", (ROOT / CHECKER / f"{name}.py").read_text("utf-8")
+                )
+                if control.code:
+                    print(control.output)
+                    raise SystemExit("the tests fail without a mutant")
             test(databases, items, bench, options.processes)
             bench.close()
         return report(databases, settings, read_survivors())

@@ -19,6 +19,7 @@ U, SMALL = Fraction(1, 2**53), Fraction(1, 2**500)
 CLOSE = Fraction(1, 2**36)
 POOLS: dict[str, tuple[MaxPool, tuple[int, ...]]] = {
     "lines": (MaxPool((3,), (2,), ((1, 0),), (2,)), (2, 9)),
+    "lines with far padding": (MaxPool((3,), (1,), ((2, 2),), (1,)), (2, 5)),
     "images": (MaxPool((3, 2), (1, 2), ((1, 0), (0, 1)), (1, 2)), (2, 4, 5)),
     "volumes": (MaxPool((2, 1, 2), (1, 2, 1), ((0, 1), (0, 0), (1, 0)), (1, 1, 1)), (2, 3, 3, 2)),
     "single numbers": (MaxPool((1,), (2,), ((0, 0),), (1,)), (2, 5)),
