@@ -60,8 +60,7 @@ class Settings(NamedTuple):
     """``mutation.toml``."""
 
     kernel: list[str]
-    quick: list[str]
-    thorough: list[str]
+    tests: list[str]
     operators: re.Pattern[str]
 
     @classmethod
@@ -69,7 +68,7 @@ class Settings(NamedTuple):
         """As it stands beside this file."""
         found = tomllib.loads((PLACE / "mutation.toml").read_text("utf-8"))
         names = re.compile("|".join(f"(?:core/{name})" for name in found["operators"]))
-        return cls(found["kernel"], found["quick"], found["thorough"], names)
+        return cls(found["kernel"], found["tests"], names)
 
     def session(self) -> str:
         """A name for all results on this kernel with these operators; tests may change."""
@@ -101,15 +100,15 @@ class Mutant(NamedTuple):
         before = (ROOT / spec.module_path).read_text("utf-8")
         operator = cosmic_ray.plugins.get_operator(spec.operator_name)(**spec.operator_args)
         after = mutate_code(before, operator, spec.occurrence)
-        if after is None or _executed(before) == _executed(after):
+        try:
+            if after is None or _executed(before) == _executed(after):
+                return None
+        except SyntaxError:  # the "*" of keyword arguments is taken for a product
             return None
-        lines = [
-            line
-            for line in difflib.ndiff(before.splitlines(), after.splitlines())
-            if line[0] in "+-"
-        ]
+        lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
         old, new = (
-            "\n".join(line[2:].strip() for line in lines if line[0] == sign) for sign in "-+"
+            "\n".join(line[2:].strip() for line in lines if line[0] == sign).strip()
+            for sign in "-+"
         )
         return cls(spec.module_path.name, _function(before, spec.start_pos[0]), old, new, after)
 
@@ -176,7 +175,7 @@ def pending(database: WorkDB, *, survivors: bool) -> list[WorkItem]:
 class Bench:
     """Copies of the package with a process each, on which mutants are tested."""
 
-    def __init__(self, count: int, tests: list[list[str]], place: Path) -> None:
+    def __init__(self, count: int, tests: list[str], place: Path) -> None:
         self._tests = tests
         self._noticed: dict[str, list[str]] = {}
         self._free: queue.SimpleQueue[tuple[Preloaded, Path]] = queue.SimpleQueue()
@@ -202,7 +201,7 @@ class Bench:
             path.write_text(code, "utf-8")
             # What noticed the last mutants of this file often notices the next, and soonest.
             recent = self._noticed.setdefault(file, [])
-            for tests in [list(recent), *self._tests]:
+            for tests in [list(recent), self._tests]:
                 run = process.run(copy, tests) if tests else None
                 if run is not None and run.code:
                     for test in _FAILED.findall(run.output):
@@ -235,16 +234,27 @@ def test(database: WorkDB, items: list[WorkItem], bench: Bench, count: int) -> N
 
     with ThreadPoolExecutor(count) as pool:
         futures: dict[Future[WorkResult], WorkItem] = {pool.submit(one, i): i for i in items}
-        for number, future in enumerate(as_completed(futures), 1):
-            result = future.result()
-            database.set_result(futures[future].job_id, result)
-            if result.test_outcome is TestOutcome.SURVIVED:
-                kept = json.loads(result.output or "")
-                print(f"{kept['file']}, {kept['function']}: {kept['original']}")
-                print(f"    survives as: {kept['changed']}", flush=True)
-            if number % 50 == 0:
-                print(f"{number} of {len(items)}", flush=True)
-        pool.shutdown(cancel_futures=True)
+        try:
+            for number, future in enumerate(as_completed(futures), 1):
+                result = future.result()
+                database.set_result(futures[future].job_id, result)
+                if result.test_outcome is TestOutcome.SURVIVED:
+                    kept = json.loads(result.output or "")
+                    print(f"{kept['file']}, {kept['function']}: {kept['original']}")
+                    print(f"    survives as: {kept['changed']}", flush=True)
+                if number % 50 == 0:
+                    print(f"{number} of {len(items)}", flush=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _share(count: Counter[str], of: int) -> str:
+    return f"{count['noticed'] / max(1, of):.1%}"
+
+
+def _score(count: Counter[str]) -> str:
+    """As usual: of the mutants that are not equivalent, the share that is noticed."""
+    return _share(count, count["mutants"] - count["equivalent"])
 
 
 def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> int:
@@ -267,10 +277,10 @@ def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> i
     survivors.sort()
     total = sum(counts.values(), Counter())
     rows: list[list[Any]] = [
-        [name, *(c[column] for column in _COLUMNS), f"{c['noticed'] / max(1, c['mutants']):.1%}"]
+        [name, *(c[column] for column in _COLUMNS), _share(c, c["mutants"]), _score(c)]
         for name, c in [*counts.items(), ("together", total)]
     ]
-    score = table(["file", *_COLUMNS, "score"], rows)
+    score = table(["file", *_COLUMNS, "of all", "score"], rows)
     print(score)
     unexplained = [survivor for survivor in survivors if not survivor.why]
     stale = sorted(reasons.keys() - {survivor.key for survivor in survivors})
@@ -289,15 +299,17 @@ def report(database: WorkDB, settings: Settings, explained: list[Survivor]) -> i
     ]
     figures = {
         "files": {name: dict(count) for name, count in counts.items()},
-        "score": total["noticed"] / total["mutants"],
+        "noticed_of_all": total["noticed"] / total["mutants"],
+        "score": total["noticed"] / (total["mutants"] - total["equivalent"]),
         "survivors": [survivor._asdict() for survivor in survivors],
     }
     kinds = "; ".join(f"*{kind}*: {what}" for kind, what in KINDS.items())
     text = (
         f"{total['noticed']} of {total['mutants']} mutants of the checker's kernel are noticed by "
-        f"{', '.join(f'`{test}`' for test in [*settings.quick, *settings.thorough])}. Mutants are "
+        f"{', '.join(f'`{test}`' for test in settings.tests)}. Mutants are "
         f"those of cosmic-ray {version('cosmic-ray')} with the operators of "
-        "`benchmarks/mutation.toml`; changes of annotations, which nothing evaluates, are left out."
+        "`benchmarks/mutation.toml`; changes of annotations, which nothing evaluates, are left "
+        "out. The score is, as usual, of the mutants that are not equivalent."
         f"\n\n{score}\n\nWhat survives, and why it may ({kinds}):\n\n" + "\n".join(lines)
     )
     write("mutation_score", "What the tests of the trusted pass notice", figures, text)
@@ -309,7 +321,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     parser.add_argument("--survivors", action="store_true", help="test those that survived again")
-    parser.add_argument("--quick", action="store_true", help="leave out the thorough tests")
     parser.add_argument("--report", action="store_true", help="test nothing")
     parser.add_argument("--only", nargs="*", help="files of the kernel, without .py")
     options = parser.parse_args()
@@ -328,8 +339,7 @@ def main() -> int:
         print(f"{len(items)} to do", flush=True)
         if items:
             with tempfile.TemporaryDirectory() as place:
-                tests = [settings.quick] if options.quick else [settings.quick, settings.thorough]
-                bench = Bench(options.processes, tests, Path(place))
+                bench = Bench(options.processes, settings.tests, Path(place))
                 name = f"{settings.kernel[0]}.py"
                 control = bench.run(name, (ROOT / CHECKER / name).read_text("utf-8"))
                 if control.code:

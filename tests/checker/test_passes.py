@@ -5,6 +5,8 @@ Errors are counted as in ``test_error_analysis``.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -163,8 +165,8 @@ def test_sums_up_to_the_limit_of_binary32_are_sound_and_beyond_it_are_not():
     while above * row <= LIMIT32:
         above = float(np.nextafter(above, np.inf))
     assert size * row == LIMIT32
-    found = passes.bounds(box([[-size], [-above], [0]], [[0], [0], [above]]), INTERVAL)
-    assert found.sound.tolist() == [True, False, False]
+    found = passes.bounds(box([[-size], [-above], [0], [1]], [[0], [0], [above], [2]]), INTERVAL)
+    assert found.sound.tolist() == [True, False, False, True]
     real = TrustedPass(network, REAL).bounds(box([[-size], [-above]], [[0], [0]]), INTERVAL)
     assert real.sound.tolist() == [True, True]
 
@@ -315,6 +317,16 @@ def test_sums_know_into_which_sums_they_may_be_taken(operator):
     assert wanted <= error <= wanted * (1 + CLOSE)
 
 
+def test_a_sum_of_what_is_no_sum_rounds_once():
+    """Of the input with itself, and of a ReLU's output."""
+    twice = (Node(Relu(), (0,)), Node(Add(), (0, 0)), Node(Add(), (1, 1)))
+    ones = box([[1, 1]], [[1, 1]])
+    for rule in TrustedPass(Network((2,), twice), FLOAT32)._rules[1:]:
+        error = rule.local_error(ones, ones)
+        assert error is not None
+        assert 2 * 2.0**-24 <= error.min() <= error.max() <= 2.001 * 2.0**-24
+
+
 def test_a_rule_that_cannot_be_made_names_its_operator():
     """With the reason, and without the inner error's traceback."""
     wide = Affine(np.zeros((1, 2**22), np.float32), np.zeros(1, np.float32))
@@ -389,6 +401,39 @@ def test_an_output_that_reads_the_input_directly_is_bounded():
         np.testing.assert_allclose(found, [[0.5, -1.0]], atol=1e-12)
 
 
+def test_values_that_nothing_reads_and_branches_beside_a_relu_are_passed_by():
+    """The way back goes on to what is still pending."""
+    one = affine([[1]], [0])
+    unread = Network((1,), (Node(affine([[2]], [1]), (0,)), Node(one, (0,)), Node(one, (1,))))
+    beside = Network((1,), (Node(one, (0,)), Node(Relu(), (1,)), Node(Add(), (1, 2))))
+    region, row = box([[-1.0]], [[1.0]]), np.array([[1.0]])
+    for network, wanted in ((unread, -1.0), (beside, -1.0)):
+        passes = TrustedPass(network, REAL)
+        bounds = passes.bounds(region, INTERVAL)
+        found = passes.lower(bounds, row, to_input=False)
+        np.testing.assert_allclose(found, [[wanted]], atol=1e-12)
+    upward = passes.lower(bounds, -row, to_input=False)
+    np.testing.assert_allclose(upward, [[-2]], atol=1e-12)
+
+
+def test_an_output_may_be_that_of_a_relu():
+    """Every sample then has slopes of its own from the first step on."""
+    passes = TrustedPass(Network.sequential((1,), [affine([[1]], [0]), Relu()]), REAL)
+    bounds = passes.bounds(box([[-1.0], [2.0]], [[1.0], [3.0]]), INTERVAL)
+    found = passes.lower(bounds, np.array([[1.0], [-1.0]]), to_input=True)
+    np.testing.assert_allclose(found, [[-1, -1], [2, -3]], atol=1e-12)
+
+
+def test_boxes_of_every_other_shape_are_refused():
+    """Larger or smaller, with the shape that is wrong and the one that is right."""
+    passes = TrustedPass(small_cnn(np.random.default_rng(0)), REAL)
+    for shape in ((1, 4, 4), (2, 8, 8), (8, 8)):
+        wrong = Box(np.zeros((1, *shape)), np.ones((1, *shape)))
+        says = re.escape(f"boxes of shape {shape} for inputs (1, 8, 8)")
+        with pytest.raises(ValueError, match=says):
+            passes.bounds(wrong, INTERVAL)
+
+
 # Known bounds and advice, of which split trees are made.
 
 
@@ -436,21 +481,21 @@ def test_slopes_and_multipliers_are_used_for_their_functional():
     network = Network.sequential((1,), [affine([[1]], [0]), Relu(), affine([[1]], [0])])
     passes = TrustedPass(network, REAL)
     bounds = passes.bounds(box([[-1.0], [-1.0]], [[2.0], [3.0]]), INTERVAL)
-    rows = np.array([[1.0], [-1.0]])
-    slopes = np.array([[0.5], [np.nan], [np.nan], [0.25]])
+    rows = np.array([[1.0], [-1.0], [2.0]])
+    slopes = np.array([[0.5], [np.nan], [1.0], [np.nan], [0.25], [0.0]])
     advice = trusted.Advice(slopes={1: slopes})
     found = passes.lower(bounds, rows, to_input=True, advice=advice)
-    # 0.5 x on [-1, 2]; the chord 2/3 x + 2/3 at 2; x at -1; the chord at 3, as slopes from below
-    # say nothing of functionals that are bounded from above.
-    np.testing.assert_allclose(found, [[-0.5, -2], [-1, -3]], atol=1e-12)
-    multipliers = np.array([[-0.5], [0], [0], [0]])
+    # 0.5 x on [-1, 2]; the chord 2/3 x + 2/3 at 2; 2 x at -1. Then x at -1; the chord at 3, as
+    # slopes from below say nothing of functionals that are bounded from above; and 0.
+    np.testing.assert_allclose(found, [[-0.5, -2, -2], [-1, -3, 0]], atol=1e-12)
+    multipliers = np.array([[-0.5], [0], [0], [0], [0], [0]])
     advice = trusted.Advice(slopes={1: slopes}, multipliers={1: multipliers})
     found = passes.lower(bounds, rows, to_input=True, advice=advice)
     # Where x is known to be at least 0, x - 0.5 x is at most x: 0 on its slope of 0.5.
-    np.testing.assert_allclose(found, [[0, -2], [-1, -3]], atol=1e-12)
+    np.testing.assert_allclose(found, [[0, -2, -2], [-1, -3, 0]], atol=1e-12)
     some = advice.take(slice(1, 3))
     assert some.multipliers[1].tolist() == [[0], [0]]
-    assert np.isnan(some.slopes[1]).all()
+    np.testing.assert_array_equal(some.slopes[1], [[np.nan], [1.0]])
 
 
 def test_a_whole_box_that_is_called_empty_proves_nothing():
@@ -460,3 +505,12 @@ def test_a_whole_box_that_is_called_empty_proves_nothing():
     found = passes.bounds(box([[-1, -1]], [[1, 1]]), BACKWARD)
     assert found.sound.tolist() == [True]
     assert found.empty.tolist() == [False]
+
+
+def test_bounds_and_advice_do_not_change():
+    """What one step was given, another finds."""
+    bounds = TrustedPass(opened(), REAL).bounds(box([[0, 0]], [[1, 1]]), INTERVAL)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        bounds.sound = np.array([True])  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        trusted.NO_ADVICE.slopes = {}  # type: ignore[misc]
