@@ -113,7 +113,7 @@ def test_the_budget_ends_in_undecided():
 
 def test_how_many_parts_are_bounded_at_once_changes_no_verdict(monkeypatch):
     """One after the other, or as many as memory allows."""
-    batch = batch_of(mlp(np.random.default_rng(1), 6, 12, 9, 3), 0.2, 1, 4)
+    batch = batch_of(mlp(np.random.default_rng(0), 6, 24, 24, 3), 0.2, 0, 6)
     stage = Branch(most_leaves=12, steps=8, few_inputs=0)
     together = stage.attempt(batch)
     monkeypatch.setattr(branch, "_NUMBERS_AT_ONCE", 1)
