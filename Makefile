@@ -35,14 +35,18 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Files of tests side by side: what a file sets up once stays with it.
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+
 # The trusted code first, and alone: every branch of the checker has to be taken.
 TRUSTED := tests/core tests/lowering tests/checker tests/soundness
 
 trusted-tests: setup
-	$(BIN)/pytest $(TRUSTED) --cov=asi_verify.checker --cov-branch --cov-fail-under=100
+	$(PYTEST) $(TRUSTED) --cov=asi_verify.checker --cov-branch --cov-fail-under=100
 
 tests: setup
-	$(BIN)/pytest $(addprefix --ignore=,$(TRUSTED))
+	$(PYTEST) $(addprefix --ignore=,$(TRUSTED))
 
 trusted: setup
 	@$(BIN)/python benchmarks/trusted_size.py

@@ -277,7 +277,7 @@ def _asked(
             except CertificateError as error:
                 return Outcome.REJECTED, str(error)
             return _Asked(intermediate, tree)
-        case IntervalEvidence() | LinearEvidence() as evidence:
+        case evidence:
             return _Asked(evidence)
 
 

@@ -38,6 +38,8 @@ from asi_verify.prove.twins import TwinOf, boxes_for, coarse, open_slopes
 __all__ = ["Branch"]
 
 _AT_ONCE = 256
+_NUMBERS_AT_ONCE = 1 << 24
+"""Of all values and rows of the parts that are bounded at once; the optimiser keeps some thirty."""
 
 
 @dataclass(eq=False)
@@ -133,13 +135,16 @@ class _Search:
         self._trees = [_Part(sample, ()) for sample in range(len(batch))]
         self._leaves = [1] * len(batch)
         self._verdicts: list[Verdict | None] = [None] * len(batch)
+        values = sum(int(np.prod(shape)) for shape in batch.artifact.network.shapes)
+        most = _NUMBERS_AT_ONCE // (values * len(self._rows))
+        self._at_once = max(1, min(_AT_ONCE, most))
         self._neurons = max(numbers.stop for numbers in batch.trusted.neurons.values())
 
     def run(self) -> None:
         """Divide until nothing is open."""
         waiting = list(self._trees)
         while waiting:
-            now, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
+            now, waiting = waiting[: self._at_once], waiting[self._at_once :]
             now = [part for part in now if self._verdicts[part.sample] is None]
             if now:
                 waiting += self._round(now)

@@ -111,6 +111,18 @@ def test_the_budget_ends_in_undecided():
     assert any("2 parts" in v.detail for v in result.verdicts if isinstance(v, Undecided))
 
 
+def test_how_many_parts_are_bounded_at_once_changes_no_verdict(monkeypatch):
+    """One after the other, or as many as memory allows."""
+    batch = batch_of(mlp(np.random.default_rng(0), 6, 24, 24, 3), 0.2, 0, 6)
+    stage = Branch(most_leaves=12, steps=8, few_inputs=0)
+    together = stage.attempt(batch)
+    monkeypatch.setattr(branch, "_NUMBERS_AT_ONCE", 1)
+    alone = stage.attempt(batch)
+    assert [type(v) for v in together.verdicts] == [type(v) for v in alone.verdicts]
+    assert accepted(batch, together) == accepted(batch, alone)
+    assert len({type(v) for v in alone.verdicts}) > 1
+
+
 def test_a_tree_that_is_too_large_is_no_proof(monkeypatch):
     """It could not be checked: undecided, with its size."""
     monkeypatch.setattr(branch, "LARGEST_TREE", 10)

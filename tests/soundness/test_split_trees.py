@@ -12,7 +12,7 @@ from support.float32 import Arithmetic
 from support.networks import LARGER, TINY, random_box, sampled, seeds
 from support.trees import holds, random_tree
 
-from asi_verify.checker import TrustedPass
+from asi_verify.checker import TrustedPass, split_tree
 from asi_verify.checker.split_tree import leaf_margins, tree_margins
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
@@ -191,6 +191,14 @@ def test_a_leaf_beyond_its_region_proves_and_one_at_its_edge_does_not():
         tree = SplitTree(1, 3, nodes, (none, none), ())
         below = bounds_of_leaves(trusted, box, wanted, Intermediate.BACKWARD, tree)[0]
         assert bool(below == np.inf) is empty
+
+
+def test_a_neuron_that_does_not_exist_has_no_place():
+    """Trees for other networks are refused before; whoever asks all the same gets no number."""
+    trusted = asked("mlp", 0, Semantics.REAL, 0.4)[1]
+    assert [split_tree._place(trusted, n) for n in range(3)] == [(1, 0), (1, 1), (1, 2)]
+    with pytest.raises(IndexError):
+        split_tree._place(trusted, 3)
 
 
 def test_bounds_out_of_range_are_no_empty_leaf():
