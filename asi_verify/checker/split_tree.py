@@ -160,7 +160,8 @@ def _advice(trusted: TrustedPass, leaves: Leaves) -> Advice:
 
 
 def _by_value(trusted: TrustedPass, numbers: Array) -> dict[int, Array]:
-    flat = numbers.reshape(-1, numbers.shape[2])
+    # Written out, because a network may have no neurons.
+    flat = numbers.reshape(len(numbers) * numbers.shape[1], numbers.shape[2])
     return {value: flat[:, part] for value, part in trusted.neurons.items()}
 
 
