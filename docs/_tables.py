@@ -17,6 +17,7 @@ import typer
 from asi_verify.checker.trusted import rule_for
 from asi_verify.cli import app
 from asi_verify.core.operators import (
+    Activation,
     Add,
     Affine,
     Concat,
@@ -90,7 +91,8 @@ def _operators() -> str:
         (Softmax(0), ((1,),)),
         (LayerNormalization(bias, bias, 0.5), ((1,),)),
     ]
-    ours = {kind for kind in Operator.__subclasses__() if kind.__module__.startswith("asi_verify.")}
+    kinds = {*Operator.__subclasses__(), *Activation.__subclasses__()} - {Activation}
+    ours = {kind for kind in kinds if kind.__module__.startswith("asi_verify.")}
     missing = ours - {type(operator) for operator, _ in samples}
     if missing:
         raise LookupError(f"no sample of {missing}; add one above")

@@ -29,4 +29,5 @@ def shared() -> Path:
         return Path(place)
     if os.environ.get("CI") == "true":
         pytest.fail("ASI_VERIFY_SHARED is not set, and in CI no test may be skipped")
+    # Who has a clone alone can still run all the rest.
     pytest.skip("real data is not at hand: set ASI_VERIFY_SHARED to the folder that holds data/")

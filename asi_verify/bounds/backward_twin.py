@@ -206,7 +206,7 @@ class BackwardTwin:
             if step == steps or not bool((best <= 0).any()):
                 break
             optimiser.zero_grad()
-            lower[best <= 0].sum().neg().backward()  # type: ignore[no-untyped-call]
+            lower[best <= 0].sum().neg().backward()  # type: ignore[no-untyped-call]  # torch's own
             optimiser.step()
             schedule.step()
             with torch.no_grad():

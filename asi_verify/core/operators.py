@@ -25,6 +25,7 @@ from asi_verify.core.box import read_only
 from asi_verify.errors import ModelError
 
 __all__ = [
+    "Activation",
     "Add",
     "Affine",
     "Concat",
@@ -59,11 +60,6 @@ class Operator(abc.ABC):
         Raises:
             ModelError: the operator is not defined for inputs of these shapes.
         """
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether the operator is an affine function of its inputs."""
-        return True
 
 
 def _slid(
@@ -206,17 +202,17 @@ class Scale(Operator):
         return shape
 
 
-@dataclass(frozen=True)
-class Relu(Operator):
-    """``max(x, 0)``, number by number."""
+class Activation(Operator):
+    """A function of one number, applied to every number of a value."""
 
     def output_shape(self, *inputs: Shape) -> Shape:
         (shape,) = inputs
         return shape
 
-    @property
-    def is_linear(self) -> bool:
-        return False
+
+@dataclass(frozen=True)
+class Relu(Activation):
+    """``max(x, 0)``, number by number."""
 
 
 @dataclass(frozen=True)
@@ -273,10 +269,6 @@ class MaxPool(Operator):
                     f"{self.dilations}"
                 )
         return (shape[0], *spatial)
-
-    @property
-    def is_linear(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True)

@@ -6,53 +6,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asi_verify.core.operators import FloatArray, Operator, Shape, checked_weight
+from asi_verify.core.operators import Activation, FloatArray, Operator, Shape, checked_weight
 from asi_verify.errors import ModelError
 
 __all__ = ["Erf", "Gelu", "LayerNormalization", "Sigmoid", "Softmax", "Tanh"]
 
 
 @dataclass(frozen=True)
-class Sigmoid(Operator):
+class Sigmoid(Activation):
     """``1 / (1 + exp(-x))``, number by number."""
 
-    def output_shape(self, *inputs: Shape) -> Shape:
-        (shape,) = inputs
-        return shape
-
-    @property
-    def is_linear(self) -> bool:
-        return False
-
 
 @dataclass(frozen=True)
-class Tanh(Operator):
+class Tanh(Activation):
     """``tanh(x)``, number by number."""
 
-    def output_shape(self, *inputs: Shape) -> Shape:
-        (shape,) = inputs
-        return shape
-
-    @property
-    def is_linear(self) -> bool:
-        return False
-
 
 @dataclass(frozen=True)
-class Erf(Operator):
+class Erf(Activation):
     """The error function ``2 / sqrt(pi)`` times the integral of ``exp(-t^2)`` from 0 to ``x``."""
 
-    def output_shape(self, *inputs: Shape) -> Shape:
-        (shape,) = inputs
-        return shape
-
-    @property
-    def is_linear(self) -> bool:
-        return False
-
 
 @dataclass(frozen=True)
-class Gelu(Operator):
+class Gelu(Activation):
     """``x (1 + erf(x / sqrt(2))) / 2``, number by number; or its approximation by a tanh.
 
     Attributes:
@@ -68,14 +44,6 @@ class Gelu(Operator):
         if not 0 <= self.slack <= 2.0**-20 or (self.tanh and self.slack):
             raise ModelError(f"gelu: slack {self.slack}; 0 to 2^-20, without tanh, is supported")
 
-    def output_shape(self, *inputs: Shape) -> Shape:
-        (shape,) = inputs
-        return shape
-
-    @property
-    def is_linear(self) -> bool:
-        return False
-
 
 @dataclass(frozen=True)
 class Softmax(Operator):
@@ -88,10 +56,6 @@ class Softmax(Operator):
         if not 0 <= self.axis < len(shape):
             raise ModelError(f"softmax: axis {self.axis} of a value {shape}")
         return shape
-
-    @property
-    def is_linear(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +89,3 @@ class LayerNormalization(Operator):
         if not 0 < axes <= len(shape) or shape[-axes:] != self.scale.shape:
             raise ModelError(f"layer norm: scale {self.scale.shape} for a value {shape}")
         return shape
-
-    @property
-    def is_linear(self) -> bool:
-        return False

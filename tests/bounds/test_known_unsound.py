@@ -26,7 +26,8 @@ from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.export import Artifact, network_from_torch
 from asi_verify.lowering import read_network
 
-# Later releases have mended some of what these tests provoke; development installs 0.3.
+# Later releases have mended some of what these tests provoke. Development and CI install 0.3, where
+# nothing is skipped; they are skipped for who tries another release.
 OLD = pytest.mark.skipif(
     not str(installed_version()).startswith("0.3"), reason="about auto_LiRPA 0.3"
 )

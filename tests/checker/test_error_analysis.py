@@ -663,7 +663,7 @@ def test_functionals_are_asked_of_their_samples():
 def test_functionals_and_rules_are_what_they_promise():
     """Functionals do not change, and a rule without one of its parts cannot be made."""
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Functionals(np.zeros((1, 1)), None).owners = np.array([0])  # type: ignore[misc]
+        Functionals(np.zeros((1, 1)), None).owners = np.array([0])
     assert Rule.__abstractmethods__ == {"interval", "push_back"}
     applied = {"apply", "apply_magnitude", "apply_transposed", "bias"}
     assert LinearRule.__abstractmethods__ == applied

@@ -555,6 +555,6 @@ def test_bounds_and_advice_do_not_change():
     """What one step was given, another finds."""
     bounds = TrustedPass(opened(), REAL).bounds(box([[0, 0]], [[1, 1]]), INTERVAL)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        bounds.sound = np.array([True])  # type: ignore[misc]
+        bounds.sound = np.array([True])
     with pytest.raises(dataclasses.FrozenInstanceError):
-        trusted.NO_ADVICE.slopes = {}  # type: ignore[misc]
+        trusted.NO_ADVICE.slopes = {}

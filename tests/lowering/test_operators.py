@@ -16,7 +16,7 @@ from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.operators import Conv
 from asi_verify.core.semantics import Semantics
-from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
+from asi_verify.core.smooth import Gelu, LayerNormalization, Softmax
 from asi_verify.errors import ModelError, UnsupportedOperatorError
 from asi_verify.lowering import read_network, write_artifact
 from asi_verify.lowering.graph import OnnxNode
@@ -627,13 +627,6 @@ def test_a_gelu_that_is_spelled_out_is_within_its_slack(half):
     assert operators[0].slack > 0
     assert read_network(data).rounded().is_exact_float32
     assert not read_network(data).is_exact_float32
-
-
-def test_no_smooth_operator_is_linear():
-    """What takes an operator for linear asks it."""
-    norm = LayerNormalization(np.ones(3, np.float32), np.ones(3, np.float32), 0.5)
-    for operator in (Sigmoid(), Tanh(), Erf(), Gelu(), Softmax(0), norm):
-        assert not operator.is_linear
 
 
 def test_operators_refuse_what_they_are_not_defined_for():

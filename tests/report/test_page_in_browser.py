@@ -25,6 +25,7 @@ def chromium():
     if path is None:
         if os.environ.get("CI") == "true":
             pytest.fail("no Chromium, and in CI no test may be skipped")
+        # Who has no browser can still run all the rest.
         pytest.skip("Chromium is not installed")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
