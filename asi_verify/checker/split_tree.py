@@ -26,7 +26,7 @@ from asi_verify.core.evidence import Intermediate
 from asi_verify.core.properties import Property
 from asi_verify.core.split_tree import PHASE, Cut, Leaf, SplitTree
 
-__all__ = ["leaf_bounds", "leaf_margins", "require_tree", "tree_margins"]
+__all__ = ["leaf_bounds", "leaf_margins", "margins_over", "require_tree", "tree_margins"]
 
 Array = npt.NDArray[np.float64]
 Leaves = Sequence[tuple[SplitTree, Leaf]]
@@ -67,23 +67,36 @@ def tree_margins(
     Raises:
         CertificateError: a tree is for another network or property.
     """
-    result = np.full(len(box), np.inf)
+    result = np.empty(len(box))
     for part in trusted.batches(len(box)):
         root = trusted.bounds(box[part], intermediate)
-        # Three kinds of trees, by what a leaf's bounds need; which others are in the batch changes
-        # nothing for any of them.
-        kinds: dict[Intermediate | None, list[tuple[int, SplitTree, Leaf]]] = defaultdict(list)
-        for sample, tree in enumerate(trees[part]):
-            require_tree(trusted, property_, tree)
-            again = intermediate if tree.cuts_inputs else Intermediate.INTERVAL
-            kind = again if len(tree.leaves) > 1 else None
-            kinds[kind] += [(sample, tree, leaf) for leaf in tree.leaves]
-        for kind, leaves in kinds.items():
-            for some in trusted.batches(len(leaves)):
-                owners = np.array([sample for sample, _, _ in leaves[some]], dtype=np.intp)
-                of_leaves = [(tree, leaf) for _, tree, leaf in leaves[some]]
-                lower = leaf_margins(trusted, root.take(owners), property_, kind, of_leaves)
-                np.minimum.at(result[part], owners, lower)
+        result[part] = margins_over(trusted, root, property_, intermediate, trees[part])
+    return result
+
+
+def margins_over(
+    trusted: TrustedPass,
+    root: Bounds,
+    property_: Property,
+    intermediate: Intermediate,
+    trees: Sequence[SplitTree],
+) -> Array:
+    """``tree_margins`` for whom has the bounds over the whole regions already, by ``trusted``."""
+    result = np.full(len(trees), np.inf)
+    # Three kinds of trees, by what a leaf's bounds need; which others are in the batch changes
+    # nothing for any of them.
+    kinds: dict[Intermediate | None, list[tuple[int, SplitTree, Leaf]]] = defaultdict(list)
+    for sample, tree in enumerate(trees):
+        require_tree(trusted, property_, tree)
+        again = intermediate if tree.cuts_inputs else Intermediate.INTERVAL
+        kind = again if len(tree.leaves) > 1 else None
+        kinds[kind] += [(sample, tree, leaf) for leaf in tree.leaves]
+    for kind, leaves in kinds.items():
+        for some in trusted.batches(len(leaves)):
+            owners = np.array([sample for sample, _, _ in leaves[some]], dtype=np.intp)
+            of_leaves = [(tree, leaf) for _, tree, leaf in leaves[some]]
+            lower = leaf_margins(trusted, root.take(owners), property_, kind, of_leaves)
+            np.minimum.at(result, owners, lower)
     return result
 
 

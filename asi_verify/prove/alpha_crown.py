@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.split_tree import tree_margins
+from asi_verify.checker.split_tree import margins_over
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.evidence import Intermediate, TreeEvidence
 from asi_verify.core.split_tree import LEAF, NODE, Slopes, SplitTree
 from asi_verify.core.verdict import Proved, Verdict
 from asi_verify.prove.stage import Batch, Stage, StageResult
-from asi_verify.prove.twins import TwinOf, boxes_for, open_slopes
+from asi_verify.prove.twins import boxes_for, open_slopes, twin_for
 
 __all__ = ["LARGEST", "AlphaCrown", "slopes_tree"]
 
@@ -33,28 +33,24 @@ class AlphaCrown(Stage):
     steps: int = 30
     device: str = "cpu"
     name: str = "alpha-crown"
-    _twin: TwinOf = field(init=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_twin", TwinOf(self.device))
 
     def attempt(self, batch: Batch) -> StageResult:
         found: list[Verdict | None] = [None] * len(batch)
-        twin = self._twin(batch.artifact)
-        if twin is None or not twin.relu_inputs:
+        twin = twin_for(batch.artifact.network, self.device)
+        if twin is None:
             return StageResult(tuple(found))
         rows = batch.property_.rows()
         parts: dict[str, bytes] = {}
         declined = 0
         for some in batch.trusted.batches(len(batch)):
-            box = batch.box[some]
-            bounds = batch.trusted.bounds(box, Intermediate.BACKWARD)
+            bounds = batch.trusted.bounds(batch.box[some], Intermediate.BACKWARD)
             best = twin.optimised(boxes_for(twin, bounds), rows, self.steps)
             advice = open_slopes(batch.trusted, bounds, best.slopes, LARGEST)
             promising = np.flatnonzero((best.lower > 0).all(axis=1))
             trees = [slopes_tree(advice[i]) for i in promising]
-            margins = tree_margins(
-                batch.trusted, box[promising], batch.property_, Intermediate.BACKWARD, trees
+            root = bounds.take(promising)
+            margins = margins_over(
+                batch.trusted, root, batch.property_, Intermediate.BACKWARD, trees
             )
             declined += int((~(margins > 0)).sum())
             for i, tree, margin in zip(promising.tolist(), trees, margins, strict=True):

@@ -9,13 +9,13 @@ network is affine and a linear programme has the last word. The evidence is the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from asi_verify.bounds import BackwardTwin, Optimised
-from asi_verify.checker.split_tree import leaf_bounds, tree_margins
+from asi_verify.checker.split_tree import leaf_bounds, margins_over
 from asi_verify.checker.trusted import Bounds
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import bytes_digest
@@ -33,7 +33,7 @@ from asi_verify.core.split_tree import (
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict
 from asi_verify.prove.farkas import multipliers_for
 from asi_verify.prove.stage import Batch, Stage, StageResult
-from asi_verify.prove.twins import TwinOf, boxes_for, coarse, open_slopes
+from asi_verify.prove.twins import boxes_for, coarse, open_slopes, twin_for
 
 __all__ = ["Branch"]
 
@@ -101,27 +101,20 @@ class Branch(Stage):
     few_inputs: int = 16
     device: str = "cpu"
     name: str = "branch"
-    _twin: TwinOf = field(init=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_twin", TwinOf(self.device))
 
     def attempt(self, batch: Batch) -> StageResult:
-        twin = self._twin(batch.artifact)
-        if twin is None or not twin.relu_inputs:
+        twin = twin_for(batch.artifact.network, self.device)
+        if twin is None:
             return StageResult((None,) * len(batch))
         verdicts: list[Verdict | None] = []
         parts: dict[str, bytes] = {}
-        declined = 0
         for some in batch.trusted.batches(len(batch)):
             search = _Search(self, batch.take(np.arange(len(batch))[some]), twin)
             search.run()
-            for verdict, tree in search.results():
-                if tree is not None:
-                    parts[bytes_digest(tree)] = tree
-                declined += verdict is None
-                verdicts.append(verdict)
-        return StageResult(tuple(verdicts), declined, parts)
+            found, trees = search.results()
+            verdicts += found
+            parts.update(trees)
+        return StageResult(tuple(verdicts), verdicts.count(None), parts)
 
 
 class _Search:
@@ -149,29 +142,30 @@ class _Search:
             if now:
                 waiting += self._round(now)
 
-    def results(self) -> Iterator[tuple[Verdict | None, bytes | None]]:
-        """A verdict for each sample, None if its tree is declined, and the tree if it is proved."""
+    def results(self) -> tuple[list[Verdict | None], dict[str, bytes]]:
+        """A verdict for each sample, None if its tree is declined; and the trees of the proved."""
+        trees: dict[int, bytes] = {}
         for sample, root in enumerate(self._trees):
-            verdict = self._verdicts[sample]
-            if verdict is not None:
-                yield verdict, None
-                continue
-            tree = self._tree(root)
-            data = tree.to_bytes()
-            if len(data) > LARGEST_TREE:
-                yield Undecided(Reason.BUDGET, f"a split tree of {len(data)} bytes"), None
-                continue
-            (margin,) = tree_margins(
-                self._batch.trusted,
-                self._batch.box[[sample]],
-                self._batch.property_,
-                Intermediate.BACKWARD,
-                [SplitTree.from_bytes(data)],
-            )
+            if self._verdicts[sample] is None:
+                data = self._tree(root).to_bytes()
+                if len(data) > LARGEST_TREE:
+                    large = Undecided(Reason.BUDGET, f"a split tree of {len(data)} bytes")
+                    self._verdicts[sample] = large
+                else:
+                    trees[sample] = data
+        margins = margins_over(
+            self._batch.trusted,
+            self._root.take(np.array(list(trees), dtype=np.intp)),
+            self._batch.property_,
+            Intermediate.BACKWARD,
+            [SplitTree.from_bytes(data) for data in trees.values()],
+        )
+        parts: dict[str, bytes] = {}
+        for (sample, data), margin in zip(trees.items(), margins, strict=True):
             if margin > 0:
-                yield Proved(TreeEvidence(Intermediate.BACKWARD, bytes_digest(data))), data
-            else:
-                yield None, None
+                evidence = TreeEvidence(Intermediate.BACKWARD, bytes_digest(data))
+                self._verdicts[sample], parts[evidence.tree] = Proved(evidence), data
+        return self._verdicts, parts
 
     def _round(self, now: Sequence[_Part]) -> list[_Part]:
         """Bound some parts and divide those that stay open."""

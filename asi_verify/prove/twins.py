@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,31 +11,22 @@ from asi_verify.bounds import BackwardTwin
 from asi_verify.checker.relu import open_phases
 from asi_verify.checker.trusted import Bounds, TrustedPass
 from asi_verify.core.box import Box
+from asi_verify.core.network import Network
 from asi_verify.errors import UnsupportedOperatorError
-from asi_verify.export import Artifact
 
 Array = npt.NDArray[np.float32]
 
-__all__ = ["TwinOf", "boxes_for", "coarse", "open_slopes"]
+__all__ = ["boxes_for", "coarse", "open_slopes", "twin_for"]
 
 
-class TwinOf:
-    """The twin of the model last asked for; None where an operator has none."""
-
-    def __init__(self, device: str = "cpu") -> None:
-        self._device = device
-        self._digest = ""
-        self._twin: BackwardTwin | None = None
-
-    def __call__(self, artifact: Artifact) -> BackwardTwin | None:
-        """The twin of this model."""
-        if artifact.digest != self._digest:
-            try:
-                self._twin = BackwardTwin(artifact.network, self._device)
-            except UnsupportedOperatorError:
-                self._twin = None
-            self._digest = artifact.digest
-        return self._twin
+@lru_cache(maxsize=1)
+def twin_for(network: Network, device: str) -> BackwardTwin | None:
+    """The twin of a network; None where it would optimise nothing, or cannot."""
+    try:
+        twin = BackwardTwin(network, device)
+    except UnsupportedOperatorError:
+        return None
+    return twin if twin.relu_inputs else None
 
 
 def boxes_for(twin: BackwardTwin, bounds: Bounds) -> dict[int, Box]:

@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from support.methods import METHODS
 from support.networks import sampled
 from support.onnx_files import model, node
 from torch import nn
@@ -19,7 +20,7 @@ from asi_verify.bounds import Method
 from asi_verify.bounds.lirpa import LirpaProposer, _library, installed_version
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
-from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.evidence import Intermediate
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UnsupportedOperatorError
@@ -107,11 +108,7 @@ def test_no_certificate_rests_on_what_it_says_of_pooling(seed):
     for label in range(3):
         if np.all(answers == label):
             continue
-        for evidence in (
-            IntervalEvidence(),
-            LinearEvidence(Intermediate.INTERVAL),
-            LinearEvidence(Intermediate.BACKWARD),
-        ):
+        for evidence in METHODS.values():
             margin = artifact.trusted(Semantics.REAL).margins(
                 Box(lower, upper), SingleLabel(label, 3), evidence
             )

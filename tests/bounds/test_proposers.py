@@ -9,24 +9,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from support import exact
+from support.methods import METHODS, lower_bounds
 from support.networks import LARGER, SMOOTH, TINY, random_box, sampled, seeds, weights
 
 from asi_verify.bounds import Method, TwinIntervals, interval_margins, proposer_for
 from asi_verify.bounds.lirpa import LirpaProposer, installed_version
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
-from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.evidence import Intermediate
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Affine, Conv, MaxPool, Relu, Reshape, Scale, Transpose
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import EngineUnavailableError, ParityError, UnsupportedOperatorError
 from asi_verify.export import NetworkModule
-
-EVIDENCE = {
-    Method.INTERVAL: IntervalEvidence(),
-    Method.CROWN_IBP: LinearEvidence(Intermediate.INTERVAL),
-    Method.CROWN: LinearEvidence(Intermediate.BACKWARD),
-}
 
 
 def twin(network):
@@ -93,10 +88,7 @@ def test_the_trusted_pass_confirms_what_auto_lirpa_proposes(name, method):
     rows = np.eye(network.logits)
     proposed = LirpaProposer(network, method).lower(box, rows)
     trusted = TrustedPass(network, Semantics.REAL)
-    evidence = EVIDENCE[method]
-    linear = isinstance(evidence, LinearEvidence)
-    bounds = trusted.bounds(box, evidence.intermediate if linear else Intermediate.INTERVAL)
-    ours = trusted.lower(bounds, rows, to_input=linear)
+    ours = lower_bounds(trusted, box, rows, METHODS[method.value])
     assert np.all(ours >= proposed - 2e-4)
     np.testing.assert_allclose(ours, proposed, atol=2e-4, rtol=0.05)
 

@@ -135,8 +135,8 @@ def test_a_tree_that_is_too_large_is_no_proof(monkeypatch):
 @pytest.mark.parametrize("stage", [AlphaCrown(), Branch()], ids=["alpha-crown", "branch"])
 def test_what_the_trusted_pass_does_not_confirm_is_declined(stage, monkeypatch):
     """An optimiser that promises too much proves nothing, and is counted."""
-    module = f"asi_verify.prove.{type(stage).__module__.rsplit('.', 1)[-1]}.tree_margins"
-    monkeypatch.setattr(module, lambda _, box, *rest: np.full(len(box), -1.0))
+    module = f"asi_verify.prove.{type(stage).__module__.rsplit('.', 1)[-1]}.margins_over"
+    monkeypatch.setattr(module, lambda *given: np.full(len(given[-1]), -1.0))
     batch = batch_of(mlp(np.random.default_rng(0), 6, 12, 9, 3), 0.01, 0, 3)
     result = stage.attempt(batch)
     assert result.verdicts == (None,) * 3

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from support import float32
 from support.float32 import Arithmetic
+from support.methods import METHODS
 from support.networks import LARGER, TINY, random_box, sampled, seeds
 from support.onnx_files import model, node
 
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
-from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.evidence import Intermediate
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
     Add,
@@ -35,11 +36,6 @@ from asi_verify.lowering import read_network, write_artifact
 from asi_verify.runtime import Session
 from asi_verify.runtime.session import load
 
-METHODS = {
-    "interval": IntervalEvidence(),
-    "crown-ibp": LinearEvidence(Intermediate.INTERVAL),
-    "crown": LinearEvidence(Intermediate.BACKWARD),
-}
 WAYS = list(itertools.product((False, True), (False, True)))
 
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from support import exact, float32
 from support.float32 import Arithmetic
+from support.methods import METHODS
 from support.networks import seeds
 from support.onnx_files import model, node
 from support.rounding_attacks import ATTACKS
 
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
-from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Affine, Relu
 from asi_verify.core.properties import SingleLabel
@@ -28,11 +28,6 @@ from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.lowering import read_network, write_artifact
 from asi_verify.runtime import Session
 
-METHODS = (
-    IntervalEvidence(),
-    LinearEvidence(Intermediate.INTERVAL),
-    LinearEvidence(Intermediate.BACKWARD),
-)
 WAYS = list(itertools.product((False, True), (False, True)))
 SEEDS = range(12)
 F = np.float32
@@ -41,7 +36,7 @@ F = np.float32
 def margins(network, box, property_, semantics):
     """The bound by each method."""
     trusted = TrustedPass(network, semantics)
-    return [trusted.margins(box, property_, method)[0] for method in METHODS]
+    return [trusted.margins(box, property_, method)[0] for method in METHODS.values()]
 
 
 def deployed(attack, orders=24):

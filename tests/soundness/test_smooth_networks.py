@@ -8,27 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from support import exact
+from support.methods import METHODS, lower_bounds
 from support.networks import SMOOTH, random_box, sampled, seeds
 
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
-from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.evidence import Intermediate
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.lowering import read_network, write_artifact
 from asi_verify.runtime import Session
-
-METHODS = {
-    "interval": IntervalEvidence(),
-    "crown-ibp": LinearEvidence(Intermediate.INTERVAL),
-    "crown": LinearEvidence(Intermediate.BACKWARD),
-}
-
-
-def lower_bounds(trusted, box, rows, evidence):
-    linear = isinstance(evidence, LinearEvidence)
-    intermediate = evidence.intermediate if linear else Intermediate.INTERVAL
-    return trusted.lower(trusted.bounds(box, intermediate), rows, to_input=linear)
 
 
 @pytest.mark.parametrize("name", SMOOTH)

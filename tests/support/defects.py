@@ -597,8 +597,8 @@ _TREES = [
     Defect(
         "leaf: one leaf decides",
         "checker/split_tree.py",
-        "np.minimum.at(result[part], owners, lower)",
-        "result[part][owners] = lower",
+        "np.minimum.at(result, owners, lower)",
+        "result[owners] = lower",
         _LEAVES + "multipliers_make_the_phases_count",
     ),
     Defect(

@@ -16,8 +16,6 @@ from asi_verify.core.claims import Claims, DatasetClaim
 from asi_verify.core.evidence import (
     Evidence,
     Intermediate,
-    IntervalEvidence,
-    LinearEvidence,
     SolverEvidence,
     TreeEvidence,
 )
@@ -28,6 +26,7 @@ from asi_verify.core.region import LInf, Region
 from asi_verify.core.semantics import Semantics
 from asi_verify.lowering import read_network, write_artifact
 from asi_verify.store import FolderFiles, write_certificates
+from support.methods import METHODS
 from support.networks import small_cnn
 
 SCRIPT = b"(check-sat)"
@@ -58,11 +57,7 @@ class Made:
 
 def evidence_of(trusted: TrustedPass, box: Box, property_: Any) -> Evidence | None:
     """The cheapest evidence that proves a property over one box."""
-    for evidence in (
-        IntervalEvidence(),
-        LinearEvidence(Intermediate.INTERVAL),
-        LinearEvidence(Intermediate.BACKWARD),
-    ):
+    for evidence in METHODS.values():
         if trusted.margins(box, property_, evidence)[0] > 0:
             return evidence
     return None

@@ -7,6 +7,7 @@ and a division by each window's count.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -135,10 +136,15 @@ def global_max_pool(node: OnnxNode, graph: Graph) -> None:
 
 
 def _global_max(node: OnnxNode, graph: Graph, value: Value) -> Value:
+    kernel, ones, none = _one_window(node, value)
+    return graph.add(MaxPool(kernel, ones, none, ones), value)
+
+
+def _one_window(node: OnnxNode, value: Value) -> tuple[Shape, Shape, _Pads]:
+    """A window over all that a channel has, with its strides (or dilations) and pads."""
     kernel = value.shape[1:]
     _refuse_larger_than(node, kernel, value, (0,) * len(kernel))
-    ones, none = (1,) * len(kernel), ((0, 0),) * len(kernel)
-    return graph.add(MaxPool(kernel, ones, none, ones), value)
+    return kernel, (1,) * len(kernel), ((0, 0),) * len(kernel)
 
 
 @REGISTRY.converts(
@@ -179,23 +185,24 @@ def global_average_pool(node: OnnxNode, graph: Graph) -> None:
 
 
 def _global_average(node: OnnxNode, graph: Graph, value: Value) -> Value:
-    kernel = value.shape[1:]
-    _refuse_larger_than(node, kernel, value, (0,) * len(kernel))
-    ones, none = (1,) * len(kernel), ((0, 0),) * len(kernel)
-    return _average(graph, value, kernel, ones, none)
+    return _average(graph, value, *_one_window(node, value))
 
 
 @REGISTRY.converts("ReduceMean", to="Conv and Reshape", limits="over all spatial axes")
 def reduce_mean(node: OnnxNode, graph: Graph) -> None:
-    keep = _keeps_all_spatial_axes(node, "mean")
-    pooled = _global_average(node, graph, node.value(0))
-    graph.define(node, pooled if keep else graph.add(Reshape(pooled.shape[:1]), pooled))
+    _reduce(node, graph, "mean", _global_average)
 
 
 @REGISTRY.converts("ReduceMax", to="MaxPool and Reshape", limits="over all spatial axes")
 def reduce_max(node: OnnxNode, graph: Graph) -> None:
-    keep = _keeps_all_spatial_axes(node, "maximum")
-    pooled = _global_max(node, graph, node.value(0))
+    _reduce(node, graph, "maximum", _global_max)
+
+
+def _reduce(
+    node: OnnxNode, graph: Graph, what: str, pool: Callable[[OnnxNode, Graph, Value], Value]
+) -> None:
+    keep = _keeps_all_spatial_axes(node, what)
+    pooled = pool(node, graph, node.value(0))
     graph.define(node, pooled if keep else graph.add(Reshape(pooled.shape[:1]), pooled))
 
 
