@@ -33,6 +33,7 @@ _LEAVES = "tests/soundness/test_split_trees.py::test_"
 _FOLDER = "tests/checker/test_folder.py::test_"
 _CANONICAL = "tests/core/test_canonical.py::test_"
 _CERTIFICATE = "tests/core/test_certificate.py::test_"
+_CLAUSES = "tests/core/test_clauses.py::test_"
 _PROPERTIES = "tests/core/test_properties.py::test_"
 _RADIUS = "tests/core/test_radius.py::test_"
 _REGION = "tests/core/test_region.py::test_"
@@ -842,9 +843,23 @@ _PASS_OVER_NETWORKS = [
         _LAWS + "terms_that_the_last_sum_loses_are_covered",
     ),
     Defect(
+        "constants of a property forgotten",
+        "checker/trusted.py",
+        "return np.where(constants == 0, lower, down(lower + constants))",
+        "return lower",
+        _PASS + "no_bound_on_clauses_exceeds_the_exact_margin[crown]",
+    ),
+    Defect(
+        "constants of a property added to the nearest",
+        "checker/trusted.py",
+        "down(lower + constants)",
+        "lower + constants + 1e-15 * np.abs(lower)",
+        _PASS + "no_bound_on_clauses_exceeds_the_exact_margin[interval]",
+    ),
+    Defect(
         "the best row instead of the worst",
         "checker/trusted.py",
-        "lower.min(axis=1)",
+        "property_.overall(lower)",
         "lower.max(axis=1)",
         _PASS + "several_decisions_are_bounded_each_on_its_side",
     ),
@@ -1155,6 +1170,27 @@ _RADII = [
 ]
 
 _PROPERTIES_OF_LOGITS = [
+    Defect(
+        "the constants of clauses rounded up",
+        "core/clauses.py",
+        "nearest if Fraction(nearest) <= exact else",
+        "nearest if Fraction(nearest) >= exact else",
+        _CLAUSES + "constants_are_never_above_the_exact_ones",
+    ),
+    Defect(
+        "a clause that needs all of its inequalities, none of the others",
+        "core/clauses.py",
+        "largest.min(axis=1)",
+        "largest.max(axis=1)",
+        _CLAUSES + "the_overall_number_is_the_smallest_of_each_clauses_largest",
+    ),
+    Defect(
+        "near ties of clauses decided in floats",
+        "core/clauses.py",
+        "size * 2.0**-30",
+        "size * 2.0**-90",
+        _CLAUSES + "a_difference_that_no_float_shows_still_decides",
+    ),
     Defect(
         "single label: the row with the wrong sign",
         "core/properties.py",
