@@ -39,7 +39,8 @@ class Inequality:
     constant: Fraction
 
     def __post_init__(self) -> None:
-        if max(map(abs, (*self.coefficients, self.constant)), default=0) > _LARGEST:
+        largest = max(abs(self.constant), *(abs(Fraction(c)) for c in self.coefficients), 0)
+        if largest > _LARGEST:
             raise UsageError(
                 "a linear inequality over the outputs has coefficients of more than 53 bits; write "
                 "it with rounder numbers"
