@@ -17,6 +17,7 @@ __all__ = [
     "EngineUnavailableError",
     "ModelError",
     "ParityError",
+    "PropertyError",
     "RadiusError",
     "RunFolderError",
     "SoundnessAlarm",
@@ -59,6 +60,10 @@ class UnsupportedOperatorError(ModelError):
 
 class ParityError(ModelError):
     """Two forms of one model (torch, ONNX Runtime, Network, bounded module) disagree."""
+
+
+class PropertyError(UsageError):
+    """A VNN-LIB file cannot be read, asks what is not supported, or does not fit the model."""
 
 
 class CertificateError(UsageError):

@@ -8,9 +8,12 @@ and a few gigabytes at most. ``docs/reference/formats.md`` lists them.
 from __future__ import annotations
 
 __all__ = [
+    "DEEPEST_FORM",
     "DEEPEST_TREE",
     "LARGEST_ARTIFACT",
+    "LARGEST_CASES",
     "LARGEST_CLAIMS",
+    "LARGEST_CLAUSES",
     "LARGEST_CONTAINER",
     "LARGEST_NETWORK",
     "LARGEST_PASS",
@@ -18,8 +21,12 @@ __all__ = [
     "LARGEST_STEP",
     "LARGEST_TREE",
     "LARGEST_VALUE",
+    "LARGEST_VNNLIB",
+    "LONGEST_NUMERAL",
     "LONGEST_REASON",
     "MOST_AXES",
+    "MOST_BITS",
+    "MOST_CASES",
     "MOST_CONSTANTS",
     "MOST_LOGITS",
     "MOST_OPERATORS",
@@ -77,3 +84,25 @@ LARGEST_STEP = 1 << 27
 
 LARGEST_PASS = 1 << 29
 """Numbers of the largest step for one functional per logit: what a backward pass may hold."""
+
+LARGEST_VNNLIB = 1 << 25
+"""Bytes of a VNN-LIB file, unpacked."""
+
+DEEPEST_FORM = 100
+"""Parentheses inside one another in a VNN-LIB file."""
+
+LONGEST_NUMERAL = 2000
+"""Characters of one numeral; a float32 written out in full has at most some 160."""
+
+MOST_BITS = 1 << 13
+"""Bits of a numerator or a denominator that arithmetic in a VNN-LIB file may lead to."""
+
+MOST_CASES = 10_000
+"""Conjunctions that a VNN-LIB file is a disjunction of."""
+
+LARGEST_CLAUSES = 1 << 22
+"""Coefficients over all outputs that the inequalities of a VNN-LIB file have together, and the most
+atoms that its conjunctions have."""
+
+LARGEST_CASES = 1 << 24
+"""Inputs of all cases of a VNN-LIB file together."""
