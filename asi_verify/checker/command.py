@@ -1,7 +1,8 @@
-"""Check a certificate folder: ``python -m asi_verify.checker FOLDER --data FILE.npz``.
+"""Check a folder of certificates, or the proof of a VNN-LIB query.
 
-Prints one line of JSON. Exit code 0: every claim holds and no sample is open; 1: something does
-not hold, or is open; 2: wrong use.
+``python -m asi_verify.checker FOLDER --data FILE.npz``; the proof of a query needs no data. Prints
+one line of JSON. Exit code 0: every claim holds and no sample is open; 1: something does not hold,
+or is open; 2: wrong use.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from asi_verify.checker.folder import CheckResult, Outcome, check_folder, read_claims
+from asi_verify.checker.vnnlib import VnnlibCheck, check_vnnlib, is_vnnlib_folder
 from asi_verify.core.images import channels_first
 from asi_verify.core.limits import LONGEST_REASON
 from asi_verify.errors import AsiVerifyError, DataError
 
-__all__ = ["load_split", "main", "printable", "summary"]
+__all__ = ["load_split", "main", "printable", "summary", "vnnlib_summary"]
 
 
 def load_split(path: str, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
@@ -120,13 +122,31 @@ def summary(result: CheckResult) -> dict[str, Any]:
     }
 
 
+def vnnlib_summary(checked: VnnlibCheck) -> dict[str, Any]:
+    """What was found of a VNN-LIB proof as one JSON object, with what was claimed."""
+    return {
+        "cases": len(checked.proof.cases),
+        "model": checked.proof.artifact,
+        "outcome": checked.outcome.value,
+        "property": checked.proof.property_,
+        "reason": checked.reason,
+        "semantics": checked.proof.semantics.value,
+    }
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m asi_verify.checker", description=__doc__)
-    parser.add_argument("folder", help="holds claims.json, artifact.onnx and the shards")
-    parser.add_argument("--data", required=True, help="the data set, NPZ in MedMNIST's layout")
+    parser.add_argument("folder", help="holds claims.json, or proof.json for a VNN-LIB query")
+    parser.add_argument("--data", help="the data set of certificates, NPZ in MedMNIST's layout")
     options = parser.parse_args(arguments)
     try:
+        if is_vnnlib_folder(options.folder):
+            checked = check_vnnlib(options.folder)
+            print(json.dumps(vnnlib_summary(checked), sort_keys=True))
+            return 0 if checked.holds else 1
+        if options.data is None:
+            raise DataError("--data: certificates are about a data set; name its NPZ file")
         split = read_claims(options.folder).dataset.split
         result = check_folder(options.folder, *load_split(options.data, split))
     except AsiVerifyError as error:

@@ -40,6 +40,7 @@ from asi_verify.core.limits import (
     LARGEST_CLAIMS,
     LARGEST_CONTAINER,
     LARGEST_SHARD,
+    LARGEST_VNNLIB,
     LONGEST_REASON,
     MOST_LOGITS,
     MOST_REFUSALS,
@@ -60,6 +61,7 @@ __all__ = [
     "check_files",
     "check_folder",
     "read_claims",
+    "reader_of",
 ]
 
 Reader = Callable[[str], bytes]
@@ -145,7 +147,7 @@ def read_claims(folder: str | Path) -> Claims:
     Raises:
         CertificateError: the folder has no claims, or they cannot be read.
     """
-    return Claims.from_bytes(_reader(folder)(CLAIMS_FILE))
+    return Claims.from_bytes(reader_of(folder)(CLAIMS_FILE))
 
 
 def check_folder(
@@ -165,7 +167,7 @@ def check_folder(
         CertificateError: the folder has no claims, or they cannot be read.
         DataError: the images are not images.
     """
-    return check_files(_reader(folder), images, labels)
+    return check_files(reader_of(folder), images, labels)
 
 
 def check_files(read: Reader, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> CheckResult:
@@ -286,7 +288,9 @@ def _shown(error: AsiVerifyError) -> str:
     return str(error)[:LONGEST_REASON]
 
 
-def _reader(folder: str | Path) -> Reader:
+def reader_of(folder: str | Path) -> Reader:
+    """Gives the plain files of a folder; each may have so many bytes as its kind is allowed."""
+
     def read(name: str) -> bytes:
         return _read_plain_file(Path(folder) / name, _LARGEST[Path(name).suffix])
 
@@ -298,6 +302,7 @@ _LARGEST = {
     ".onnx": LARGEST_ARTIFACT,
     ".jsonl": LARGEST_SHARD,
     ".bin": LARGEST_CONTAINER,
+    ".vnnlib": LARGEST_VNNLIB,
 }
 """How many bytes a file of a folder may have, by the end of its name."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from asi_verify.core.operators import Operator, Shape
+from asi_verify.core.operators import Operator, Reshape, Shape
 from asi_verify.core.weights import map_weights
 from asi_verify.errors import ModelError
 
@@ -126,6 +127,13 @@ class Network:
             ),
             self.head,
         )
+
+    def flattened(self) -> Network:
+        """The same network with a vector as its output, in C order."""
+        if len(self.output_shape) == 1:
+            return self
+        last = Node(Reshape((math.prod(self.output_shape),)), (self.output,))
+        return Network(self.input_shape, (*self.nodes, last), self.head)
 
     def then(self, network: Network) -> Network:
         """This network followed by another one, which reads this one's output.

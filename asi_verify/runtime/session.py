@@ -28,7 +28,7 @@ preprocessing contract, has nothing that they apply to (``export.folding``)."""
 
 
 def load(
-    artifact: bytes, threads: int = 0, optimised: str | None = None
+    artifact: bytes, threads: int = 0, optimised: str | None = None, usual: bool = False
 ) -> onnxruntime.InferenceSession:
     """ONNX Runtime on the CPU, all graph optimisations but those that change constants.
 
@@ -36,6 +36,7 @@ def load(
         artifact: the ONNX file's bytes.
         threads: threads inside one operator; 0 lets ONNX Runtime choose.
         optimised: where to write what is really run, to look at.
+        usual: with all optimisations, as ONNX Runtime does by itself.
 
     Raises:
         ModelError: ONNX Runtime cannot load it.
@@ -52,7 +53,7 @@ def load(
             artifact,
             options,
             providers=["CPUExecutionProvider"],
-            disabled_optimizers=_CHANGE_CONSTANTS,
+            disabled_optimizers=[] if usual else _CHANGE_CONSTANTS,
         )
     except Exception as error:
         # ONNX Runtime has an exception class per status code and no common base but Exception.
@@ -66,13 +67,16 @@ class Session:
         artifact: the ONNX file's bytes.
         head: the name of the file's trailing softmax or sigmoid, if any (``Network.head``).
         threads: threads inside one operator; 0 lets ONNX Runtime choose.
+        usual: with all optimisations, as ONNX Runtime does by itself.
 
     Raises:
         ModelError: ONNX Runtime cannot load it.
     """
 
-    def __init__(self, artifact: bytes, head: str | None = None, threads: int = 0) -> None:
-        self._session = load(artifact, threads)
+    def __init__(
+        self, artifact: bytes, head: str | None = None, threads: int = 0, usual: bool = False
+    ) -> None:
+        self._session = load(artifact, threads, usual=usual)
         (given,) = self._session.get_inputs()
         self._input = given.name
         self._fixed_batch = given.shape[0] if isinstance(given.shape[0], int) else None
@@ -83,6 +87,7 @@ class Session:
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The file's outputs, shape ``(N, logits)``, for inputs of shape ``(N, *input_shape)``.
 
+        Outputs of another shape become vectors, in C order.
         With a trailing softmax the numbers are probabilities in the order of the logits; with a
         trailing sigmoid they are probabilities less 1/2, which have the sign of the logits.
         """
@@ -91,7 +96,7 @@ class Session:
             self._session.run(None, {self._input: inputs[start : start + size]})[0]
             for start in range(0, len(inputs), size)
         ]
-        return np.concatenate(parts) - self._middle
+        return np.concatenate(parts).reshape(len(inputs), -1) - self._middle
 
     def margins(
         self, inputs: npt.NDArray[np.float32], property_: Property
