@@ -1,0 +1,450 @@
+"""``solve_vnnlib``: a VNN-LIB query answered, from its files to a checked proof or a witness.
+
+Cheap ways come first and load nothing but numpy, onnx and ONNX Runtime; torch, the bound engine and
+the solver are loaded when they do not suffice. No answer rests on who found it: ``sat`` is asked of
+ONNX Runtime and of the file's own assertions, ``unsat`` of the checker.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify._provenance import versions
+from asi_verify.checker import Outcome, TrustedPass, check_vnnlib_files
+from asi_verify.checker.vnnlib import boxes_of, network_of, require_fit
+from asi_verify.core.box import Box
+from asi_verify.core.canonical import bytes_digest
+from asi_verify.core.claims import ARTIFACT_FILE
+from asi_verify.core.container import pack
+from asi_verify.core.evidence import (
+    Evidence,
+    Intermediate,
+    IntervalEvidence,
+    LinearEvidence,
+    part_of,
+)
+from asi_verify.core.limits import LARGEST_ARTIFACT, LARGEST_VNNLIB
+from asi_verify.core.properties import Property
+from asi_verify.core.semantics import Semantics
+from asi_verify.core.verdict import Proved, Reason, Undecided, Witness
+from asi_verify.core.vnnlib_proof import (
+    PARTS_FILE,
+    PROOF_FILE,
+    PROPERTY_FILE,
+    CaseProof,
+    VnnlibProof,
+)
+from asi_verify.errors import (
+    CertificateError,
+    ModelError,
+    PropertyError,
+    SoundnessAlarm,
+    UsageError,
+)
+from asi_verify.lowering.files import FileLike, read_file
+from asi_verify.lowering.vnnlib import Specification, read_vnnlib
+from asi_verify.runtime import Session
+from asi_verify.runtime.corners import corner_search
+
+if TYPE_CHECKING:
+    from asi_verify.export import Artifact
+    from asi_verify.prove import Stage
+
+__all__ = ["Answer", "VnnlibResult", "VnnlibWitness", "solve_vnnlib"]
+
+_MOST_FOR_CROWN = 1 << 12
+"""Numbers of all values of a network for which CROWN is tried before an engine is loaded."""
+
+_CORNER_NUMBERS = 1 << 18
+"""Of all values, in the runs of the search at corners that one start makes."""
+
+_ENCLOSED = 8
+"""Centres at which ONNX Runtime is compared with the trusted pass."""
+
+
+class Answer(Enum):
+    """The answer to a VNN-LIB query, in the competition's words."""
+
+    SAT = "sat"
+    """A counterexample exists; one is given."""
+
+    UNSAT = "unsat"
+    """None exists; the checker accepted a proof."""
+
+    TIMEOUT = "timeout"
+    """The time was used up."""
+
+    UNKNOWN = "unknown"
+    """Nothing was found, and time is left."""
+
+
+@dataclass(frozen=True, eq=False)
+class VnnlibWitness:
+    """A point of the unsafe set.
+
+    Attributes:
+        inputs: float32, shape ``(inputs,)``, in C order over the model's input.
+        outputs: what ONNX Runtime (CPU, its own settings) answers, float32, shape ``(outputs,)``.
+        read_as_float32: how many inputs at most have no float32 number between their decimals, so
+            that they are the float32 number that a decimal is read as.
+    """
+
+    inputs: npt.NDArray[np.float32]
+    outputs: npt.NDArray[np.float32]
+    read_as_float32: int
+
+    def __str__(self) -> str:
+        """The competition's form: one list of pairs, every number written out exactly."""
+        pairs = [
+            f"({name}_{number} {float(value)!r})"
+            for name, values in (("X", self.inputs), ("Y", self.outputs))
+            for number, value in enumerate(values)
+        ]
+        return "(" + "\n ".join(pairs) + ")"
+
+
+@dataclass(frozen=True, eq=False)
+class VnnlibResult:
+    """The answer to a VNN-LIB query.
+
+    Attributes:
+        answer: which of the four.
+        reason: why it is not one of the first two; else how it was found.
+        seconds: wall time, from reading the files to the checked answer.
+        witness: with ``sat``.
+        files: with ``unsat``, the proof folder's files by name, for the checker.
+    """
+
+    answer: Answer
+    reason: str
+    seconds: float
+    witness: VnnlibWitness | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the proof folder of an ``unsat``.
+
+        Raises:
+            UsageError: there is no proof, or other things are in the folder.
+        """
+        from asi_verify.store import FolderFiles
+
+        if not self.files:
+            raise UsageError(f"the answer is {self.answer.value}: there is no proof to write")
+        place = FolderFiles(Path(folder))
+        if set(place.names()) - {ARTIFACT_FILE, PROOF_FILE, PROPERTY_FILE, PARTS_FILE}:
+            raise UsageError(f"{folder}: there are other things in it; name a new folder")
+        for name in place.names():
+            place.remove(name)
+        for name, data in self.files.items():
+            place.write(name, data)
+
+
+def solve_vnnlib(
+    model: FileLike,
+    property_: FileLike,
+    *,
+    timeout: float | None = 60.0,
+    semantics: Semantics | str = Semantics.FLOAT32,
+    stages: Sequence[Stage] | None = None,
+) -> VnnlibResult:
+    """Answer a VNN-LIB query: does a point of the file's unsafe set exist?
+
+    Args:
+        model: the path of an ONNX file, or its bytes; gzip's is unpacked.
+        property_: the path of a VNN-LIB 1 file, or its bytes; gzip's is unpacked.
+        timeout: seconds after which no further stage is begun; None for no limit.
+        semantics: ``"float32"``: a runtime's rounding is covered by ``unsat``; ``"real"``: exact
+            arithmetic on the model's weights, which is what the competition asks.
+        stages: of the cascade, after what needs no engine (``prove.boxes.patient_stages()``).
+
+    Returns:
+        ``sat`` with a witness that ONNX Runtime confirmed on the file itself; ``unsat`` with a
+        proof that the checker accepted; or neither, with the reason.
+
+    Raises:
+        UsageError: a file cannot be read or is not supported; see its subclasses.
+        SoundnessAlarm: the checker rejects a proof that was just made, or ONNX Runtime answers what
+            the semantics do not allow.
+
+    What is not promised: an answer within the time, since a stage that has begun is not stopped by
+    all means; under real semantics, the rounding of any runtime.
+    """
+    started = time.monotonic()
+    arithmetic = Semantics.of(semantics)
+    if timeout is not None and not timeout > 0:
+        raise UsageError(f"timeout: {timeout}; more than 0 seconds are expected")
+    text = read_file(property_, LARGEST_VNNLIB, PropertyError)
+    asked = read_vnnlib(text)
+    subject = _subject(read_file(model, LARGEST_ARTIFACT, ModelError))
+    require_fit(asked, subject.network)
+    deadline = None if timeout is None else started + timeout
+    return _Search(subject, asked, text, arithmetic, started, deadline).answer(stages)
+
+
+@lru_cache(maxsize=2)
+def _subject(artifact: bytes) -> _Subject:
+    """The model of some bytes; a batch has few, and asks many questions of each."""
+    return _Subject(artifact)
+
+
+class _Subject:
+    """A model in the forms that a query needs, each made when it is first asked for."""
+
+    def __init__(self, artifact: bytes) -> None:
+        self.data = artifact
+        self.network = network_of(artifact)
+        self._passes: dict[Semantics, TrustedPass] = {}
+
+    @cached_property
+    def session(self) -> Session:
+        """ONNX Runtime with the file as float32 semantics cover it."""
+        return Session(self.data)
+
+    @cached_property
+    def usual(self) -> Session:
+        """ONNX Runtime with the file as anybody else would load it."""
+        return Session(self.data, usual=True)
+
+    def trusted(self, semantics: Semantics) -> TrustedPass:
+        """The trusted pass."""
+        if semantics not in self._passes:
+            self._passes[semantics] = TrustedPass(self.network, semantics)
+        return self._passes[semantics]
+
+    @cached_property
+    def artifact(self) -> Artifact:
+        """What the stages take, after the parity gate."""
+        from asi_verify.export import Artifact, require_parity
+
+        parity = require_parity(self.trusted(Semantics.REAL), self.session)
+        return Artifact(self.data, self.network, self.session, parity)
+
+    @property
+    def numbers(self) -> int:
+        """Of all values, for one input."""
+        return sum(math.prod(shape) for shape in self.network.shapes)
+
+
+class _Search:
+    """One query: what is proved of its cases so far, and how an answer comes out of it."""
+
+    def __init__(
+        self,
+        subject: _Subject,
+        asked: Specification,
+        text: bytes,
+        semantics: Semantics,
+        started: float,
+        deadline: float | None,
+    ) -> None:
+        self._subject, self._asked, self._text = subject, asked, text
+        self._semantics, self._started, self._deadline = semantics, started, deadline
+        shape = (len(asked), *subject.network.input_shape)
+        self._box = boxes_of(asked, subject.network)
+        self._searched = Box(
+            asked.searched.lower.reshape(shape), asked.searched.upper.reshape(shape)
+        )
+        self._evidence: dict[int, Evidence] = {}
+        self._parts: dict[str, bytes] = {}
+        self._witness: VnnlibWitness | None = None
+        self._open: Undecided | None = None
+
+    def answer(self, stages: Sequence[Stage] | None) -> VnnlibResult:
+        """The answer; cheap ways first."""
+        self._require_enclosed()
+        tried: list[Evidence] = []
+        for evidence in self._quick_evidence():
+            self._prove_directly(evidence)
+            tried.append(evidence)
+            if not self._left:
+                return self._checked()
+            if len(tried) == 2:
+                self._search_corners()
+                if self._witness is not None:
+                    return self._result(Answer.SAT, "found without gradients")
+        self._prove_by_stages(stages, tried)
+        if self._witness is not None:
+            return self._result(Answer.SAT, "found by the cascade")
+        if not self._left:
+            return self._checked()
+        return self._neither()
+
+    @property
+    def _left(self) -> list[int]:
+        return [case for case in range(len(self._asked)) if case not in self._evidence]
+
+    def _quick_evidence(self) -> list[IntervalEvidence | LinearEvidence]:
+        ways: list[IntervalEvidence | LinearEvidence] = [
+            IntervalEvidence(),
+            LinearEvidence(Intermediate.INTERVAL),
+        ]
+        if self._subject.numbers <= _MOST_FOR_CROWN:
+            ways.append(LinearEvidence(Intermediate.BACKWARD))
+        return ways
+
+    def _groups(self) -> dict[Property, list[int]]:
+        """The open cases by their property."""
+        groups: dict[Property, list[int]] = defaultdict(list)
+        for case in self._left:
+            groups[self._asked.properties[case]].append(case)
+        return groups
+
+    def _prove_directly(self, evidence: IntervalEvidence | LinearEvidence) -> None:
+        trusted = self._subject.trusted(self._semantics)
+        for wanted, cases in self._groups().items():
+            margins = trusted.margins(self._box[cases], wanted, evidence)
+            self._evidence |= {
+                case: evidence for case, margin in zip(cases, margins, strict=True) if margin > 0
+            }
+
+    def _search_corners(self) -> None:
+        groups = max(1, min(1024, _CORNER_NUMBERS // self._subject.numbers))
+        for case in self._left:
+            if self._is_late:
+                return
+            for point in corner_search(
+                self._subject.session,
+                self._searched[[case]],
+                self._asked.properties[case],
+                self._deadline,
+                groups,
+            ):
+                if self._confirmed(case, point):
+                    return
+
+    def _prove_by_stages(self, stages: Sequence[Stage] | None, tried: Sequence[Evidence]) -> None:
+        if self._is_late:
+            self._open = Undecided(Reason.DEADLINE)
+            return
+        from asi_verify.prove.boxes import Boxes, patient_stages, prove_boxes
+
+        chosen = patient_stages() if stages is None else tuple(stages)
+        waiting = [stage for stage in chosen if getattr(stage, "evidence", None) not in tried]
+        for wanted, cases in self._groups().items():
+            asked = Boxes(
+                self._subject.artifact,
+                self._box[cases],
+                self._searched[cases],
+                wanted,
+                self._semantics,
+                tuple(int(self._asked.digest(case)[:16], 16) for case in cases),
+                self._deadline,
+            )
+            confirmed = partial(self._confirmed_of, cases)
+            found = prove_boxes(asked, waiting, confirmed)
+            self._parts |= found.parts
+            for case, verdict in zip(cases, found.verdicts, strict=True):
+                match verdict:
+                    case Proved(evidence):
+                        self._evidence[case] = evidence
+                    case Undecided():
+                        self._open = self._open or verdict
+            if self._witness is not None:
+                return
+
+    def _confirmed_of(self, cases: Sequence[int], row: int, witness: Witness) -> bool:
+        return self._confirmed(cases[row], witness.point)
+
+    def _confirmed(self, case: int, point: npt.NDArray[np.float32]) -> bool:
+        """Ask the original question of a point that a search claims, moved to where it may lie.
+
+        Both of ONNX Runtime's ways of running the file have to answer what the file calls unsafe.
+        """
+        lower, upper = self._searched.lower[[case]], self._searched.upper[[case]]
+        inside = np.clip(point[None].astype(np.float32), lower, upper)
+        flat = inside.reshape(-1)
+        outputs = [s.run(inside)[0] for s in (self._subject.session, self._subject.usual)]
+        if not all(self._asked.is_unsafe(flat, values) for values in outputs):
+            return False
+        self._witness = VnnlibWitness(flat, outputs[-1], self._asked.unreadable)
+        return True
+
+    def _require_enclosed(self) -> None:
+        """In float32, ONNX Runtime's answers lie inside what the trusted pass allows."""
+        if not len(self._asked):
+            return
+        some = self._searched[:_ENCLOSED]
+        middle = 0.5 * (some.lower.astype(np.float64) + some.upper)
+        points = np.clip(middle.astype(np.float32), some.lower, some.upper)
+        answers = self._subject.session.run(points).astype(np.float64)
+        bounds = self._subject.trusted(Semantics.FLOAT32).bounds(
+            Box(points, points.copy()), Intermediate.INTERVAL
+        )
+        if bool((bounds.sound & ~bounds.boxes[-1].contains(answers)).any()):
+            raise SoundnessAlarm(
+                "ONNX Runtime's outputs lie outside what float32 arithmetic allows on this model: "
+                "its runtime computes something else, or the analysis is wrong. Please report this "
+                f"with the model {bytes_digest(self._subject.data)}"
+            )
+
+    @property
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _checked(self) -> VnnlibResult:
+        """``unsat``, if the checker accepts the proof from its files."""
+        files = self._files()
+        checked = check_vnnlib_files(_reader(files))
+        match checked.outcome:
+            case Outcome.ACCEPTED:
+                return self._result(Answer.UNSAT, "the checker accepted the proof", files)
+            case Outcome.DELEGATED:
+                return self._result(Answer.UNKNOWN, f"no proof but {checked.reason}")
+            case Outcome.REJECTED:
+                raise SoundnessAlarm(
+                    f"the checker rejects a proof that was just made: {checked.reason}. Please "
+                    f"report this with the model {bytes_digest(self._subject.data)}"
+                )
+
+    def _files(self) -> dict[str, bytes]:
+        """The proof folder."""
+        evidence = [self._evidence[case] for case in range(len(self._asked))]
+        named = {part_of(one) for one in evidence} - {None}
+        parts = {name: data for name, data in self._parts.items() if name in named}
+        files = {ARTIFACT_FILE: self._subject.data, PROPERTY_FILE: self._text}
+        if parts:
+            files[PARTS_FILE] = pack(parts)
+        proof = VnnlibProof(
+            bytes_digest(self._subject.data),
+            bytes_digest(self._text),
+            self._semantics,
+            tuple(CaseProof(self._asked.digest(i), one) for i, one in enumerate(evidence)),
+            bytes_digest(files[PARTS_FILE]) if parts else None,
+            {"versions": versions()},
+        )
+        return {PROOF_FILE: proof.to_bytes(), **files}
+
+    def _neither(self) -> VnnlibResult:
+        verdict = self._open or Undecided(Reason.TOO_LOOSE)
+        why = verdict.reason.value + (f" ({verdict.detail})" if verdict.detail else "")
+        late = self._is_late or verdict.reason is Reason.DEADLINE
+        detail = f"{len(self._left)} of {len(self._asked)} cases are open: {why}"
+        return self._result(Answer.TIMEOUT if late else Answer.UNKNOWN, detail)
+
+    def _result(
+        self, answer: Answer, reason: str, files: Mapping[str, bytes] | None = None
+    ) -> VnnlibResult:
+        witness = self._witness if answer is Answer.SAT else None
+        seconds = time.monotonic() - self._started
+        return VnnlibResult(answer, reason, seconds, witness, files or {})
+
+
+def _reader(files: Mapping[str, bytes]) -> Callable[[str], bytes]:
+    def read(name: str) -> bytes:
+        if name not in files:
+            raise CertificateError(f"{name}: there is no such file")
+        return files[name]
+
+    return read
