@@ -16,6 +16,7 @@ import typer
 
 from asi_verify.checker.trusted import rule_for
 from asi_verify.cli import app
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.operators import (
     Activation,
     Add,
@@ -80,9 +81,11 @@ def _operators() -> str:
         (Concat(0, 2), ((1,), (1,))),
         (Conv(one, bias, (1, 1), ((0, 0), (0, 0)), (1, 1)), ((1, 2, 2),)),
         (MaxPool((1,), (1,), ((0, 0),), (1,)), ((1, 2),)),
+        (Pad(((1, 0),), (0,)), ((1,),)),
         (Relu(), ((1,),)),
         (Reshape((1,)), ((1,),)),
         (Scale(bias, bias), ((1,),)),
+        (Select(0, (0,)), ((1,),)),
         (Transpose((0,)), ((1,),)),
         (Sigmoid(), ((1,),)),
         (Tanh(), ((1,),)),

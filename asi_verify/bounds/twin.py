@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from asi_verify.bounds.method import Method, Proposer
 from asi_verify.bounds.smooth_intervals import gelu, layer_normalization, softmax
 from asi_verify.core.box import Box
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.operators import (
     Add,
     Affine,
@@ -57,7 +58,7 @@ def interval_margins(
     *before, (last, last_inputs) = steps
     for layer, inputs in before:
         values.append(_interval(layer, [values[value] for value in inputs]))
-    if not isinstance(last, AffineLayer):
+    if not isinstance(last, AffineLayer) or values[last_inputs[0]][0].ndim != 2:
         centre, radius = _interval(last, [values[value] for value in last_inputs])
         return _apply(rows, centre) - _apply(rows.abs(), radius)
     centre, radius = values[last_inputs[0]]
@@ -99,8 +100,9 @@ def _interval(layer: Layer, inputs: list[_Value]) -> _Value:
             return layer_normalization(layer, centre, radius)
         case MaxPool():
             return _centred(layer(centre - radius), layer(centre + radius))
-        case Reshape() | Transpose():
-            return layer(centre), layer(radius)
+        case Reshape() | Transpose() | Select() | Pad():
+            # What is put around has no radius.
+            return layer(centre), layer(radius) - layer(torch.zeros_like(radius))
         case Add():
             (other_centre, other_radius) = others[0]
             return centre + other_centre, radius + other_radius

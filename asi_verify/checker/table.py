@@ -8,11 +8,18 @@ from asi_verify.checker.curves import curve_of
 from asi_verify.checker.elementwise import AddRule, ScaleRule
 from asi_verify.checker.layer_norm import LayerNormalizationRule
 from asi_verify.checker.max_pool import MaxPoolRule
-from asi_verify.checker.movement import ConcatRule, ReshapeRule, TransposeRule
+from asi_verify.checker.movement import (
+    ConcatRule,
+    PadRule,
+    ReshapeRule,
+    SelectRule,
+    TransposeRule,
+)
 from asi_verify.checker.relu import ReluRule
 from asi_verify.checker.rules import Rule
 from asi_verify.checker.smooth import SmoothRule
 from asi_verify.checker.softmax import SoftmaxRule
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.operators import (
     Add,
     Affine,
@@ -54,7 +61,7 @@ def rule_for(operator: Operator, semantics: Semantics, *shapes: Shape, summed: i
 def _rule(operator: Operator, semantics: Semantics, shapes: tuple[Shape, ...], summed: int) -> Rule:
     match operator:
         case Affine():
-            return AffineRule(operator, semantics)
+            return AffineRule(operator, shapes[0], semantics)
         case Conv():
             return ConvRule(operator, shapes[0], semantics)
         case Scale():
@@ -67,6 +74,10 @@ def _rule(operator: Operator, semantics: Semantics, shapes: tuple[Shape, ...], s
             return ReshapeRule(shapes[0], shape)
         case Transpose():
             return TransposeRule(operator)
+        case Select():
+            return SelectRule(operator, shapes[0])
+        case Pad():
+            return PadRule(operator, shapes[0])
         case _:
             return _relaxing_rule(operator, semantics, shapes[0])
 

@@ -21,6 +21,7 @@ from asi_verify.checker.rules import Functionals
 from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
     Add,
@@ -59,6 +60,7 @@ OPERATORS = {
         lambda g: Affine(normal(g, 30, 2) * np.float32(1e-12), normal(g, 30)),
         [(2,)],
     ),
+    "affine of matrices": (lambda g: Affine(normal(g, 4, 3), normal(g, 4)), [(2, 2, 3)]),
     "conv": (conv, [(4, 4, 4)]),
     "conv, large bias": (
         lambda g: map_weights(conv(g), lambda a: a * np.float32(1e-12 if a.ndim > 1 else 1)),
@@ -91,6 +93,10 @@ OPERATORS = {
     "gelu by tanh": (lambda g: Gelu(tanh=True), [(40,)]),
     "softmax": (lambda g: Softmax(1), [(2, 5, 3)]),
     "layer norm": (lambda g: layer_norm(g, 4, 2), [(3, 4, 2)]),
+    "select": (lambda g: Select(1, (3, 0, 2)), [(2, 4, 2)]),
+    "select, more than once": (lambda g: Select(0, (1, 1, 0, 1, 3)), [(4, 3)]),
+    "pad": (lambda g: Pad(((1, 0), (0, 2)), (0, 0), 0.7109375), [(3, 2)]),
+    "pad, zeros": (lambda g: Pad(((0, 1), (2, 0), (0, 0)), (0, 1, 3)), [(2, 3, 2)]),
     "reshape": (lambda g: Reshape((2, 9)), [(3, 2, 3)]),
     "transpose": (lambda g: Transpose((1, 2, 0)), [(3, 3, 3)]),
 }
@@ -271,6 +277,28 @@ def test_maxima_of_products_that_underflow_are_covered(sign):
     pool = MaxPool((2,), (2,), ((0, 0),), (1,))
     coefficients = np.full((1, 1, 32), 0.4 * sign)
     keeps_the_backward_law(pool, pool, [box], coefficients, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_coefficients_of_a_place_that_is_taken_often_are_summed_with_their_rounding(sign):
+    """All but the first of 4096 coefficients vanish in the sum."""
+    repeated = Select(0, (0,) * MANY)
+    keeps_the_backward_law(
+        repeated, repeated, [point(1.0)], sign * lost(MANY)[None], np.random.default_rng(0)
+    )
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_coefficients_of_what_is_put_around_are_summed_with_their_rounding(sign):
+    """As above, of 4096 ones around a number; also where all samples share the functional."""
+    around, box = Pad(((0, MANY),), (0,), 1.0), point(0.0)
+    coefficients = sign * np.concatenate([[0.0], lost(MANY)])[None]
+    keeps_the_backward_law(around, around, [box], coefficients, np.random.default_rng(0))
+    rule = rule_for(around, REAL, (1,))
+    found = rule.push_back(Functionals(coefficients, None), box)
+    assert found.constant.shape == found.error.shape == (1, 1)
+    bound = Fraction(float(found.constant.item())) - Fraction(float(found.error.item()))
+    assert bound <= sum(exact.exact(coefficients[0]))
 
 
 def lost(count):
@@ -552,6 +580,8 @@ MOVED = {
     "reshape": [(Reshape((1, 1)), 2), (Reshape((1, 1)), 0)],
     "transpose": [(Transpose((0,)), 2), (Transpose((0,)), 0)],
     "concat": [(Concat(0, 2), 0, 2), (Concat(0, 2), 2, 0)],
+    "select": [(Select(0, (0, 0)), 2), (Select(0, (0, 0)), 0)],
+    "pad": [(Pad(((1, 0),), (0,), 0.5), 2), (Pad(((1, 0),), (0,), 0.5), 0)],
 }
 
 

@@ -249,8 +249,8 @@ def constants(model):
 
 
 KINDS = {
-    "Add", "Concat", "Conv", "FusedConv", "FusedGemm", "Gemm", "MaxPool", "Mul", "Relu",
-    "ReorderInput", "ReorderOutput", "Reshape", "Transpose",
+    "Add", "Concat", "Conv", "ConvTranspose", "FusedConv", "FusedGemm", "Gather", "Gemm", "MatMul",
+    "MaxPool", "Mul", "Pad", "Relu", "ReorderInput", "ReorderOutput", "Reshape", "Transpose",
 }  # fmt: skip
 """Operators of an optimised artifact whose arithmetic the float32 semantics describe."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network
 from asi_verify.core.operators import (
     Add,
@@ -96,10 +97,11 @@ def _apply(operator: Operator, inputs: list[Any], arithmetic: Arithmetic) -> Any
     match operator:
         case Affine():
             rows = [
-                arithmetic.dot(list(zip(row, first, strict=True)), [bias])
+                arithmetic.dot(list(zip(row, vector, strict=True)), [bias])
+                for vector in first.reshape(-1, first.shape[-1])
                 for row, bias in zip(operator.weight, operator.bias, strict=True)
             ]
-            return np.array(rows, dtype=F)
+            return np.array(rows, dtype=F).reshape(operator.output_shape(first.shape))
         case Conv():
             return _conv(operator, first, arithmetic)
         case Scale():
@@ -123,6 +125,12 @@ def _apply(operator: Operator, inputs: list[Any], arithmetic: Arithmetic) -> Any
             return np.array(windows, dtype=F).reshape(shape)
         case Concat(axis=axis):
             return np.concatenate(inputs, axis)
+        case Select(axis=axis, places=places):
+            return first[(*[slice(None)] * axis, list(places))]
+        case Pad():
+            padded = np.full(operator.output_shape(first.shape), operator.fill, F)
+            padded[operator.inner(first.shape)] = first
+            return padded
         case Add():
             pairs = zip(first.flat, others[0].flat, strict=True)
             return np.array([arithmetic.sum(a, b) for a, b in pairs], F).reshape(first.shape)
