@@ -31,6 +31,7 @@ from asi_verify.core.operators import (
     Shape,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.data import medmnist_sets
@@ -87,6 +88,8 @@ def _operators() -> str:
         (Scale(bias, bias), ((1,),)),
         (Select(0, (0,)), ((1,),)),
         (Transpose((0,)), ((1,),)),
+        (Clamp(0.0, 1.0), ((1,),)),
+        (LeakyRelu(bias), ((1,),)),
         (Sigmoid(), ((1,),)),
         (Tanh(), ((1,),)),
         (Erf(), ((1,),)),

@@ -15,6 +15,7 @@ from asi_verify.checker.movement import (
     SelectRule,
     TransposeRule,
 )
+from asi_verify.checker.piecewise import ClampRule, LeakyReluRule
 from asi_verify.checker.relu import ReluRule
 from asi_verify.checker.rules import Rule
 from asi_verify.checker.smooth import SmoothRule
@@ -33,6 +34,7 @@ from asi_verify.core.operators import (
     Shape,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.errors import UnsupportedOperatorError
@@ -86,6 +88,10 @@ def _relaxing_rule(operator: Operator, semantics: Semantics, shape: Shape) -> Ru
     match operator:
         case Relu():
             return ReluRule()
+        case LeakyRelu():
+            return LeakyReluRule(operator, shape, semantics)
+        case Clamp():
+            return ClampRule(operator)
         case MaxPool():
             return MaxPoolRule(operator, shape)
         case Sigmoid() | Tanh() | Erf() | Gelu():

@@ -23,9 +23,11 @@ from asi_verify.core.operators import (
     Shape,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.export.moving_layers import moving_layer_for
+from asi_verify.export.piecewise_layers import piecewise_layer_for
 from asi_verify.export.smooth_layers import smooth_layer_for
 from asi_verify.export.torch_layer import Layer, array_of, tensor_of
 
@@ -118,13 +120,6 @@ class ScaleLayer(Layer):
         return Scale(array_of(self.scale), array_of(self.shift))
 
 
-class ReluLayer(Layer):
-    """``max(x, 0)``."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(x)
-
-
 class MaxPoolLayer(Layer):
     """The largest number under each window, in one to three spatial dimensions."""
 
@@ -167,8 +162,8 @@ def layer_for(operator: Operator) -> Layer:
             return ConvLayer(operator)
         case Scale():
             return ScaleLayer(operator)
-        case Relu():
-            return ReluLayer(operator)
+        case Relu() | LeakyRelu() | Clamp():
+            return piecewise_layer_for(operator)
         case MaxPool():
             return MaxPoolLayer(operator)
         case Add():

@@ -27,6 +27,7 @@ from asi_verify.core.operators import (
     Shape,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.errors import ModelError
 
@@ -122,8 +123,8 @@ def _write(writer: _Writer, operator: object, inputs: list[str], shape: Shape) -
             )
         case Scale(scale=scale, shift=shift):
             return _write_scale(writer, scale, shift, inputs)
-        case Relu():
-            return writer.node("Relu", inputs)
+        case Relu() | LeakyRelu() | Clamp():
+            return _write_piecewise(writer, operator, inputs)
         case Add():
             return writer.node("Add", inputs)
         case Reshape() | Transpose() | Concat() | Select() | Pad():
@@ -176,6 +177,22 @@ def _write_smooth(writer: _Writer, operator: object, inputs: list[str]) -> str:
 def _pads(operator: Conv | MaxPool) -> list[int]:
     """As ONNX orders them: all axes before, then all axes after."""
     return [before for before, _ in operator.pads] + [after for _, after in operator.pads]
+
+
+def _write_piecewise(writer: _Writer, operator: Relu | LeakyRelu | Clamp, inputs: list[str]) -> str:
+    match operator:
+        case Relu():
+            return writer.node("Relu", inputs)
+        case LeakyRelu(slope=slope) if slope.ndim == 0:
+            return writer.node("LeakyRelu", inputs, alpha=float(slope))
+        case LeakyRelu(slope=slope):
+            return writer.node("PRelu", [*inputs, writer.constant(slope)])
+        case Clamp():
+            ends = [
+                writer.constant(np.array(end, dtype=np.float32)) if np.isfinite(end) else ""
+                for end in (operator.lower, operator.upper)
+            ]
+            return writer.node("Clip", [*inputs, *ends])
 
 
 def _write_pad(writer: _Writer, operator: Pad, inputs: list[str], shape: Shape) -> str:

@@ -34,6 +34,7 @@ from asi_verify.core.operators import (
     Scale,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.smooth import Erf, Gelu, Sigmoid, Softmax, Tanh
 from asi_verify.core.weights import map_weights
@@ -73,6 +74,9 @@ OPERATORS = {
     ),
     "add": (lambda g: Add(), [(40,), (40,)]),
     "relu": (lambda g: Relu(), [(60,)]),
+    "leaky relu": (lambda g: LeakyRelu(normal(g, 5, 1)), [(5, 12)]),
+    "clamp": (lambda g: Clamp(-0.75, 0.5), [(60,)]),
+    "clamp from above": (lambda g: Clamp(-np.inf, 0.25), [(60,)]),
     "max pool": (
         lambda g: MaxPool((3, 2), (1, 2), ((1, 0), (0, 1)), (1, 1)),
         [(2, 5, 5)],
@@ -158,21 +162,26 @@ def keeps_the_backward_law(operator, truth, given, coefficients, generator):
             a = exact.exact(functionals.flat[which])
             pushed = [exact.exact(part[which]).reshape(-1) for part in found.inputs]
             inputs, output = [x[sample].reshape(-1) for x in points], outputs[sample].reshape(-1)
-            if isinstance(operator, Relu):
-                inputs = [lowest_corner(a, pushed[0], given[0][[sample]])]
-                output = exact.apply(truth, *inputs)
+            if isinstance(operator, Relu | LeakyRelu | Clamp):
+                inputs = [lowest_corner(operator, a, pushed[0], given[0][[sample]])]
+                output = exact.apply(truth, *inputs).reshape(-1)
+                inputs = [inputs[0].reshape(-1)]
             constant, error = (Fraction(float(part[which])) for part in numbers)
             parts = [b.dot(x) for b, x in zip(pushed, inputs, strict=True)]
             assert a.dot(output) >= sum(parts, constant) - error
 
 
-def lowest_corner(a, b, box):
-    """The point of a box at which ``a relu(z) - b z`` is smallest, number by number."""
+def lowest_corner(operator, a, b, box):
+    """The point of a box at which ``a f(z) - b z`` is smallest, number by number."""
     low, high = exact.exact(box.lower[0]), exact.exact(box.upper[0])
-    ends = [low, np.minimum(np.maximum(low, Fraction(0)), high), high]
-    values = [a * exact.apply(Relu(), end) - b * end for end in ends]
-    best = [min(range(3), key=lambda k, i=i: values[k][i]) for i in range(len(a))]
-    return np.array([ends[k][i] for i, k in enumerate(best)], dtype=object)
+    kinks = (operator.lower, operator.upper) if isinstance(operator, Clamp) else (0,)
+    inner = [Fraction(kink) for kink in kinks if np.isfinite(kink)]
+    ends = [low, *(np.minimum(np.maximum(low, kink), high) for kink in inner), high]
+    values = np.stack([(a * exact.apply(operator, end).reshape(-1) - b * end.reshape(-1))
+                       for end in ends])  # fmt: skip
+    best = values.argmin(axis=0)
+    chosen = np.array([ends[k].reshape(-1)[i] for i, k in enumerate(best)], dtype=object)
+    return chosen.reshape(low.shape)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -429,7 +438,7 @@ def keeps_the_laws_in_float32(operator, truth, inputs, y, coefficients, given=No
     assert np.all(y <= exact.exact(box.upper[0]).reshape(-1))
     off = np.abs(y - exact.apply(truth, *map(exact.exact, inputs)).reshape(-1))
     assert np.all(off <= exact.exact(local[0]).reshape(-1))
-    pushed = rule.push_back(Functionals(coefficients, None), *given)
+    pushed = rule.push_back(Functionals(coefficients, None).one_per_sample(1), *given)
     size = len(coefficients)
     numbers = [np.broadcast_to(part, (1, size))[0] for part in (pushed.constant, pushed.error)]
     for which in range(size):
@@ -564,6 +573,32 @@ def test_what_is_flushed_to_zero_is_covered(weight, x, sign):
     flushed = [np.float64([SMALLEST_NORMAL32 / 2]), np.float64([SMALLEST_NORMAL32 / 4])]
     for a in (1.0, -1.0):
         keeps_the_laws_in_float32(Add(), Add(), flushed, exact.exact([0]), np.full((1, 1), a))
+
+
+@pytest.mark.parametrize("slope", [0.1, -0.1, 3.0, 2.0**-100])
+def test_the_product_of_a_leaky_relu_is_covered(slope):
+    """Rounded or flushed to 0, or the number itself."""
+    generator = np.random.default_rng(0)
+    leaky = LeakyRelu(np.array(slope, np.float32))
+    factor = Fraction(float(leaky.slope))
+    for size in (1.0, 2.0**-40, 2.0**-127):
+        for _ in range(50):
+            x = normal(generator, 1) * np.float32(size)
+            number = Fraction(float(x[0]))
+            y = rounded(factor * number, generator) if number < 0 else rounded(number, generator)
+            for a in (1.0, -1.0):
+                values = exact.exact([float(y)])
+                keeps_the_laws_in_float32(leaky, leaky, [x], values, np.full((1, 1), a))
+
+
+def test_a_leaky_relu_that_overflows_proves_nothing():
+    """Though the number that it reads is finite."""
+    steep = Network.sequential((1,), [LeakyRelu(np.array(2.0**100, np.float32))])
+    far = np.full((1, 1), -(2.0**100), np.float32)
+    for semantics, sound in ((FLOAT32, False), (REAL, True)):
+        trusted = TrustedPass(steep, semantics)
+        found = trusted.bounds(Box(far, far.copy()), Intermediate.INTERVAL)
+        assert found.sound.tolist() == [sound]
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

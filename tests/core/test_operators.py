@@ -9,6 +9,7 @@ import pytest
 
 from asi_verify.core.moves import Pad, Select
 from asi_verify.core.operators import Concat, MaxPool
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.errors import ModelError
 
 
@@ -121,3 +122,22 @@ def test_padding_fits_values_of_its_axes():
     assert pad.inner((3, 2)) == (slice(1, 4, 1), slice(0, 4, 3))
     with pytest.raises(ModelError, match="pad"):
         pad.output_shape((3,))
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"),
+    [(1.0, 0.0), (np.nan, 1.0), (0.0, np.nan), (np.inf, np.inf), (-np.inf, -np.inf), (0.1, 1.0)],
+)
+def test_a_clamp_that_makes_no_sense_is_refused(lower, upper):
+    """Upside down, to what is no number, to infinity alone, or to what is no float32."""
+    with pytest.raises(ModelError, match="clamp"):
+        Clamp(lower, upper)
+
+
+def test_slopes_fit_the_value():
+    """They are repeated along axes, and do not enlarge it."""
+    leaky = LeakyRelu(np.ones((3, 1), np.float32))
+    assert leaky.output_shape((3, 4)) == (3, 4)
+    for shape in ((2, 4), (1, 4), (3,)):
+        with pytest.raises(ModelError, match="leaky"):
+            leaky.output_shape(shape)

@@ -1797,8 +1797,8 @@ _OTHERS = [
     Defect(
         "the twin's maximum of centres",
         "bounds/twin.py",
-        "MaxPool():\n            return _centred(layer(centre - radius), layer(centre + radius))",
-        "MaxPool():\n            return _centred(layer(centre), layer(centre + radius))",
+        "return _centred(layer(centre - radius), layer(centre + radius))",
+        "return _centred(layer(centre), layer(centre + radius))",
         _PROPOSERS + "the_twin_computes_the_trusted_intervals[pooled]",
     ),
     Defect(
@@ -2634,6 +2634,109 @@ _MOVES = [
     ),
 ]
 
+_PIECEWISE = "tests/checker/test_piecewise.py::test_"
+
+_PIECES = [
+    Defect(
+        "piecewise: the kinks forgotten",
+        "checker/piecewise.py",
+        "np.stack([box.lower, *inner, box.upper])",
+        "np.stack([box.lower, box.upper])",
+        _PIECEWISE + "the_interval_holds_all_values_and_hardly_more[falling]",
+    ),
+    Defect(
+        "piecewise: the lower end forgotten",
+        "checker/piecewise.py",
+        "np.stack([box.lower, *inner, box.upper])",
+        "np.stack([*inner, box.upper])",
+        _PIECEWISE + "the_interval_holds_all_values_and_hardly_more[leaky]",
+    ),
+    Defect(
+        "piecewise: the best point taken instead of the worst",
+        "checker/piecewise.py",
+        "constants = np.min(",
+        "constants = np.max(",
+        _PIECEWISE + "the_line_lies_below_and_touches[leaky-1.0]",
+    ),
+    Defect(
+        "piecewise: the rounding of constants forgotten",
+        "checker/piecewise.py",
+        "error = enlarged(gamma(terms + 4) * enlarged(reach, 2 * terms), 1) + 8 * terms * ETA",
+        "error = 0.0 * reach",
+        _PIECEWISE + "the_line_lies_below_and_touches[leaky-0.3]",
+    ),
+    Defect(
+        "piecewise: the interval rounded inwards",
+        "checker/piecewise.py",
+        "lower, upper = down(values.min(axis=0)), up(values.max(axis=0))",
+        "lower, upper = up(values.min(axis=0)), up(values.max(axis=0))",
+        _PIECEWISE + "the_interval_holds_all_values_and_hardly_more[clamp]",
+    ),
+    Defect(
+        "leaky relu: the slope forgotten",
+        "checker/piecewise.py",
+        "np.where(points < 0, self._slope * points, points)",
+        "np.where(points < 0, points, points)",
+        _PIECEWISE + "the_interval_holds_all_values_and_hardly_more[leaky]",
+    ),
+    Defect(
+        "leaky relu: no rounding in float32",
+        "checker/piecewise.py",
+        "enlarged(gamma32(2) * product + flushed, 2)",
+        "enlarged(flushed, 2)",
+        _LAWS + "the_product_of_a_leaky_relu_is_covered[0.1]",
+    ),
+    Defect(
+        "leaky relu: nothing flushed to zero",
+        "checker/piecewise.py",
+        "enlarged(gamma32(2) * product + flushed, 2)",
+        "enlarged(gamma32(2) * product, 2)",
+        _LAWS + "the_product_of_a_leaky_relu_is_covered[0.1]",
+    ),
+    Defect(
+        "leaky relu: its rounding dropped on the way back",
+        "checker/piecewise.py",
+        "error = enlarged(error + enlarged(functionals.absolute().dot(local), terms), 2)",
+        "error = enlarged(error, 2)",
+        _LAWS + "the_product_of_a_leaky_relu_is_covered[0.1]",
+    ),
+    Defect(
+        "leaky relu: an overflow taken for a number",
+        "checker/piecewise.py",
+        "up(largest_of_each(box) * self._steepest)",
+        "up(largest_of_each(box))",
+        _LAWS + "a_leaky_relu_that_overflows_proves_nothing",
+    ),
+    Defect(
+        "clamp: the upper end forgotten",
+        "checker/piecewise.py",
+        "np.clip(points, *self._ends)",
+        "np.clip(points, self._ends[0], None)",
+        _PIECEWISE + "the_interval_holds_all_values_and_hardly_more[clamp]",
+    ),
+    Defect(
+        "clip: no upper end in old files",
+        "lowering/operators/activation.py",
+        "ends[position] = node.take(name, ends[position])",
+        "ends[0] = node.take(name, ends[position]) if not position else ends[0]",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[Clip by attributes]",
+    ),
+    Defect(
+        "clip: no lower end taken for 0",
+        "lowering/operators/activation.py",
+        "if (lower, upper) == (0, np.inf)",
+        "if upper == np.inf",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[Clip from below]",
+    ),
+    Defect(
+        "leaky relu: another slope by default",
+        "lowering/operators/activation.py",
+        'node.take("alpha", float(np.float32(0.01)))',
+        'node.take("alpha", 0.0)',
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[LeakyRelu, slope by default]",
+    ),
+]
+
 DEFECTS = [
     *_ARITHMETIC,
     *_AFFINE,
@@ -2659,4 +2762,5 @@ DEFECTS = [
     *_OTHERS,
     *_SMOOTH_RULES,
     *_MOVES,
+    *_PIECES,
 ]

@@ -27,6 +27,7 @@ from asi_verify.core.operators import (
     Scale,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from support import precise
 
@@ -53,6 +54,14 @@ def apply(operator: Operator, *inputs: Exact) -> Exact:
             return first * exact(operator.scale) + exact(operator.shift)
         case Relu():
             return np.vectorize(lambda v: max(v, Fraction(0)), otypes=[object])(first)
+        case LeakyRelu():
+            slope = np.broadcast_to(exact(operator.slope), first.shape)
+            return np.where(first < 0, slope * first, first)
+        case Clamp(lower=lower, upper=upper):
+            low, high = (Fraction(end) if np.isfinite(end) else None for end in (lower, upper))
+            flat = [v if low is None else max(v, low) for v in first.reshape(-1)]
+            flat = [v if high is None else min(v, high) for v in flat]
+            return np.array(flat, dtype=object).reshape(first.shape)
         case Add():
             return first + others[0]
         case MaxPool():
@@ -149,7 +158,7 @@ def evaluate_all(network: Network, x: Any) -> list[Exact]:
     return values
 
 
-MONOTONE = Relu | MaxPool | Reshape | Transpose | Add | Concat | Select | Pad
+MONOTONE = Relu | MaxPool | Reshape | Transpose | Add | Concat | Select | Pad | Clamp
 
 
 def interval(network: Network, lower: Any, upper: Any) -> list[tuple[Exact, Exact]]:
@@ -157,7 +166,11 @@ def interval(network: Network, lower: Any, upper: Any) -> list[tuple[Exact, Exac
     boxes = [(exact(lower), exact(upper))]
     for node in network.nodes:
         inputs = [boxes[i] for i in node.inputs]
-        if isinstance(node.operator, MONOTONE):
+        if isinstance(node.operator, LeakyRelu):
+            ends = [*inputs[0], np.clip(Fraction(0), *inputs[0])]
+            values = np.stack([apply(node.operator, end) for end in ends])
+            low, high = values.min(axis=0), values.max(axis=0)
+        elif isinstance(node.operator, MONOTONE):
             low = apply(node.operator, *(box[0] for box in inputs))
             high = apply(node.operator, *(box[1] for box in inputs))
         else:

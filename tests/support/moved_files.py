@@ -233,6 +233,22 @@ CASES = {
     "ConvTranspose with a kernel of one 1": transposed(
         np.ones((2, 1, 1, 1), np.float32), (2, 3, 2), strides=[2, 3], group=2
     ),
+    "LeakyRelu": model([node("LeakyRelu", "x", alpha=0.25)], (3, 4)),
+    "LeakyRelu, slope by default": model([node("LeakyRelu", "x")], (9,)),
+    "LeakyRelu that falls": model([node("LeakyRelu", "x", alpha=-1.7)], (9,)),
+    "PRelu": model([node("PRelu", "x s")], (3, 4), {"s": r(3, 1)}),
+    "PRelu, one slope": model([node("PRelu", "x s")], (3, 4), {"s": r(1, 1, 1)}),
+    "Abs": model([node("Abs", "x")], (9,)),
+    "Clip": model([node("Clip", "x l u")], (9,), {"l": np.float32(-0.5), "u": np.float32([0.7])}),
+    "Clip from below": model([node("Clip", "x l")], (9,), {"l": np.float32(-0.3)}),
+    "Clip from above": model(
+        [onnx.helper.make_node("Clip", ["x", "", "u"], ["y"])], (9,), {"u": np.float32(0.3)}
+    ),
+    "Clip by attributes": model([node("Clip", "x", min=-0.25, max=6.0)], (9,), opset=9),
+    "Clip by no attributes": model([node("Clip", "x", "h"), node("Relu", "h")], (9,), opset=10),
+    "Clip to one number": model(
+        [node("Clip", "x l l", "h"), node("Add", "h x")], (4,), {"l": np.float32(0.5)}
+    ),
     "the lowest operator set": model(
         [node("Flatten", "x", "f"), node("MatMul", "f w", "h"), node("Add", "h b")],
         (2, 1, 3), {"w": r(6, 4), "b": r(4)}, opset=8, batch=1,
@@ -372,6 +388,15 @@ REFUSED = {
     "Reshape of a constant": model(
         [node("Reshape", "k s", "c"), node("Add", "x c")], (3,), {"k": r(3), "s": _I([2, -1])}
     ),
+    "Clip upside down": model(
+        [node("Clip", "x l u")], (3,), {"l": np.float32(1), "u": np.float32(0)}
+    ),
+    "Clip to NaN": model([node("Clip", "x l")], (3,), {"l": np.float32(np.nan)}),
+    "Clip above all": model([node("Clip", "x l")], (3,), {"l": np.float32(np.inf)}),
+    "Clip each number": model([node("Clip", "x l")], (3,), {"l": r(3)}),
+    "LeakyRelu with a slope of NaN": model([node("LeakyRelu", "x", alpha=np.nan)], (3,)),
+    "PRelu by a value": model([node("PRelu", "x x")], (3,)),
+    "PRelu that enlarges": model([node("PRelu", "x s")], (1,), {"s": r(3)}),
     "ConvTranspose kernel_shape": transposed(r(1, 1, 2), (1, 3), kernel_shape=[3]),
     "ConvTranspose output_shape": transposed(r(1, 1, 2), (1, 3), output_shape=[4]),
     "ConvTranspose groups": transposed(r(3, 1, 2), (3, 3), group=2),

@@ -22,6 +22,7 @@ from asi_verify.core.operators import (
     Scale,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 
 
@@ -259,6 +260,26 @@ def upsampled_cnn(generator: np.random.Generator) -> Network:
     )
 
 
+def piecewise_cnn(generator: np.random.Generator) -> Network:
+    """Leaky ReLUs with slopes of their channels, one that falls, and numbers that are clamped."""
+    one, w = (1, 1), generator
+    return Network.sequential(
+        (1, 6, 6),
+        [
+            Conv(weights(w, 3, 1, 2, 2), weights(w, 3) * 0.1, (2, 2), ((0, 0),) * 2, one),
+            LeakyRelu(np.float32([0.1, 0.5, 1.25]).reshape(3, 1, 1)),
+            Conv(weights(w, 2, 3, 1, 1), weights(w, 2) * 0.1, one, ((0, 0),) * 2, one),
+            Clamp(-0.25, 0.5),
+            Reshape((18,)),
+            Affine(weights(w, 6, 18), weights(w, 6)),
+            LeakyRelu(np.array(-0.3, np.float32)),
+            Affine(weights(w, 4, 6), weights(w, 4)),
+            Clamp(-np.inf, 0.75),
+            Affine(weights(w, 3, 4), weights(w, 3)),
+        ],
+    )
+
+
 def smooth_mlp(generator: np.random.Generator, activation: Operator, *sizes: int) -> Network:
     """Affine layers with a smooth activation between them."""
     operators: list[Operator] = []
@@ -336,6 +357,7 @@ LARGER = {
     "pooled": pooled_cnn,
     "densely connected": dense_cnn,
     "upsampled": upsampled_cnn,
+    "piecewise": piecewise_cnn,
     "mlp": lambda g: mlp(g, 6, 12, 9, 3),
 }
 """Networks for sampling."""

@@ -20,7 +20,7 @@ _ONE = np.ones((), dtype=np.float32)
 _ZERO = np.zeros((), dtype=np.float32)
 
 
-def _for_one_sample(node: OnnxNode, constant: npt.NDArray[Any], value: Value) -> npt.NDArray[Any]:
+def for_one_sample(node: OnnxNode, constant: npt.NDArray[Any], value: Value) -> npt.NDArray[Any]:
     """The constant without the batch axis, which it must not vary along."""
     rank = len(value.shape) + 1
     if constant.ndim > rank or (constant.ndim == rank and constant.shape[0] != 1):
@@ -32,7 +32,7 @@ def _operands(node: OnnxNode) -> tuple[Value, npt.NDArray[Any], bool]:
     """The value, the constant, and whether the constant stands first."""
     swapped = not isinstance(node.inputs[0], Value)
     value = node.value(1 if swapped else 0)
-    return value, _for_one_sample(node, node.weights(0 if swapped else 1), value), swapped
+    return value, for_one_sample(node, node.weights(0 if swapped else 1), value), swapped
 
 
 def _both_are_values(node: OnnxNode) -> bool:
