@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
     Add,
@@ -21,6 +22,7 @@ from asi_verify.core.operators import (
     Scale,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 
 
@@ -222,6 +224,62 @@ def dense_cnn(generator: np.random.Generator) -> Network:
     )
 
 
+def tiny_moved(generator: np.random.Generator) -> Network:
+    """A number taken twice, a constant put in front, and one matrix for both rows."""
+    return Network.sequential(
+        (2,),
+        [
+            Select(0, (1, 0, 1)),
+            Pad(((1, 0),), (0,), 0.5),
+            Reshape((2, 2)),
+            Affine(weights(generator, 1, 2), weights(generator, 1)),
+            Relu(),
+            Reshape((2,)),
+            Affine(weights(generator, 2, 2), weights(generator, 2)),
+        ],
+    )
+
+
+def upsampled_cnn(generator: np.random.Generator) -> Network:
+    """A transposed convolution, a part of its output chosen, and a matrix for each row."""
+    one, none, w = (1, 1), ((0, 0), (0, 0)), generator
+    return Network.sequential(
+        (2, 3, 3),
+        [
+            Pad(((0, 0), (1, 0), (0, 1)), (0, 0, 0), 0.25),
+            Conv(weights(w, 3, 2, 2, 2), weights(w, 3) * 0.1, one, none, one),
+            Relu(),
+            Pad(((0, 0), (0, 0), (0, 0)), (0, 1, 2)),
+            Conv(weights(w, 2, 3, 2, 3), weights(w, 2) * 0.1, one, ((1, 1), (2, 2)), one),
+            Select(2, (6, 2, 3, 2, 0, 8)),
+            Affine(weights(w, 3, 6), weights(w, 3)),
+            Relu(),
+            Reshape((36,)),
+            Affine(weights(w, 3, 36), weights(w, 3)),
+        ],
+    )
+
+
+def piecewise_cnn(generator: np.random.Generator) -> Network:
+    """Leaky ReLUs with slopes of their channels, one that falls, and numbers that are clamped."""
+    one, w = (1, 1), generator
+    return Network.sequential(
+        (1, 6, 6),
+        [
+            Conv(weights(w, 3, 1, 2, 2), weights(w, 3) * 0.1, (2, 2), ((0, 0),) * 2, one),
+            LeakyRelu(np.float32([0.1, 0.5, 1.25]).reshape(3, 1, 1)),
+            Conv(weights(w, 2, 3, 1, 1), weights(w, 2) * 0.1, one, ((0, 0),) * 2, one),
+            Clamp(-0.25, 0.5),
+            Reshape((18,)),
+            Affine(weights(w, 6, 18), weights(w, 6)),
+            LeakyRelu(np.array(-0.3, np.float32)),
+            Affine(weights(w, 4, 6), weights(w, 4)),
+            Clamp(-np.inf, 0.75),
+            Affine(weights(w, 3, 4), weights(w, 3)),
+        ],
+    )
+
+
 def smooth_mlp(generator: np.random.Generator, activation: Operator, *sizes: int) -> Network:
     """Affine layers with a smooth activation between them."""
     operators: list[Operator] = []
@@ -288,6 +346,7 @@ TINY = {
     "conv": tiny_conv,
     "pool": tiny_pool,
     "dense": tiny_dense,
+    "moved": tiny_moved,
 }
 """Networks with at most 3 inputs and 64 activation patterns, for brute force."""
 
@@ -297,6 +356,8 @@ LARGER = {
     "volume": volume_cnn,
     "pooled": pooled_cnn,
     "densely connected": dense_cnn,
+    "upsampled": upsampled_cnn,
+    "piecewise": piecewise_cnn,
     "mlp": lambda g: mlp(g, 6, 12, 9, 3),
 }
 """Networks for sampling."""

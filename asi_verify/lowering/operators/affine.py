@@ -20,6 +20,8 @@ def gemm(node: OnnxNode, graph: Graph) -> None:
     if not node.take("transB", 0):
         weight = weight.T
     node.done()
+    if len(node.value(0).shape) != 1:
+        node.refuse(f"a batch of values {node.value(0).shape}; vectors are supported")
     bias = node.weights(2) if node.has(2) else np.zeros(1, dtype=np.float32)
     if bias.size not in (1, weight.shape[0]) or bias.shape[-1:] not in ((), (bias.size,)):
         node.refuse(f"C of shape {bias.shape} for {weight.shape[0]} outputs")
@@ -27,13 +29,13 @@ def gemm(node: OnnxNode, graph: Graph) -> None:
     graph.define(node, graph.add(Affine(weight.copy(), bias.copy()), node.value(0)))
 
 
-@REGISTRY.converts(
-    "MatMul", to="Affine", limits="the second factor a constant matrix; vectors only"
-)
+@REGISTRY.converts("MatMul", to="Affine", limits="the second factor a constant matrix")
 def matmul(node: OnnxNode, graph: Graph) -> None:
     weight = node.weights(1)
     if weight.ndim != 2:
         node.refuse(f"a constant of shape {weight.shape}; a matrix is supported")
     node.done()
     bias = np.zeros(weight.shape[1], dtype=np.float32)
-    graph.define(node, graph.add(Affine(weight.T.copy(), bias), node.value(0)))
+    product = graph.add(Affine(weight.T.copy(), bias), node.value(0))
+    graph.products.add(product.index)
+    graph.define(node, product)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.core.operators import Add, Scale
+from asi_verify.core.operators import Add, Affine, Scale
+from asi_verify.lowering.folding import arithmetic
 from asi_verify.lowering.graph import Graph, OnnxNode, Value
 from asi_verify.lowering.operators.spelled_gelu import spelled_gelu
 from asi_verify.lowering.registry import REGISTRY
@@ -19,7 +20,7 @@ _ONE = np.ones((), dtype=np.float32)
 _ZERO = np.zeros((), dtype=np.float32)
 
 
-def _for_one_sample(node: OnnxNode, constant: npt.NDArray[Any], value: Value) -> npt.NDArray[Any]:
+def for_one_sample(node: OnnxNode, constant: npt.NDArray[Any], value: Value) -> npt.NDArray[Any]:
     """The constant without the batch axis, which it must not vary along."""
     rank = len(value.shape) + 1
     if constant.ndim > rank or (constant.ndim == rank and constant.shape[0] != 1):
@@ -31,26 +32,51 @@ def _operands(node: OnnxNode) -> tuple[Value, npt.NDArray[Any], bool]:
     """The value, the constant, and whether the constant stands first."""
     swapped = not isinstance(node.inputs[0], Value)
     value = node.value(1 if swapped else 0)
-    return value, _for_one_sample(node, node.weights(0 if swapped else 1), value), swapped
+    return value, for_one_sample(node, node.weights(0 if swapped else 1), value), swapped
 
 
 def _both_are_values(node: OnnxNode) -> bool:
     return len(node.inputs) == 2 and all(isinstance(given, Value) for given in node.inputs)
 
 
+def _both_are_constants(node: OnnxNode) -> bool:
+    return not any(isinstance(given, Value) for given in node.inputs)
+
+
 @REGISTRY.converts("Add", to="Add or Scale", limits="a constant, or two values of one shape")
 def add(node: OnnxNode, graph: Graph) -> None:
     node.done()
+    if _both_are_constants(node):
+        arithmetic(node, graph)
+        return
     if _both_are_values(node):
         graph.define(node, graph.add(Add(), node.value(0), node.value(1)))
         return
     value, constant, _ = _operands(node)
-    graph.define(node, graph.add(Scale(_ONE, constant.copy()), value))
+    graph.define(node, _shifted(graph, value, constant))
+
+
+def _shifted(graph: Graph, value: Value, constant: npt.NDArray[Any]) -> Value:
+    """The sum; as the bias of a matrix product where it is one number for each of its outputs.
+
+    Runtimes take such a sum into the product's, and may begin with it: each of its roundings then
+    weighs the constant as well.
+    """
+    made = graph.made_by(value) if value.index in graph.products else None
+    outputs = value.shape[-1]
+    for_each_output = constant.size == 1 or constant.size == constant.shape[-1] == outputs
+    if made is not None and isinstance(made.operator, Affine) and for_each_output:
+        bias = np.broadcast_to(constant.reshape(-1), (outputs,)).copy()
+        return graph.add(Affine(made.operator.weight, bias), graph.value(made.inputs[0]))
+    return graph.add(Scale(_ONE, constant.copy()), value)
 
 
 @REGISTRY.converts("Sub", to="Add or Scale", limits="a constant, or two values of one shape")
 def sub(node: OnnxNode, graph: Graph) -> None:
     node.done()
+    if _both_are_constants(node):
+        arithmetic(node, graph)
+        return
     if _both_are_values(node):
         negated = graph.add(Scale(-_ONE, _ZERO), node.value(1))
         graph.define(node, graph.add(Add(), node.value(0), negated))
@@ -65,6 +91,9 @@ def sub(node: OnnxNode, graph: Graph) -> None:
 )
 def mul(node: OnnxNode, graph: Graph) -> None:
     node.done()
+    if _both_are_constants(node):
+        arithmetic(node, graph)
+        return
     if _both_are_values(node):
         found = spelled_gelu(graph, node.value(0), node.value(1))
         if found is None:
@@ -82,6 +111,9 @@ def mul(node: OnnxNode, graph: Graph) -> None:
 @REGISTRY.converts("Div", to="Scale", limits="the divisor a constant without zeros")
 def div(node: OnnxNode, graph: Graph) -> None:
     node.done()
+    if _both_are_constants(node):
+        arithmetic(node, graph)
+        return
     value, constant, swapped = _operands(node)
     if swapped or not bool(np.all(constant != 0)):
         node.refuse("only division by a constant without zeros is supported")
