@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asi_verify._certify import certify, check, correct
+    from asi_verify._query import write_query
     from asi_verify._result import Result, load
     from asi_verify._run import run
+    from asi_verify._vnnlib import solve_vnnlib
     from asi_verify.attest import sign, verify
     from asi_verify.core.radius import Radius
     from asi_verify.core.status import Status
@@ -40,7 +42,9 @@ __all__ = [
     "phantom",
     "run",
     "sign",
+    "solve_vnnlib",
     "verify",
+    "write_query",
 ]
 
 _HOME = {
@@ -59,7 +63,9 @@ _HOME = {
     "phantom": "data",
     "run": "_run",
     "sign": "attest",
+    "solve_vnnlib": "_vnnlib",
     "verify": "attest",
+    "write_query": "_query",
 }
 
 

@@ -61,13 +61,20 @@ if TYPE_CHECKING:
     from asi_verify.export import Artifact
     from asi_verify.prove import Stage
 
-__all__ = ["Answer", "VnnlibResult", "VnnlibWitness", "solve_vnnlib"]
+__all__ = [
+    "Answer",
+    "VnnlibResult",
+    "VnnlibWitness",
+    "solve_vnnlib",
+]
 
 _MOST_FOR_CROWN = 1 << 12
 """Numbers of all values of a network for which CROWN is tried before an engine is loaded."""
 
 _CORNER_NUMBERS = 1 << 18
 """Of all values, in the runs of the search at corners that one start makes."""
+
+_NAMES = {ARTIFACT_FILE, PROOF_FILE, PROPERTY_FILE, PARTS_FILE}
 
 _ENCLOSED = 8
 """Centres at which ONNX Runtime is compared with the trusted pass."""
@@ -138,17 +145,17 @@ class VnnlibResult:
         Raises:
             UsageError: there is no proof, or other things are in the folder.
         """
-        from asi_verify.store import FolderFiles
-
         if not self.files:
             raise UsageError(f"the answer is {self.answer.value}: there is no proof to write")
-        place = FolderFiles(Path(folder))
-        if set(place.names()) - {ARTIFACT_FILE, PROOF_FILE, PROPERTY_FILE, PARTS_FILE}:
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        if {path.name for path in place.iterdir()} - _NAMES:
             raise UsageError(f"{folder}: there are other things in it; name a new folder")
-        for name in place.names():
-            place.remove(name)
-        for name, data in self.files.items():
-            place.write(name, data)
+        # The main file goes first and comes last: without it, what lies there is no proof.
+        for name in sorted(_NAMES, key=lambda name: name != PROOF_FILE):
+            (place / name).unlink(missing_ok=True)
+        for name in sorted(self.files, key=lambda name: name == PROOF_FILE):
+            (place / name).write_bytes(self.files[name])
 
 
 def solve_vnnlib(

@@ -7,6 +7,7 @@ one clear line and no traceback.
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import logging
 import sys
@@ -255,14 +256,20 @@ def errors(
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or one of certificates.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A run folder, or one of certificates or of a VNN-LIB proof.")
+    ],
     dataset: Annotated[
         str | None, typer.Option(help="The data set, if the folder does not name it.")
     ] = None,
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every certificate from the files and the data set alone."""
+    """Check every certificate from the files and the data set alone, or the proof of a query."""
+    from asi_verify.checker import is_vnnlib_folder
+
+    if is_vnnlib_folder(folder):
+        _check_proof(folder, as_json)
     from asi_verify._certify import check as check_
     from asi_verify.checker import Outcome
     from asi_verify.checker.command import printable, summary
@@ -288,6 +295,26 @@ def check(
                 f"about the {claims.dataset.target}, model {claims.artifact}"
             )
     raise typer.Exit(0 if result.holds else _OPEN)
+
+
+def _check_proof(folder: Path, as_json: bool) -> None:
+    """Check the proof of a VNN-LIB query, print what was found, and leave with the exit code."""
+    from asi_verify.checker import check_vnnlib
+    from asi_verify.checker.command import printable, vnnlib_summary
+
+    checked = check_vnnlib(folder)
+    if as_json:
+        _print_json(vnnlib_summary(checked))
+    else:
+        why = f": {printable(checked.reason)}" if checked.reason else ""
+        _out.print(f"{checked.outcome.value}{why}", markup=False)
+        proof = checked.proof
+        _out.print(
+            f"claimed: unsat, {len(proof.cases)} cases, {proof.semantics.value} semantics, "
+            f"model {proof.artifact}, property {proof.property_}",
+            markup=False,
+        )
+    raise typer.Exit(0 if checked.holds else _OPEN)
 
 
 @app.command()
@@ -389,6 +416,95 @@ def report(
         )
     _out.print(write_report(place, data)["headline"])
     _out.print(f"report: {folder / HTML_FILE}")
+
+
+@app.command()
+def vnnlib(
+    model: Annotated[
+        Path | None, typer.Argument(help="An ONNX file, or one packed by gzip.")
+    ] = None,
+    property_: Annotated[
+        Path | None,
+        typer.Argument(metavar="PROPERTY", help="A VNN-LIB 1 file, or one packed by gzip."),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds for each query; 60 where nothing else is said.", min=0),
+    ] = None,
+    semantics: Annotated[
+        str, typer.Option(help="'float32': a runtime's rounding is covered; 'real': as VNN-COMP.")
+    ] = "float32",
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder for the proof; of a batch, one for each row.")
+    ] = None,
+    batch: Annotated[
+        Path | None,
+        typer.Option(help="A CSV file of rows onnx,vnnlib,timeout instead of one query."),
+    ] = None,
+    results: Annotated[Path, typer.Option(help="The CSV file of a batch's answers.")] = Path(
+        "results.csv"
+    ),
+) -> None:
+    """Answer a VNN-LIB query: sat with a counterexample, unsat, timeout or unknown."""
+    from asi_verify._vnnlib import Answer, solve_vnnlib
+
+    if batch is not None:
+        if model is not None:
+            raise UsageError("--batch names the queries; leave MODEL and PROPERTY out")
+        _answer_batch(batch, timeout, semantics, out, results)
+    if model is None or property_ is None:
+        raise UsageError("give an ONNX file and a VNN-LIB file, or --batch with a list of them")
+    seconds = 60.0 if timeout is None else timeout
+    found = solve_vnnlib(model, property_, timeout=seconds, semantics=semantics)
+    sys.stdout.write(f"{found.answer.value}\n")
+    if found.witness is not None:
+        sys.stdout.write(f"{found.witness}\n")
+    _err.print(f"{found.reason} ({found.seconds:.2f} s)", markup=False)
+    if out is not None and found.files:
+        found.save(out)
+    raise typer.Exit(0 if found.answer is Answer.UNSAT else _OPEN)
+
+
+def _answer_batch(
+    batch: Path, timeout: float | None, semantics: str, out: Path | None, results: Path
+) -> None:
+    """Answer a list, write a row as soon as it is answered, and leave with the exit code."""
+    from asi_verify._vnnlib import Answer
+    from asi_verify._vnnlib_batch import solve_vnnlib_batch
+
+    counts = dict.fromkeys(Answer, 0)
+    with results.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["onnx", "vnnlib", "answer", "seconds", "reason"])
+        answered = solve_vnnlib_batch(batch, timeout=timeout, semantics=semantics)
+        for number, row in enumerate(answered):
+            found = row.result
+            counts[found.answer] += 1
+            writer.writerow(
+                [row.onnx, row.vnnlib, found.answer.value, f"{found.seconds:.3f}", found.reason]
+            )
+            file.flush()
+            if out is not None and found.files:
+                found.save(out / f"{number:05d}")
+    counted = ", ".join(f"{count} {answer.value}" for answer, count in counts.items())
+    _out.print(f"{counted}; answers: {results}", markup=False)
+    proved = counts[Answer.UNSAT] == sum(counts.values()) > 0
+    raise typer.Exit(0 if proved else _OPEN)
+
+
+@app.command()
+def query(
+    model: ModelArgument,
+    dataset: DatasetArgument,
+    row: Annotated[int, typer.Argument(help="The sample's row in its split, from 0.")],
+    radius: RadiusOption = "1/255",
+    split: Annotated[str, typer.Option(help="The sample's split.")] = "train",
+    data_root: DataRootOption = None,
+) -> None:
+    """Print a sample's query as VNN-LIB, for other programs to answer."""
+    from asi_verify._query import write_query
+
+    sys.stdout.write(write_query(model, dataset, row, radius, split=split, data_root=data_root))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Search for counterexamples in ONNX Runtime alone, without gradients: centres and corners.
+"""Search for counterexamples in ONNX Runtime alone, without gradients: centre, corners, pattern.
 
 It needs no other form of the model and loads no other library, so that an easy question is answered
 before anything else is imported.
@@ -18,8 +18,11 @@ from asi_verify.runtime.session import Session
 
 __all__ = ["corner_search"]
 
-_RANDOM = 64
-_ROUNDS = 3
+_MOST_RANDOM = 1024
+_FEW = 16
+_STARTS = 3
+_STEPS = (1.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
+"""Shares of the box: the first reach its ends from anywhere, later ones look between them."""
 
 
 def corner_search(
@@ -32,11 +35,10 @@ def corner_search(
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Points of one box at which ONNX Runtime's answer violates the property.
 
-    Tried are the centre, random points, and corners: from the worst point so far every input is
-    moved to either of its ends alone, then all of them together to where each did worse (a gradient
-    by differences as wide as the box), a few times over. With many inputs they are moved in groups
-    that are drawn at random. One start costs twice as many runs as there are groups, at most three
-    times over.
+    Tried are the centre, random points and random corners; and from the worst of them, for ever
+    smaller steps, each input moved up and down alone, then all of them together to where each did
+    worse (a gradient by differences, first as wide as the box). With many inputs they are moved in
+    groups that are drawn at random.
 
     Args:
         session: the model.
@@ -52,43 +54,53 @@ def corner_search(
     generator = np.random.default_rng(seed)
     lower, upper = box.lower.reshape(1, -1), box.upper.reshape(1, -1)
     spread = upper.astype(np.float64) - lower
+    size = lower.shape[1]
+    count = min(_MOST_RANDOM, 2 * (most_groups + _FEW))
+    shares = generator.random((count, size))
+    shares[0], shares[1::2] = 0.5, shares[1::2] > 0.5
+    moved = np.flatnonzero(spread[0])
+    groups = np.array_split(generator.permutation(moved), min(len(moved), most_groups) or 1)
 
-    def inside(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        return np.clip((lower + shares * spread).astype(np.float32), lower, upper)
+    def inside(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        return np.clip(points.astype(np.float32), lower, upper)
 
     def margins(points: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         found = session.margins(points.reshape(-1, *box.shape), property_)
         return np.where(np.isnan(found), np.inf, found)
 
-    size = lower.shape[1]
-    shares = generator.random((_RANDOM, size))
-    shares[0], shares[1 : _RANDOM // 2] = 0.5, shares[1 : _RANDOM // 2] > 0.5
-    points = inside(shares)
-    values = margins(points)
-    for chosen in np.flatnonzero(~(values > 0)):
-        yield points[chosen].reshape(box.shape)
-    moved = np.flatnonzero(spread[0])
-    groups = np.array_split(generator.permutation(moved), min(len(moved), most_groups) or 1)
-    for start in np.argsort(values)[:_ROUNDS]:
-        point = points[start]
-        for _ in range(_ROUNDS):
+    points = inside(lower + shares * spread)
+    values = np.empty(count)
+    for some in (slice(_FEW), slice(_FEW, count)):  # most that are to be found are soon found
+        values[some] = margins(points[some])
+        for chosen in np.flatnonzero(~(values[some] > 0)):
+            yield points[some][chosen].reshape(box.shape)
+    for start in np.argsort(values)[:_STARTS]:
+        point, reached = points[start], values[start]
+        for step in _STEPS:
             if deadline is not None and time.monotonic() >= deadline:
                 return
-            ends = np.tile(point, (2 * len(groups), 1))
-            for number, group in enumerate(groups):
-                ends[2 * number, group], ends[2 * number + 1, group] = (
-                    lower[0, group],
-                    upper[0, group],
-                )
-            effect = margins(ends).reshape(-1, 2)
-            corner = point.copy()
-            for group, (low, high) in zip(groups, effect, strict=True):
-                if low != high:
-                    corner[group] = lower[0, group] if low < high else upper[0, group]
-            tried = np.concatenate([ends, corner[None]])
-            reached = np.append(effect.reshape(-1), margins(corner[None]))
-            for chosen in np.flatnonzero(~(reached > 0)):
+            tried = inside(_moved(point, groups, step * spread[0]))
+            found = margins(tried)
+            below, above = found.reshape(2, -1)
+            together = point.astype(np.float64)
+            for group, sign in zip(groups, np.sign(below - above), strict=True):
+                together[group] += sign * step * spread[0, group]
+            tried = np.concatenate([tried, inside(together[None])])
+            found = np.append(found, margins(tried[-1:]))
+            for chosen in np.flatnonzero(~(found > 0)):
                 yield tried[chosen].reshape(box.shape)
-            if np.array_equal(corner, point):
-                break
-            point = corner
+            if found.min() < reached:
+                point, reached = tried[found.argmin()], found.min()
+
+
+def _moved(
+    point: npt.NDArray[np.float32],
+    groups: list[npt.NDArray[np.intp]],
+    steps: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """The point with each group moved down alone, then with each moved up."""
+    result = np.tile(point.astype(np.float64), (2 * len(groups), 1))
+    for number, group in enumerate(groups):
+        result[number, group] -= steps[group]
+        result[len(groups) + number, group] += steps[group]
+    return result
