@@ -159,7 +159,8 @@ def command_tables() -> dict[str, Callable[[], str]]:
 def _parameter(parameter: Any) -> tuple[str, str, str]:
     """One line of a command's table."""
     if parameter.param_type_name == "argument":
-        return f"`{parameter.name.upper()}`", "required", parameter.help
+        needed = "required" if parameter.required else ""
+        return f"`{parameter.name.upper()}`", needed, parameter.help
     default = parameter.default
     if default is None or default is False:
         return f"`{parameter.opts[0]}`", "", parameter.help

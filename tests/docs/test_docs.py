@@ -336,6 +336,7 @@ def schema(package, name):
     [
         ("claims.json", lambda: schema("asi_verify.core", "claims-1.json")),
         ("Shards", lambda: schema("asi_verify.core", "certificate-1.json")),
+        ("proof.json", lambda: schema("asi_verify.core", "vnnlib-1.json")),
         ("report.json", report_schema),
         ("statement.json", predicate_schema),
     ],
