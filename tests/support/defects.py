@@ -1015,15 +1015,15 @@ _FLOAT32 = [
     Defect(
         "float32: the length of the other sum forgotten",
         "checker/trusted.py",
-        "terms.append(rule.terms_forward if isinstance(rule, LinearRule) else moved)",
-        "terms.append(moved)",
+        "terms.append(summed if rule.moves else rule.terms_forward)",
+        "terms.append(summed if rule.moves else 0)",
         _LAWS + "a_sum_that_is_taken_into_another_is_covered",
     ),
     Defect(
         "float32: the length of the other sum forgotten behind a movement",
         "checker/trusted.py",
-        "moved = summed if rule.moves else 0",
-        "moved = 0",
+        "terms.append(summed if rule.moves else rule.terms_forward)",
+        "terms.append(rule.terms_forward)",
         _LAWS + "a_sum_that_is_taken_into_another_behind_a_movement_is_covered",
     ),
     Defect(
@@ -2737,6 +2737,109 @@ _PIECES = [
     ),
 ]
 
+_BILINEAR = "tests/checker/test_bilinear.py::test_"
+
+_PRODUCTS = [
+    Defect(
+        "matmul: two of four corners forgotten",
+        "checker/bilinear.py",
+        "for y in (second.lower, second.upper)",
+        "for y in (second.lower, second.lower)",
+        _LAWS + "every_rule_keeps_the_interval_law[matmul]",
+    ),
+    Defect(
+        "matmul: the rounding of the interval forgotten",
+        "checker/bilinear.py",
+        "spread = enlarged(gamma(terms + 1) * reach, 1) + 2 * terms * ETA",
+        "spread = 0.0 * reach",
+        _LAWS + "terms_that_a_product_of_two_values_loses_are_covered",
+    ),
+    Defect(
+        "matmul: half of what the planes lose",
+        "checker/bilinear.py",
+        "lost = enlarged(r @ s, terms)",
+        "lost = enlarged(0.5 * (r @ s), terms)",
+        _BILINEAR + "the_plane_lies_below_at_every_corner[1.0]",
+    ),
+    Defect(
+        "matmul: the constant with the other sign",
+        "checker/bilinear.py",
+        "-functionals.dot(p @ q)",
+        "functionals.dot(p @ q)",
+        _BILINEAR + "the_plane_lies_below_at_every_corner[1.0]",
+    ),
+    Defect(
+        "matmul: the rounding of the planes forgotten",
+        "checker/bilinear.py",
+        "rounding = gamma(self._rows + self._columns + terms + size + 4)",
+        "rounding = 0.0",
+        _LAWS + "terms_that_a_product_of_two_values_loses_are_covered",
+    ),
+    Defect(
+        "matmul: the middles of another sample",
+        "checker/bilinear.py",
+        "np.swapaxes(q, -1, -2)[owners]",
+        "np.swapaxes(q, -1, -2)[owners * 0]",
+        _LAWS + "every_rule_keeps_the_backward_law[matmul]",
+    ),
+    Defect(
+        "matmul: a radius to one end only",
+        "checker/bilinear.py",
+        "up(np.maximum(box.upper - middle, middle - box.lower))",
+        "up(np.minimum(box.upper, middle) - middle)",
+        _BILINEAR + "the_plane_lies_below_at_every_corner[1.0]",
+    ),
+    Defect(
+        "matmul: one rounding in float32 for all",
+        "checker/bilinear.py",
+        "gamma32(self.terms_forward + 3)",
+        "gamma32(1)",
+        _LAWS + "what_a_long_product_of_two_values_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "matmul: nothing flushed to zero",
+        "checker/bilinear.py",
+        "enlarged(self._local * reach + flushed, 2)",
+        "enlarged(self._local * reach, 2)",
+        _LAWS + "products_of_two_values_keep_the_laws_in_float32[-63]",
+    ),
+    Defect(
+        "matmul: the rounding in float32 dropped from the interval",
+        "checker/bilinear.py",
+        "spread = enlarged(spread + local, 2)",
+        "spread = enlarged(spread, 2)",
+        _LAWS + "what_a_long_product_of_two_values_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "matmul: the rounding in float32 dropped on the way back",
+        "checker/bilinear.py",
+        "weighed if local is None else weighed + local",
+        "weighed",
+        _LAWS + "what_a_long_product_of_two_values_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "matmul: an overflow taken for a number",
+        "checker/bilinear.py",
+        "np.asarray(reach.reshape(len(reach), -1).max(axis=1))",
+        "np.zeros(len(reach))",
+        _BILINEAR + "products_that_may_overflow_in_float32_prove_nothing",
+    ),
+    Defect(
+        "matmul: no sum that another may be taken into",
+        "checker/trusted.py",
+        "terms.append(summed if rule.moves else rule.terms_forward)",
+        "terms.append(summed if rule.moves else 0 if rule.relaxes else rule.terms_forward)",
+        _LAWS + "a_sum_that_is_taken_into_a_product_of_two_values_is_covered",
+    ),
+    Defect(
+        "mul: what is almost a GELU taken for a product",
+        "lowering/operators/elementwise.py",
+        "looks_like_a_gate(graph, first) or looks_like_a_gate(graph, second)",
+        "False",
+        _OPERATORS + "what_only_looks_like_a_gelu_is_refused[another factor]",
+    ),
+]
+
 DEFECTS = [
     *_ARITHMETIC,
     *_AFFINE,
@@ -2763,4 +2866,5 @@ DEFECTS = [
     *_SMOOTH_RULES,
     *_MOVES,
     *_PIECES,
+    *_PRODUCTS,
 ]

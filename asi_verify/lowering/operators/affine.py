@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.operators import Affine
-from asi_verify.lowering.graph import Graph, OnnxNode
+from asi_verify.lowering.graph import Graph, OnnxNode, Value
 from asi_verify.lowering.registry import REGISTRY
 
 
@@ -29,8 +30,19 @@ def gemm(node: OnnxNode, graph: Graph) -> None:
     graph.define(node, graph.add(Affine(weight.copy(), bias.copy()), node.value(0)))
 
 
-@REGISTRY.converts("MatMul", to="Affine", limits="the second factor a constant matrix")
+@REGISTRY.converts(
+    "MatMul",
+    to="Affine or MatMul",
+    limits="the second factor a constant matrix; or two values, matrices of each image",
+)
 def matmul(node: OnnxNode, graph: Graph) -> None:
+    if all(isinstance(given, Value) for given in node.inputs):
+        node.done()
+        first, second = node.value(0), node.value(1)
+        if min(len(first.shape), len(second.shape)) < 2:
+            node.refuse(f"batches of {first.shape} and {second.shape}; matrices are supported")
+        graph.define(node, graph.add(MatMul(), first, second))
+        return
     weight = node.weights(1)
     if weight.ndim != 2:
         node.refuse(f"a constant of shape {weight.shape}; a matrix is supported")
