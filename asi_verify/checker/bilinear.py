@@ -40,6 +40,9 @@ __all__ = ["MatMulRule"]
 
 Array = npt.NDArray[np.float64]
 
+_AT_ONCE = 1 << 16
+"""How many products are looked at together, unless a batch has more outputs than that."""
+
 
 class MatMulRule(Rule):
     """``x y`` along the last two axes.
@@ -67,15 +70,16 @@ class MatMulRule(Rule):
         first, second = boxes
         reach = self._reach(*boxes)
         low, high = np.zeros(reach.shape), np.zeros(reach.shape)
-        for k in range(self.terms_forward):
+        terms, step = self.terms_forward, max(1, _AT_ONCE // reach.size)
+        for start in range(0, terms, step):
+            some = slice(start, start + step)
             corners = [
-                x[..., :, k, None] * y[..., None, k, :]
+                x[..., :, some, None] * y[..., None, some, :]
                 for x in (first.lower, first.upper)
                 for y in (second.lower, second.upper)
             ]
-            low += np.min(corners, axis=0)
-            high += np.max(corners, axis=0)
-        terms = self.terms_forward
+            low += np.min(corners, axis=0).sum(axis=-2)
+            high += np.max(corners, axis=0).sum(axis=-2)
         spread = enlarged(gamma(terms + 1) * reach, 1) + 2 * terms * ETA
         local = self.local_error(*boxes)
         if local is not None:

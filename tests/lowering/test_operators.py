@@ -582,7 +582,7 @@ def test_an_attribute_that_no_converter_looked_at_is_refused():
 def test_an_unsupported_operator_is_named_with_what_is_supported():
     """The message says which operator it is, and what there is instead."""
     with pytest.raises(
-        UnsupportedOperatorError, match=r"operator Selu .*supported: Add, AveragePool"
+        UnsupportedOperatorError, match=r"operator Selu .*supported: Abs, Add, AveragePool"
     ):
         read_network(REFUSED["Selu"])
 

@@ -241,7 +241,15 @@ CASES = {
          node("Mul", "m h", "s"), node("Softmax", "s", "p", axis=-1), node("MatMul", "x p")],
         (2, 3, 4), {"h": np.float32(0.5)},
     ),
+    "MatMul of a constant and a value": model(
+        [node("MatMul", "c x")], (2, 3, 5), {"c": r(4, 3)}
+    ),
+    "Add to each channel": model(
+        [node("ReduceMean", "x", "m", axes=[2, 3]), node("Add", "m x")], (2, 3, 2)
+    ),
+    "Sub of a mean": model([node("ReduceMean", "x", "m", axes=[2]), node("Sub", "x m")], (2, 3)),
     "Mul of two values": model([node("Tanh", "x", "h"), node("Mul", "x h")], (2, 3)),
+    "Mul by its own sigmoid": model([node("Sigmoid", "x", "h"), node("Mul", "x h")], (9,)),
     "Mul of a value with itself": model([node("Mul", "x x")], (3,)),
     "Mul by a number for each channel": model(
         [node("ReduceMean", "x", "m", axes=[2, 3]), node("Sigmoid", "m", "g"),
@@ -405,7 +413,7 @@ REFUSED = {
     ),
     "MatMul of vectors": model([node("Relu", "x", "h"), node("MatMul", "x h")], (3,)),
     "MatMul that does not fit": model([node("MatMul", "x x")], (2, 3)),
-    "MatMul of a constant and a value": model([node("MatMul", "c x")], (3, 3), {"c": r(3, 3)}),
+    "MatMul of a constant and a vector": model([node("MatMul", "c x")], (3,), {"c": r(1, 1)}),
     "Mul of other extents": model(
         [node("Slice", "x s e a", "h"), node("Mul", "x h")],
         (3,), {"s": _I([0]), "e": _I([2]), "a": _I([1])},

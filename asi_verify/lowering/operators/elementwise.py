@@ -47,14 +47,14 @@ def _both_are_constants(node: OnnxNode) -> bool:
     return not any(isinstance(given, Value) for given in node.inputs)
 
 
-@REGISTRY.converts("Add", to="Add or Scale", limits="a constant, or two values of one shape")
+@REGISTRY.converts("Add", to="Add or Scale", limits="a constant; or two values, axes of 1 repeated")
 def add(node: OnnxNode, graph: Graph) -> None:
     node.done()
     if _both_are_constants(node):
         arithmetic(node, graph)
         return
     if _both_are_values(node):
-        graph.define(node, graph.add(Add(), node.value(0), node.value(1)))
+        graph.define(node, graph.add(Add(), *_alike(node, graph)))
         return
     value, constant, _ = _operands(node)
     graph.define(node, _shifted(graph, value, constant))
@@ -75,15 +75,16 @@ def _shifted(graph: Graph, value: Value, constant: npt.NDArray[Any]) -> Value:
     return graph.add(Scale(_ONE, constant.copy()), value)
 
 
-@REGISTRY.converts("Sub", to="Add or Scale", limits="a constant, or two values of one shape")
+@REGISTRY.converts("Sub", to="Add or Scale", limits="a constant; or two values, axes of 1 repeated")
 def sub(node: OnnxNode, graph: Graph) -> None:
     node.done()
     if _both_are_constants(node):
         arithmetic(node, graph)
         return
     if _both_are_values(node):
-        negated = graph.add(Scale(-_ONE, _ZERO), node.value(1))
-        graph.define(node, graph.add(Add(), node.value(0), negated))
+        first, second = _alike(node, graph)
+        negated = graph.add(Scale(-_ONE, _ZERO), second)
+        graph.define(node, graph.add(Add(), first, negated))
         return
     value, constant, swapped = _operands(node)
     operator = Scale(-_ONE, constant.copy()) if swapped else Scale(_ONE, -constant)
@@ -93,7 +94,7 @@ def sub(node: OnnxNode, graph: Graph) -> None:
 @REGISTRY.converts(
     "Mul",
     to="Scale or MatMul",
-    limits="two values of one shape, or one of which an axis is repeated; a spelled-out GELU",
+    limits="a constant; or two values, axes of 1 repeated; the end of a spelled-out GELU",
 )
 def mul(node: OnnxNode, graph: Graph) -> None:
     node.done()
@@ -114,11 +115,9 @@ def mul(node: OnnxNode, graph: Graph) -> None:
     graph.define(node, graph.add(Scale(constant.copy(), _ZERO), value))
 
 
-def _product(node: OnnxNode, graph: Graph) -> Value:
-    """Number by number, as matrices of one number; axes of one number are repeated."""
+def _alike(node: OnnxNode, graph: Graph) -> tuple[Value, Value]:
+    """Both values under one shape: an axis of one number is repeated as often as the other has."""
     first, second = node.value(0), node.value(1)
-    if looks_like_a_gate(graph, first) or looks_like_a_gate(graph, second):
-        node.refuse("the product of two values is almost a GELU, x (1 + erf(x / sqrt(2)))")
     if len(first.shape) != len(second.shape):
         node.refuse(f"values of shapes {first.shape} and {second.shape}")
     for axis, (one, other) in enumerate(zip(first.shape, second.shape, strict=True)):
@@ -128,6 +127,15 @@ def _product(node: OnnxNode, graph: Graph) -> Value:
             second = graph.add(Select(axis, (0,) * one), second)
         elif one != other:
             node.refuse(f"values of shapes {first.shape} and {second.shape}")
+    return first, second
+
+
+def _product(node: OnnxNode, graph: Graph) -> Value:
+    """Number by number, as matrices of one number."""
+    first, second = node.value(0), node.value(1)
+    if looks_like_a_gate(graph, first) or looks_like_a_gate(graph, second):
+        node.refuse("the product of two values is almost a GELU, x (1 + erf(x / sqrt(2)))")
+    first, second = _alike(node, graph)
     numbers = (math.prod(first.shape), 1, 1)
     factors = (graph.add(Reshape(numbers), value) for value in (first, second))
     return graph.add(Reshape(first.shape), graph.add(MatMul(), *factors))
