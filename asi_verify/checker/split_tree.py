@@ -1,8 +1,8 @@
 """The trusted pass over the leaves of split trees.
 
-A tree's leaves cover its region by construction (``core.split_tree``), so a row of the property is
-positive on the region if it is positive on every leaf: on those inputs of the region for which the
-phases and thresholds on the leaf's path hold, of the values that are really computed. There
+A tree's leaves cover its region by construction (``core.split_tree``), so the property holds on the
+region if it holds on every leaf: on those inputs of the region for which the phases and thresholds
+on the leaf's path hold, of the values that are really computed. There
 
 - a value lies in its box over the whole region, in what intervals derive from the leaf's own boxes,
   and on its side of every cut;
@@ -51,7 +51,7 @@ def tree_margins(
     intermediate: Intermediate,
     trees: Sequence[SplitTree],
 ) -> Array:
-    """A lower bound on the smallest row of the property over each box.
+    """A lower bound on the property's rows, taken together, over each box.
 
     Args:
         trusted: the trusted pass over the network.
@@ -107,7 +107,7 @@ def leaf_margins(
     again: Intermediate | None,
     leaves: Leaves,
 ) -> Array:
-    """A lower bound on the smallest row on each leaf.
+    """A lower bound on the property's rows, taken together, on each leaf.
 
     Args:
         trusted: the trusted pass over the network.
@@ -122,9 +122,8 @@ def leaf_margins(
     bounds = root
     if again is not None:
         bounds = leaf_bounds(trusted, root, [leaf.cuts for _, leaf in leaves], again)
-    rows = property_.rows().reshape(-1, *trusted.network.output_shape)
     advice = _advice(trusted, leaves)
-    lower = trusted.lower(bounds, rows, to_input=True, advice=advice).min(axis=1)
+    lower = property_.overall(trusted.rows(bounds, property_, to_input=True, advice=advice))
     return np.where(bounds.sound & bounds.empty, np.inf, lower)
 
 

@@ -160,7 +160,7 @@ class TrustedPass:
     def margins(
         self, box: Box, property_: Property, evidence: IntervalEvidence | LinearEvidence
     ) -> Array:
-        """A lower bound on the smallest row of the property over each box.
+        """A lower bound on the property's rows, taken together, over each box.
 
         The property is proved of a sample where the bound is above 0.
 
@@ -172,15 +172,14 @@ class TrustedPass:
         Returns:
             Shape ``(B,)``; -inf where the error analysis does not hold. Never NaN.
         """
-        rows = property_.rows().reshape(-1, *self.network.output_shape)
         intermediate = (
             evidence.intermediate if isinstance(evidence, LinearEvidence) else Intermediate.INTERVAL
         )
         result = np.empty(len(box))
         for part in self.batches(len(box)):
             bounds = self.bounds(box[part], intermediate)
-            lower = self.lower(bounds, rows, to_input=isinstance(evidence, LinearEvidence))
-            result[part] = lower.min(axis=1)
+            lower = self.rows(bounds, property_, to_input=isinstance(evidence, LinearEvidence))
+            result[part] = property_.overall(lower)
         return result
 
     def enclosure(self, box: Box) -> Box:
@@ -251,6 +250,21 @@ class TrustedPass:
             for node, rule in zip(self.network.nodes, self._rules, strict=True)
         )
         return (None, *found)
+
+    def rows(
+        self,
+        bounds: Bounds,
+        property_: Property,
+        *,
+        to_input: bool,
+        advice: Advice = NO_ADVICE,
+    ) -> Array:
+        """Lower bounds on every row of a property, shape ``(B, R)``; see ``lower``."""
+        rows = property_.rows().reshape(-1, *self.network.output_shape)
+        lower = self.lower(bounds, rows, to_input=to_input, advice=advice)
+        constants = property_.constants()
+        # One rounding more where there is something to add.
+        return np.where(constants == 0, lower, down(lower + constants))
 
     def lower(
         self, bounds: Bounds, rows: Array, *, to_input: bool, advice: Advice = NO_ADVICE

@@ -1,7 +1,8 @@
 """Properties: what must hold of the logits everywhere in a region.
 
-Every property is a conjunction of strict linear inequalities, ``rows @ logits > 0`` in each row.
-A tie is wrong, and so is a NaN.
+Every property is made of strict linear inequalities, ``rows @ logits + constants > 0``: those of a
+classifier must hold in every row, others in one row of each clause. A tie is wrong, and so is a
+NaN.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "MultiLabel",
     "Property",
     "SingleLabel",
+    "exclude_each_other",
     "label_margins",
     "predictions",
     "property_for",
@@ -30,7 +32,7 @@ __all__ = [
 
 
 class Property(abc.ABC):
-    """A conjunction of strict linear inequalities over the logits."""
+    """Strict linear inequalities over the logits; by default all of them must hold."""
 
     @property
     @abc.abstractmethod
@@ -39,17 +41,25 @@ class Property(abc.ABC):
 
     @abc.abstractmethod
     def rows(self) -> npt.NDArray[np.float64]:
-        """The matrix ``C``, shape ``(rows, logits)``, entries -1, 0 and 1.
+        """The matrix ``C``, shape ``(rows, logits)``, whole numbers.
 
-        The property holds of logits ``z`` exactly when ``C @ z > 0`` in every row.
+        The property holds of logits ``z`` exactly when ``overall`` of ``C @ z + d`` is positive.
         """
+
+    def constants(self) -> npt.NDArray[np.float64]:
+        """The vector ``d``, shape ``(rows,)``, or smaller numbers where no float64 is exact."""
+        return np.zeros(len(self.rows()))
+
+    def overall(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The smallest number of each sample, shape ``(B,)``, for one per row, ``(B, rows)``."""
+        return np.asarray(values.min(axis=1))
 
     @abc.abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """The canonical form, from which ``property_from_json`` makes an equal property."""
+        """The canonical form; ``property_from_json`` reads that of a classifier's property."""
 
     def margins(self, logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """The smallest row of ``C @ z`` for each sample: positive exactly where the property holds.
+        """``overall`` of ``C @ z + d`` for each sample: positive exactly where the property holds.
 
         Differences of float32 logits are taken in float64, where no two distinct ones come out
         equal. A NaN or an infinity among the logits gives a NaN, which is not positive.
@@ -59,7 +69,7 @@ class Property(abc.ABC):
         """
         numbers = np.isfinite(logits).all(axis=1)
         values = np.where(numbers[:, None], logits, 0).astype(np.float64) @ self.rows().T
-        return np.where(numbers, values.min(axis=1), np.nan)
+        return np.where(numbers, self.overall(values), np.nan)
 
     @property
     def digest(self) -> str:
@@ -135,6 +145,18 @@ class MultiLabel(Property):
 
     def __str__(self) -> str:
         return "decisions " + "".join(map(str, self.decisions))
+
+
+def exclude_each_other(first: Property, second: Property) -> bool:
+    """Whether no logits satisfy both properties."""
+    match first, second:
+        case SingleLabel(), SingleLabel():
+            return first.classes == second.classes and first.label != second.label
+        case MultiLabel(), MultiLabel():
+            same_logits = len(first.decisions) == len(second.decisions)
+            return same_logits and first.decisions != second.decisions
+        case _:
+            return False
 
 
 def label_margins(

@@ -14,10 +14,10 @@ from asi_verify.core.box import Box
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.evidence import IntervalEvidence, LinearEvidence, SolverEvidence
 from asi_verify.core.images import encode
+from asi_verify.core.linf import LInf
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Affine, Reshape
 from asi_verify.core.properties import SingleLabel
-from asi_verify.core.region import LInf
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, describe
 from asi_verify.errors import EngineFailedError, SoundnessAlarm

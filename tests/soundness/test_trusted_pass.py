@@ -17,6 +17,7 @@ from support.networks import LARGER, TINY, random_box, sampled, seeds
 
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
+from asi_verify.core.clauses import Clauses, Inequality
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.semantics import Semantics
@@ -189,3 +190,31 @@ def test_subnormal_numbers_are_covered(flushed):
     enclosure = TrustedPass(network, Semantics.REAL).enclosure(Box(point, point.copy()))
     assert np.all(exact.exact(enclosure.lower[0]) <= value)
     assert np.all(value <= exact.exact(enclosure.upper[0]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_no_bound_on_clauses_exceeds_the_exact_margin(method, seed):
+    """With constants that no float64 holds, at a point and over a box."""
+    generator = np.random.default_rng(seed)
+    network = TINY["mlp"](generator)
+    trusted = TrustedPass(network, Semantics.REAL)
+    # Next to a large constant nothing of the bound's own slack is left to hide its rounding.
+    size = 10 ** int(generator.integers(13))
+
+    def inequality():
+        coefficients = tuple(int(c) for c in generator.integers(-3, 4, network.logits))
+        return Inequality(coefficients, Fraction(int(generator.integers(-99, 99)) * size, 70))
+
+    clauses = tuple(tuple(inequality() for _ in range(n)) for n in generator.integers(1, 4, 2))
+    property_ = Clauses(network.logits, clauses)
+    for radius in (0.0, 0.3):
+        lower, upper = random_box(generator, network.input_shape, 1, radius)
+        bound = trusted.margins(Box(lower, upper), property_, METHODS[method])[0]
+        for x in sampled(generator, lower[0], upper[0], 4):
+            outputs = exact.evaluate(network, x)
+            truth = min(max(row.value(outputs) for row in clause) for clause in clauses)
+            assert Fraction(float(bound)) <= truth
+            # At a point nothing is lost but rounding.
+            assert radius or truth - Fraction(float(bound)) <= 1e-9 * size

@@ -33,7 +33,10 @@ _LEAVES = "tests/soundness/test_split_trees.py::test_"
 _FOLDER = "tests/checker/test_folder.py::test_"
 _CANONICAL = "tests/core/test_canonical.py::test_"
 _CERTIFICATE = "tests/core/test_certificate.py::test_"
+_CLAUSES = "tests/core/test_clauses.py::test_"
 _PROPERTIES = "tests/core/test_properties.py::test_"
+_K_PIXEL = "tests/core/test_k_pixel.py::test_"
+_FINITE = "tests/checker/test_enumeration.py::test_"
 _RADIUS = "tests/core/test_radius.py::test_"
 _REGION = "tests/core/test_region.py::test_"
 _OPERATORS_CORE = "tests/core/test_operators.py::test_"
@@ -842,9 +845,23 @@ _PASS_OVER_NETWORKS = [
         _LAWS + "terms_that_the_last_sum_loses_are_covered",
     ),
     Defect(
+        "constants of a property forgotten",
+        "checker/trusted.py",
+        "return np.where(constants == 0, lower, down(lower + constants))",
+        "return lower",
+        _PASS + "no_bound_on_clauses_exceeds_the_exact_margin[crown]",
+    ),
+    Defect(
+        "constants of a property added to the nearest",
+        "checker/trusted.py",
+        "down(lower + constants)",
+        "lower + constants",
+        _PASS + "no_bound_on_clauses_exceeds_the_exact_margin[interval]",
+    ),
+    Defect(
         "the best row instead of the worst",
         "checker/trusted.py",
-        "lower.min(axis=1)",
+        "property_.overall(lower)",
         "lower.max(axis=1)",
         _PASS + "several_decisions_are_bounded_each_on_its_side",
     ),
@@ -1074,49 +1091,49 @@ _BOXES = [
 _REGIONS = [
     Defect(
         "region: the reach one level short",
-        "core/region.py",
+        "core/linf.py",
         "reach = int(self.radius.grey_levels)",
         "reach = max(int(self.radius.grey_levels) - 1, 0)",
         _REGION + "the_box_holds_every_encoding_of_every_level_within_the_radius[2]",
     ),
     Defect(
         "region: the upper ends without the encodings",
-        "core/region.py",
-        "*_encodings(highest)",
+        "core/linf.py",
+        "*encodings(highest)",
         "np.float32(0)",
         _REGION + "the_box_holds_every_encoding_of_every_level_within_the_radius[1]",
     ),
     Defect(
         "region: product encoding forgotten",
-        "core/region.py",
+        "core/family.py",
         "return np.float32(product), quotient,",
         "return quotient, quotient,",
         _REGION + "the_box_holds_every_encoding_of_every_level_within_the_radius[1]",
     ),
     Defect(
         "region: float boxes not clipped",
-        "core/region.py",
+        "core/linf.py",
         "            np.clip(lower, np.float32(0), np.float32(1)),\n            np.clip(upper",
         "            lower,\n            np.clip(upper",
         _REGION + "float_images_get_boxes_that_cover_the_exact_ball",
     ),
     Defect(
         "region: float boxes rounded inward",
-        "core/region.py",
+        "core/linf.py",
         "np.where(lower > below, np.nextafter(lower, np.float32(-np.inf)), lower)",
         "np.where(lower < below, np.nextafter(lower, np.float32(np.inf)), lower)",
         _REGION + "float_images_get_boxes_that_cover_the_exact_ball",
     ),
     Defect(
         "region: the radius of float images rounded to nearest",
-        "core/region.py",
+        "core/linf.py",
         "np.nextafter(float(self.radius.value), np.inf)",
         "float(self.radius.value)",
         _REGION + "float_boxes_cover_a_radius_that_no_float_holds",
     ),
     Defect(
         "region: the ends of float images rounded to nearest",
-        "core/region.py",
+        "core/linf.py",
         "np.nextafter(centre - radius, -np.inf)",
         "centre - radius",
         _REGION + "float_boxes_cover_a_radius_that_no_float_holds",
@@ -1155,6 +1172,27 @@ _RADII = [
 ]
 
 _PROPERTIES_OF_LOGITS = [
+    Defect(
+        "the constants of clauses rounded up",
+        "core/clauses.py",
+        "nearest if Fraction(nearest) <= exact else",
+        "nearest if Fraction(nearest) >= exact else",
+        _CLAUSES + "constants_are_never_above_the_exact_ones",
+    ),
+    Defect(
+        "a clause that needs all of its inequalities, none of the others",
+        "core/clauses.py",
+        "largest.min(axis=1)",
+        "largest.max(axis=1)",
+        _CLAUSES + "the_overall_number_is_the_smallest_of_each_clauses_largest",
+    ),
+    Defect(
+        "near ties of clauses decided in floats",
+        "core/clauses.py",
+        "size * 2.0**-30",
+        "size * -1.0",
+        _CLAUSES + "a_difference_that_no_float_shows_still_decides",
+    ),
     Defect(
         "single label: the row with the wrong sign",
         "core/properties.py",
@@ -1199,34 +1237,115 @@ _PROPERTIES_OF_LOGITS = [
     ),
 ]
 
+_FINITE_REGIONS = [
+    Defect(
+        "k-pixel: one choice of pixels left out",
+        "core/k_pixel.py",
+        "for start in range(0, len(places) * choices, at_once)",
+        "for start in range(0, len(places) * choices - 1, at_once)",
+        _K_PIXEL + "the_pieces_hold_every_member_in_every_encoding",
+    ),
+    Defect(
+        "k-pixel: one value left out",
+        "core/k_pixel.py",
+        "each = [(-1, *self.values)] * channels",
+        "each = [(-1, *self.values[1:])] * channels",
+        _K_PIXEL + "the_pieces_hold_every_member_in_every_encoding",
+    ),
+    Defect(
+        "k-pixel: members in one encoding only",
+        "core/k_pixel.py",
+        "yield _POINT.boxes(_changed(image, where, options[np.stack(picked, axis=1)]))",
+        "exact = encode(_changed(image, where, options[np.stack(picked, axis=1)]))\n"
+        "                yield Box(exact, exact.copy())",
+        _K_PIXEL + "the_pieces_hold_every_member_in_every_encoding",
+    ),
+    Defect(
+        "k-pixel: ranges without the pixel's own value",
+        "core/k_pixel.py",
+        "np.minimum(centre.lower, lowest), np.maximum(centre.upper, highest)",
+        "np.full_like(centre.lower, lowest), np.full_like(centre.upper, highest)",
+        _K_PIXEL + "the_pieces_hold_every_member_in_every_encoding",
+    ),
+    Defect(
+        "k-pixel: a point with one pixel too many contained",
+        "core/k_pixel.py",
+        "differs <= self.pixels",
+        "differs <= self.pixels + 1",
+        _K_PIXEL + "a_point_is_contained_if_and_only_if_it_encodes_a_member",
+    ),
+    Defect(
+        "k-pixel: regions meet though the values do not allow it",
+        "core/k_pixel.py",
+        "takes_first = differs & (allowed[first] | (first == second)).all(axis=0)",
+        "takes_first = differs",
+        _K_PIXEL + "regions_meet_if_and_only_if_they_share_a_member",
+    ),
+    Defect(
+        "k-pixel: pixels that neither region can share cost one of them",
+        "core/k_pixel.py",
+        "left_of_first = left_of_second = self.pixels - int(neither.sum())",
+        "left_of_second = self.pixels\n        left_of_first = self.pixels - int(neither.sum())",
+        _K_PIXEL + "a_pixel_that_neither_region_can_share_costs_both",
+    ),
+    Defect(
+        "enumeration: the best piece decides",
+        "checker/enumeration.py",
+        "float(margins.min())",
+        "float(margins.max())",
+        _FINITE + "pieces_that_are_too_loose_prove_nothing",
+    ),
+    Defect(
+        "enumeration: of any family",
+        "checker/enumeration.py",
+        "if not isinstance(family, KPixel):",
+        "if isinstance(family, KPixel) and False:",
+        _FINITE + "regions_that_are_not_finite_are_not_enumerated",
+    ),
+    Defect(
+        "enumeration: any number of pieces",
+        "checker/enumeration.py",
+        "if count > MOST_PIECES:",
+        "if count > MOST_PIECES and False:",
+        _FINITE + "regions_of_too_many_pieces_are_rejected",
+    ),
+    Defect(
+        "contradictions where covering boxes meet",
+        "core/k_pixel.py",
+        "            return None\n        common",
+        "            return self.boxes(images).lower[0]\n        common",
+        _FINITE + "contradictions_need_a_common_member",
+    ),
+]
+
 _CONTRADICTIONS = [
     Defect(
-        "touching boxes do not meet",
-        "checker/contradictions.py",
+        "touching regions do not meet",
+        "core/linf.py",
         "np.all(lower <= upper)",
         "np.all(lower < upper)",
-        _RULES + "boxes_meet_where_they_share_a_point",
+        _REGION + "regions_meet_where_they_share_a_point",
     ),
     Defect(
         "a coordinate missing where boxes meet",
-        "checker/contradictions.py",
+        "core/linf.py",
         "np.all(lower <= upper)",
         "np.all((lower <= upper)[1:])",
-        _RULES + "boxes_meet_where_they_share_a_point",
+        _REGION + "regions_meet_where_they_share_a_point",
     ),
     Defect(
-        "boxes meet where one coordinate does",
-        "checker/contradictions.py",
+        "regions meet where one coordinate does",
+        "core/linf.py",
         "np.all(lower <= upper)",
         "np.any(lower <= upper)",
-        _RULES + "boxes_meet_where_they_share_a_point",
+        _REGION + "regions_meet_where_they_share_a_point",
     ),
     Defect(
         "equal labels exclude each other",
-        "checker/contradictions.py",
+        "core/properties.py",
         "return first.classes == second.classes and first.label != second.label",
         "return first.classes == second.classes",
-        _RULES + "properties_exclude_each_other_only_where_no_logits_satisfy_both",
+        _PROPERTIES + "properties_exclude_each_other_only_where_no_logits_satisfy_both",
     ),
 ]
 
@@ -1395,7 +1514,7 @@ _FOLDERS = [
     Defect(
         "regions of a contradiction need not meet",
         "checker/folder.py",
-        " or meeting_point(boxes[0:1], boxes[1:2]) is None:",
+        " or not meets:",
         ":",
         _FOLDER + "contradictions_that_are_none_are_refused",
     ),
@@ -2857,6 +2976,7 @@ DEFECTS = [
     *_RADII,
     *_PROPERTIES_OF_LOGITS,
     *_CONTRADICTIONS,
+    *_FINITE_REGIONS,
     *_FOLDERS,
     *_CERTIFICATES,
     *_LOWERING,
