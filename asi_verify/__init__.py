@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from asi_verify._run import run
     from asi_verify._vnnlib import solve_vnnlib
     from asi_verify.attest import sign, verify
+    from asi_verify.core.k_pixel import KPixel
+    from asi_verify.core.linf import LInf
     from asi_verify.core.radius import Radius
     from asi_verify.core.status import Status
     from asi_verify.data import Preprocess, load_dataset, phantom
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsiVerifyError",
+    "KPixel",
+    "LInf",
     "Preprocess",
     "Radius",
     "Result",
@@ -49,6 +53,8 @@ __all__ = [
 
 _HOME = {
     "AsiVerifyError": "errors",
+    "KPixel": "core.k_pixel",
+    "LInf": "core.linf",
     "Preprocess": "data",
     "Radius": "core.radius",
     "Result": "_result",

@@ -12,9 +12,11 @@ from asi_verify._result import AUDIT_FILE, CERTIFICATES, GIVEN, RESULT_FILE, Res
 from asi_verify.checker import CheckResult, check_folder, read_claims
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.claims import ARTIFACT_FILE
+from asi_verify.core.family import RegionFamily
+from asi_verify.core.k_pixel import KPixel
+from asi_verify.core.linf import LInf
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
-from asi_verify.core.region import LInf
 from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, DatasetLike, Preprocess, load_dataset, medmnist_sets
 from asi_verify.errors import CertificateError, DataError, UsageError
@@ -33,7 +35,7 @@ _TARGETS = ("label", "prediction")
 def certify(
     model: ModelLike,
     dataset: DatasetLike,
-    radius: RadiusLike = "1/255",
+    radius: RadiusLike | RegionFamily = "1/255",
     *,
     split: str = "train",
     target: str = "label",
@@ -50,7 +52,8 @@ def certify(
         model: a torch module, the path of an ONNX file, or its bytes. It is not changed.
         dataset: a MedMNIST name, a folder, an NPZ file, ``(images, labels)``, a torch data set.
         radius: of the L-infinity regions: ``"1/255"``, ``"2 grey levels"``, a fraction or a float
-            in pixel units, where [0, 1] is the range of a pixel.
+            in pixel units, where [0, 1] is the range of a pixel. Or ``"1 pixel"``, ``"3 voxels"``:
+            at most so many take any other of the data set's grey levels; or a ``KPixel``.
         split: the samples to certify.
         target: ``"label"``: the label holds everywhere in the region; ``"prediction"``: whatever
             the model answers for the sample does.
@@ -77,9 +80,10 @@ def certify(
 
     if target not in _TARGETS:
         raise UsageError(f"target: {target!r}; one of {', '.join(_TARGETS)} is expected")
-    family, arithmetic = LInf.of(radius), Semantics.of(semantics)
+    arithmetic = Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
     data.split(split)  # refused before anything is written
+    family = family_for(radius, data)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
         artifact = _given_model(model, data, preprocess)
@@ -131,7 +135,7 @@ def correct(
     Args:
         model: as for ``certify``. It is not changed: the corrected one is ``result.model``.
         dataset: as for ``certify``; with a split ``train``.
-        radius: as for ``certify``.
+        radius: as for ``certify``, of L-infinity regions only.
         seed: of everything random; the same seed gives the same artifact on the same machine.
         semantics: as for ``certify``.
         preprocess: as for ``certify``.
@@ -262,7 +266,7 @@ def check(
 
 def audited(
     data: Dataset,
-    family: LInf,
+    family: RegionFamily,
     semantics: Semantics,
     split: str,
     folder: RunFolder,
@@ -280,6 +284,20 @@ def audited(
     folder.write_json(AUDIT_FILE, findings.to_json())
     provenance: dict[str, Any] = {"machine": machine(), "versions": versions()}
     return Subject(data.name, split, data.split(split), findings, target, provenance, semantics)
+
+
+def family_for(radius: RadiusLike | RegionFamily, data: Dataset) -> RegionFamily:
+    """The regions that a user asks for by a radius, by a number of pixels, or by their family.
+
+    Raises:
+        UsageError: it is none of these, or there are no such regions around these images.
+    """
+    pixels = KPixel.pixels_in(radius)
+    if pixels is not None and data.grey_levels:
+        return KPixel(pixels, data.grey_levels)
+    if pixels is not None:
+        raise DataError(f"radius: {radius!r} is meant of 8-bit images; {data.name} holds floats")
+    return radius if isinstance(radius, RegionFamily) else LInf.of(radius)
 
 
 def dataset_configuration(data: Dataset) -> dict[str, Any]:
@@ -303,7 +321,7 @@ def dataset_configuration(data: Dataset) -> dict[str, Any]:
 
 
 def run_configuration(
-    kind: str, data: Dataset, family: LInf, semantics: Semantics, split: str = "train"
+    kind: str, data: Dataset, family: RegionFamily, semantics: Semantics, split: str = "train"
 ) -> dict[str, Any]:
     """What a run folder notes of what was asked; a run with another is refused in it."""
     return {

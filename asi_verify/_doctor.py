@@ -40,10 +40,10 @@ def examine_installation() -> list[Finding]:
 def _tiny() -> tuple[Any, Any, Any]:
     import numpy as np
 
+    from asi_verify.core.linf import LInf
     from asi_verify.core.network import Network
     from asi_verify.core.operators import Affine, Relu
     from asi_verify.core.properties import SingleLabel
-    from asi_verify.core.region import LInf
 
     generator = np.random.default_rng(0)
     layers = [generator.normal(size=shape).astype(np.float32) for shape in ((8, 4), (2, 8))]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from asi_verify.core.limits import LARGEST_ARTIFACT
+from asi_verify.core.linf import LInf
 from asi_verify.core.properties import property_for
 from asi_verify.core.radius import RadiusLike
-from asi_verify.core.region import LInf
 from asi_verify.data import DatasetLike, load_dataset
 from asi_verify.errors import ModelError, UsageError
 from asi_verify.lowering import read_network

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from asi_verify._certify import attested, corrected, run_configuration, stage_settings
 from asi_verify._result import RESULT_FILE, Result
+from asi_verify.core.linf import LInf
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
-from asi_verify.core.region import LInf
 from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, DatasetLike, load_dataset
 from asi_verify.errors import UsageError

@@ -61,6 +61,14 @@ ModelArgument = Annotated[Path, typer.Argument(help="An ONNX file.", show_defaul
 RadiusOption = Annotated[
     str, typer.Option(help='Radius of the regions: "1/255", "2 grey levels", 0.01 of [0, 1].')
 ]
+RegionsOption = Annotated[
+    str,
+    typer.Option(
+        "--radius",
+        help='Radius of the regions: "1/255", "2 grey levels", 0.01 of [0, 1]; or how many pixels '
+        'may take any other value of the data set: "1 pixel", "3 voxels".',
+    ),
+]
 SemanticsOption = Annotated[
     str, typer.Option(help="'float32': a runtime's rounding is covered; or 'real'.")
 ]
@@ -185,7 +193,7 @@ def correct(
 def certify(
     model: ModelArgument,
     dataset: DatasetArgument,
-    radius: RadiusOption = "1/255",
+    radius: RegionsOption = "1/255",
     split: Annotated[str, typer.Option(help="The samples to certify.")] = "train",
     target: Annotated[str, typer.Option(help="'label' or 'prediction'.")] = "label",
     semantics: SemanticsOption = "float32",

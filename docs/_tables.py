@@ -16,6 +16,7 @@ import typer
 
 from asi_verify.checker.trusted import rule_for
 from asi_verify.cli import app
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.moves import Pad, Select
 from asi_verify.core.operators import (
     Activation,
@@ -81,6 +82,7 @@ def _operators() -> str:
         (Affine(one[0, 0], bias), ((1,),)),
         (Concat(0, 2), ((1,), (1,))),
         (Conv(one, bias, (1, 1), ((0, 0), (0, 0)), (1, 1)), ((1, 2, 2),)),
+        (MatMul(), ((1, 1), (1, 1))),
         (MaxPool((1,), (1,), ((0, 0),), (1,)), ((1, 2),)),
         (Pad(((1, 0),), (0,)), ((1,),)),
         (Relu(), ((1,),)),

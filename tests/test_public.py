@@ -27,6 +27,7 @@ from asi_verify.errors import (
 from asi_verify.prove import Falsify, Intervals
 from asi_verify.repair import CertifiedTraining
 from asi_verify.report import build_report
+from asi_verify.report.write import render
 
 
 @pytest.fixture(scope="module")
@@ -300,6 +301,33 @@ def test_a_model_with_several_labels_is_certified():
     flipped = from_arrays(images, 1 - (outputs > 0).astype(int))
     found = asi.certify(module, flipped, radius=0, preprocess=Preprocess())
     assert found.status.open == len(images)
+
+
+def test_changed_pixels_are_certified_and_reported(tmp_path):
+    """Black and white images: at most one pixel flips; what the report says names it."""
+    generator = np.random.default_rng(0)
+    images = (generator.random((16, 28, 28)) < 0.5).astype(np.uint8) * 255
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 2)).eval()
+    with torch.no_grad():
+        labels = module(torch.from_numpy(encode(images[:, None]))).argmax(dim=1).numpy()
+    data = from_arrays(images, labels)
+    result = asi.certify(module, data, "1 pixel", preprocess=Preprocess(), out=tmp_path / "out")
+    assert 0 < result.status.open < 16
+    checked = asi.check(tmp_path / "out", data)
+    assert checked.claims.family == asi.KPixel(1, (0, 255))
+    assert checked.status == result.status
+    report = build_report(result.folder)
+    assert "with up to 1 pixel changed" in report["headline"]
+    assert "at most 1 pixel differ from the image's" in report["statements"]["proved"]
+    page = render(report, data)
+    assert "at most 1 pixel changed, to 2 grey levels" in page
+    for call in (asi.correct, lambda *given: asi.run(given[1], given[2])):
+        with pytest.raises(RadiusError, match="1 pixel"):
+            call(module, data, "1 pixel")
+    floats = from_arrays(images.astype(np.float32) / 255, labels)
+    with pytest.raises(DataError, match="8-bit"):
+        asi.certify(module, floats, "1 pixel", preprocess=Preprocess())
 
 
 def test_a_check_of_arrays_needs_the_arrays(tmp_path):

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from asi_verify.audit.distances import LabelDistances, label_distances
+from asi_verify.audit.distances import CHEBYSHEV, PIXELS, LabelDistances, Metric, label_distances
 from asi_verify.audit.duplicates import DuplicateGroup, find_duplicates
-from asi_verify.checker.contradictions import meeting_point
 from asi_verify.core.canonical import array_digest
+from asi_verify.core.family import RegionFamily
+from asi_verify.core.k_pixel import KPixel
+from asi_verify.core.linf import LInf
 from asi_verify.core.progress import NO_PROGRESS, Progress
-from asi_verify.core.region import LInf
 from asi_verify.data import Dataset, Samples
+from asi_verify.errors import UsageError
 
-__all__ = ["Audit", "Contradiction", "audit"]
+__all__ = ["Audit", "Contradiction", "Unit", "audit"]
 
 _SCHEMA = "asi-verify/audit/1"
+
+
+class Unit(Enum):
+    """Of distances."""
+
+    GREY_LEVELS = "grey levels"
+    PIXEL_UNITS = "pixel units"
+    """The range of a pixel is [0, 1]."""
+    PIXELS = "pixels"
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,7 @@ class Contradiction:
     Attributes:
         rows: in the audited split, in order.
         labels: the labels of each.
-        distance: L-infinity distance, grey levels or pixel units.
+        distance: as in ``LabelDistances``.
         meeting_point: digest of a float32 input that lies in both regions.
     """
 
@@ -58,15 +70,15 @@ class Audit:
         duplicates: over all splits.
         contradictions: within the split, at the family's radius.
         distances: nearest sample of another label, for each sample of the split.
-        grey: whether distances are in grey levels.
+        unit: of the distances.
     """
 
     split: str
-    family: LInf
+    family: RegionFamily
     duplicates: tuple[DuplicateGroup, ...]
     contradictions: tuple[Contradiction, ...]
     distances: LabelDistances
-    grey: bool
+    unit: Unit
 
     @property
     def contradicted(self) -> tuple[int, ...]:
@@ -74,14 +86,15 @@ class Audit:
         return tuple(sorted({row for pair in self.contradictions for row in pair.rows}))
 
     def ceiling(self, row: int) -> Fraction | None:
-        """The radius, in pixel units, below which a row's region meets none of another label.
+        """The radius below which a row's region meets none of another label.
 
-        None if every sample has the same label.
+        In pixel units, or in pixels for regions of changed pixels. None if every sample has the
+        same label.
         """
         distance = self.distances.distance[row]
         if distance < 0:
             return None
-        unit = Fraction(1, 255) if self.grey else Fraction(1)
+        unit = Fraction(1, 255) if self.unit is Unit.GREY_LEVELS else Fraction(1)
         return Fraction(float(distance)) * unit / 2
 
     def ceilings(self) -> Mapping[str, Fraction | None]:
@@ -112,7 +125,7 @@ class Audit:
             "nearest_other_label": {
                 "distance": [str(Fraction(float(d))) for d in self.distances.distance],
                 "partner": [int(row) for row in self.distances.partner],
-                "unit": "grey levels" if self.grey else "pixel units",
+                "unit": self.unit.value,
             },
             "schema": _SCHEMA,
             "split": self.split,
@@ -120,44 +133,64 @@ class Audit:
 
 
 def audit(
-    dataset: Dataset, family: LInf, split: str = "train", progress: Progress = NO_PROGRESS
+    dataset: Dataset, family: RegionFamily, split: str = "train", progress: Progress = NO_PROGRESS
 ) -> Audit:
     """Audit a split for certification at a radius, and all splits for duplicates.
 
     Raises:
-        DataError: there is no such split.
+        DataError: there is no such split, or the family has no regions of its images.
     """
     samples = dataset.split(split)
-    grey = samples.images.dtype == np.uint8
-    distances = label_distances(samples, _farthest_meeting(family, grey), progress)
+    family.boxes(samples.images[:1])
+    unit = _unit(family, samples)
+    metric = PIXELS if unit is Unit.PIXELS else CHEBYSHEV
+    distances = label_distances(samples, _farthest_meeting(family, unit), metric, progress)
     contradictions = tuple(
         found
         for first, second in distances.close
-        if (found := _contradiction(samples, family, first, second)) is not None
+        if (found := _contradiction(samples, family, metric, first, second)) is not None
     )
     duplicates = find_duplicates(dataset.splits)
-    return Audit(split, family, duplicates, contradictions, distances, bool(grey))
+    return Audit(split, family, duplicates, contradictions, distances, unit)
 
 
-def _farthest_meeting(family: LInf, grey: bool) -> float:
-    """A distance beyond which no two regions meet: levels for 8-bit images, else pixel units."""
-    if not grey:
-        # The boxes reach at most one float32 beyond the radius on each side.
-        return float(2 * family.radius.value) + 1e-6
+def _unit(family: RegionFamily, samples: Samples) -> Unit:
+    if isinstance(family, KPixel):
+        return Unit.PIXELS
+    return Unit.GREY_LEVELS if samples.images.dtype == np.uint8 else Unit.PIXEL_UNITS
+
+
+def _farthest_meeting(family: RegionFamily, unit: Unit) -> float:
+    """A distance beyond which no two regions meet."""
+    match family:
+        case KPixel(pixels=pixels):
+            return 2 * pixels
+        case LInf(radius=radius) if unit is Unit.PIXEL_UNITS:
+            # The boxes reach at most one float32 beyond the radius on each side.
+            return float(2 * radius.value) + 1e-6
+        case LInf():
+            return _levels_that_meet(family)
+        case _:
+            raise UsageError(f"{family}: contradictions of such regions are not known")
+
+
+def _levels_that_meet(family: LInf) -> float:
+    """The largest difference of two grey levels whose boxes meet."""
     lower, upper = family.level_bounds
     meets = lower[None, :] <= upper[:, None]
     levels = np.arange(len(lower))
     return float(np.where(meets, levels[None, :] - levels[:, None], 0).max())
 
 
-def _contradiction(samples: Samples, family: LInf, first: int, second: int) -> Contradiction | None:
+def _contradiction(
+    samples: Samples, family: RegionFamily, metric: Metric, first: int, second: int
+) -> Contradiction | None:
     """The pair with its evidence, or None if the regions do not meet after all."""
-    boxes = family.boxes(samples.images[[first, second]])
-    point = meeting_point(boxes[0:1], boxes[1:2])
+    pair = samples.images[[first, second]]
+    point = family.meeting_point(pair)
     if point is None:
         return None
-    pair = samples.images[[first, second]].astype(np.float64)
-    distance = Fraction(float(np.abs(pair[0] - pair[1]).max()))
+    distance = Fraction(float(metric.between(pair[:1], pair[1:]).item()))
     labels = samples.labels[[first, second]].reshape(2, -1).tolist()
     return Contradiction(
         (first, second), (tuple(labels[0]), tuple(labels[1])), distance, array_digest(point)

@@ -1,7 +1,12 @@
-"""Distances between samples of different labels: exact, in integers for 8-bit images."""
+"""Distances between samples of different labels: exact, in integers for 8-bit images.
+
+A metric is either the largest difference of any two numbers (L-infinity), or in how many pixels two
+images differ.
+"""
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +16,63 @@ import numpy.typing as npt
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.data import Samples
 
-__all__ = ["LabelDistances", "label_distances"]
+__all__ = ["CHEBYSHEV", "PIXELS", "LabelDistances", "Metric", "label_distances"]
 
 # Rows handled at once, so that a tile of distances to all others stays in the processor's cache.
 _TILE = 64
+
+
+class Metric(abc.ABC):
+    """A distance of two images."""
+
+    def between(self, some: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """All distances, shape ``(len(some), len(others))``, of ``(N, C, *spatial)`` images."""
+        channels = some.shape[1]
+        first, second = (
+            self.columns(images.reshape(len(images), -1), channels) for images in (some, others)
+        )
+        return self.compare(first, second)
+
+    def columns(self, images: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
+        """Images ``(N, C * pixels)`` as ``compare`` wants them, ``(pixels, C, N)``.
+
+        One contiguous line per number of an image: the loop over numbers reads along it.
+        """
+        exact = images if images.dtype == np.uint8 else images.astype(np.float64)
+        lines = exact.reshape(len(images), channels, -1)
+        return np.ascontiguousarray(lines.transpose(2, 1, 0))
+
+    @abc.abstractmethod
+    def compare(self, some: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """All distances, ``(some, others)``, of ``columns``."""
+
+
+class _Chebyshev(Metric):
+    def compare(self, some: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        result = np.zeros((some.shape[-1], others.shape[-1]), dtype=some.dtype)
+        high, low = np.empty_like(result), np.empty_like(result)
+        lines = (array.reshape(-1, array.shape[-1]) for array in (some, others))
+        for ours, theirs in zip(*lines, strict=True):
+            np.maximum(ours[:, None], theirs[None, :], out=high)
+            np.minimum(ours[:, None], theirs[None, :], out=low)
+            np.subtract(high, low, out=high)
+            np.maximum(result, high, out=result)
+        return result
+
+
+class _DifferingPixels(Metric):
+    def compare(self, some: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        result = np.zeros((some.shape[-1], others.shape[-1]), dtype=np.int32)
+        for ours, theirs in zip(some, others, strict=True):
+            result += (ours[:, :, None] != theirs[:, None, :]).any(axis=0)
+        return result
+
+
+CHEBYSHEV: Metric = _Chebyshev()
+"""The largest difference of two numbers; grey levels or pixel units."""
+
+PIXELS: Metric = _DifferingPixels()
+"""How many pixels differ, in any channel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +80,8 @@ class LabelDistances:
     """For each sample, the nearest one of another label.
 
     Attributes:
-        distance: L-infinity distance, shape ``(N,)``: int64 grey levels for 8-bit images, float64
-            pixel units otherwise. -1 where every sample has the same label.
+        distance: shape ``(N,)``: int64 grey levels or pixels for 8-bit images, float64 pixel units
+            otherwise. -1 where every sample has the same label.
         partner: row of the nearest sample, shape ``(N,)``, the lowest among equals; -1 as above.
         close: pairs of rows ``first < second`` of different labels within the limit, in order.
     """
@@ -34,7 +92,7 @@ class LabelDistances:
 
 
 def label_distances(
-    samples: Samples, limit: float, progress: Progress = NO_PROGRESS
+    samples: Samples, limit: float, metric: Metric = CHEBYSHEV, progress: Progress = NO_PROGRESS
 ) -> LabelDistances:
     """Compare every pair of samples with different labels.
 
@@ -43,7 +101,8 @@ def label_distances(
 
     Args:
         samples: N of them.
-        limit: pairs at most this far apart (levels, or pixel units for floats) are listed.
+        limit: pairs at most this far apart, in the metric's unit, are listed.
+        metric: what is measured.
         progress: told of rows compared.
     """
     count = len(samples)
@@ -53,8 +112,7 @@ def label_distances(
     group = group.reshape(-1)
     # Rows by label: what a row is compared with, all rows of later labels, is then one slice.
     order = np.argsort(group, kind="stable")
-    # One contiguous line per pixel position: the loop over positions reads along it.
-    columns = np.ascontiguousarray((images if is_grey else images.astype(np.float64))[order].T)
+    columns = metric.columns(images[order], samples.images.shape[1])
     ends = np.searchsorted(group[order], group[order], side="right")
     nearest = _Nearest(count, is_grey)
     close: list[tuple[int, int]] = []
@@ -64,7 +122,7 @@ def label_distances(
             stop = min(start + _TILE, int(ends[start]))
             others = slice(int(ends[start]), count)
             if others.start < count:
-                distance = _chebyshev(columns[:, start:stop], columns[:, others])
+                distance = metric.compare(columns[..., start:stop], columns[..., others])
                 nearest.update(order[start:stop], order[others], distance)
                 nearest.update(order[others], order[start:stop], distance.T)
                 for i, j in np.argwhere(distance <= limit).tolist():
@@ -97,15 +155,3 @@ class _Nearest:
         better = (before < 0) | (smallest < known) | ((smallest == known) & (lowest < before))
         self.distance[rows] = np.where(better, smallest, known)
         self.partner[rows] = np.where(better, lowest, before)
-
-
-def _chebyshev(some: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Distances, ``(some, others)``, of arrays ``(pixels, some)`` and ``(pixels, others)``."""
-    result = np.zeros((some.shape[1], others.shape[1]), dtype=some.dtype)
-    high, low = np.empty_like(result), np.empty_like(result)
-    for ours, theirs in zip(some, others, strict=True):
-        np.maximum(ours[:, None], theirs[None, :], out=high)
-        np.minimum(ours[:, None], theirs[None, :], out=low)
-        np.subtract(high, low, out=high)
-        np.maximum(result, high, out=result)
-    return result

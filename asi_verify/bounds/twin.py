@@ -13,6 +13,7 @@ import torch
 
 from asi_verify.bounds.method import Method, Proposer
 from asi_verify.bounds.smooth_intervals import gelu, layer_normalization, softmax
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.box import Box
 from asi_verify.core.moves import Pad, Select
 from asi_verify.core.operators import (
@@ -84,6 +85,19 @@ def _leaky(layer: Layer, lower: torch.Tensor, upper: torch.Tensor) -> _Value:
     return values.amin(0), values.amax(0)
 
 
+def _product(first: _Value, second: _Value) -> _Value:
+    """Sums of products, each between its least and its largest corner."""
+    corners = torch.stack(
+        [
+            (first[0] + i * first[1])[..., :, :, None]
+            * (second[0] + j * second[1])[..., None, :, :]
+            for i in (-1, 1)
+            for j in (-1, 1)
+        ]
+    )
+    return _centred(corners.amin(0).sum(-2), corners.amax(0).sum(-2))
+
+
 def _interval(layer: Layer, inputs: list[_Value]) -> _Value:
     (centre, radius), *others = inputs
     match layer.operator:
@@ -108,6 +122,8 @@ def _interval(layer: Layer, inputs: list[_Value]) -> _Value:
         case Reshape() | Transpose() | Select() | Pad():
             # What is put around has no radius.
             return layer(centre), layer(radius) - layer(torch.zeros_like(radius))
+        case MatMul():
+            return _product(*inputs)
         case Add():
             (other_centre, other_radius) = others[0]
             return centre + other_centre, radius + other_radius

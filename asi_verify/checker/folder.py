@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.contradictions import exclude_each_other, meeting_point
+from asi_verify.checker.enumeration import enumerated_margin, require_enumerable
 from asi_verify.checker.split_tree import require_tree, tree_margins
 from asi_verify.checker.trusted import TrustedPass
 from asi_verify.core.canonical import array_digest, bytes_digest
@@ -27,6 +27,7 @@ from asi_verify.core.certificate import Certificate
 from asi_verify.core.claims import ARTIFACT_FILE, CLAIMS_FILE, Claims, Shard
 from asi_verify.core.container import unpack
 from asi_verify.core.evidence import (
+    EnumerationEvidence,
     Intermediate,
     IntervalEvidence,
     LinearEvidence,
@@ -34,7 +35,9 @@ from asi_verify.core.evidence import (
     TreeEvidence,
     part_of,
 )
+from asi_verify.core.family import RegionFamily
 from asi_verify.core.images import refuse_unusable_images
+from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.limits import (
     LARGEST_ARTIFACT,
     LARGEST_CLAIMS,
@@ -45,7 +48,7 @@ from asi_verify.core.limits import (
     MOST_LOGITS,
     MOST_REFUSALS,
 )
-from asi_verify.core.properties import Property, property_for
+from asi_verify.core.properties import Property, exclude_each_other, property_for
 from asi_verify.core.query import Query
 from asi_verify.core.region import Region
 from asi_verify.core.split_tree import SplitTree
@@ -181,6 +184,7 @@ def check_files(read: Reader, images: npt.NDArray[Any], labels: npt.NDArray[Any]
         return CheckResult(claims, {}, {}, {}, frozenset(), (_shown(error),))
     try:
         _compare_data(claims, images, labels)
+        claims.family.boxes(images[:1])  # some families are of 8-bit images alone
     except UsageError as error:
         return CheckResult(claims, {}, {}, {}, frozenset(), (_shown(error),))
     confirmed = _contradictions(claims, trusted.network.logits, images, labels, refused)
@@ -230,19 +234,20 @@ def check_certificates(
     groups: dict[tuple[Property, _Way], list[tuple[int, SplitTree | None]]] = defaultdict(list)
     for position, certificate in enumerate(certificates):
         reason = _misfit(certificate, claims, trusted.network.logits, images, labels)
-        asked = (Outcome.REJECTED, reason) if reason else _asked(trusted, certificate, parts)
+        asked = (
+            (Outcome.REJECTED, reason)
+            if reason
+            else _asked(trusted, claims.family, certificate, parts)
+        )
         if isinstance(asked, _Asked):
             groups[certificate.query.property_, asked.way].append((position, asked.tree))
         else:
             found[position] = asked
     for (property_, way), members in groups.items():
         positions = [position for position, _ in members]
-        box = claims.family.boxes(images[[certificates[position].row for position in positions]])
-        if isinstance(way, Intermediate):
-            trees = [tree for _, tree in members if tree is not None]
-            margins = tree_margins(trusted, box, property_, way, trees)
-        else:
-            margins = trusted.margins(box, property_, way)
+        asked_of = images[[certificates[position].row for position in positions]]
+        trees = [tree for _, tree in members if tree is not None]
+        margins = _margins(trusted, claims.family, asked_of, property_, way, trees)
         for position, margin in zip(positions, margins, strict=True):
             if margin > 0:
                 found[position] = (Outcome.ACCEPTED, "")
@@ -252,8 +257,28 @@ def check_certificates(
     return found
 
 
-_Way = IntervalEvidence | LinearEvidence | Intermediate
+_Way = IntervalEvidence | LinearEvidence | EnumerationEvidence | Intermediate
 """Which pass to make; for a split tree, how the bounds over its whole region are obtained."""
+
+
+def _margins(
+    trusted: TrustedPass,
+    family: RegionFamily,
+    images: npt.NDArray[Any],
+    property_: Property,
+    way: _Way,
+    trees: list[SplitTree],
+) -> npt.NDArray[np.float64]:
+    """A lower bound on the property's rows, taken together, over each image's region."""
+    match way:
+        case EnumerationEvidence(pieces=pieces):
+            assert isinstance(family, KPixel)  # by require_enumerable
+            each = (enumerated_margin(trusted, family, i, property_, pieces) for i in images)
+            return np.array(list(each))
+        case Intermediate():
+            return tree_margins(trusted, family.boxes(images), property_, way, trees)
+        case _:
+            return trusted.margins(family.boxes(images), property_, way)
 
 
 class _Asked(NamedTuple):
@@ -264,7 +289,10 @@ class _Asked(NamedTuple):
 
 
 def _asked(
-    trusted: TrustedPass, certificate: Certificate, parts: dict[str, bytes]
+    trusted: TrustedPass,
+    family: RegionFamily,
+    certificate: Certificate,
+    parts: dict[str, bytes],
 ) -> _Asked | tuple[Outcome, str]:
     part = part_of(certificate.evidence)
     if part is not None and part not in parts:
@@ -279,6 +307,12 @@ def _asked(
             except CertificateError as error:
                 return Outcome.REJECTED, str(error)
             return _Asked(intermediate, tree)
+        case EnumerationEvidence() as evidence:
+            try:
+                require_enumerable(family, evidence, trusted.network.input_shape)
+            except CertificateError as error:
+                return Outcome.REJECTED, str(error)
+            return _Asked(evidence)
         case evidence:
             return _Asked(evidence)
 
@@ -385,13 +419,13 @@ def _contradictions(
         if second >= len(images):
             refused.append(f"the contradiction {first}, {second} names a row that does not exist")
             continue
-        boxes = claims.family.boxes(images[[first, second]])
         try:
             wanted = [property_for(labels[row], logits) for row in (first, second)]
         except UsageError as error:
             refused.append(f"the contradiction {first}, {second}: {error}")
             continue
-        if not exclude_each_other(*wanted) or meeting_point(boxes[0:1], boxes[1:2]) is None:
+        meets = claims.family.meeting_point(images[[first, second]]) is not None
+        if not exclude_each_other(*wanted) or not meets:
             refused.append(f"rows {first} and {second} do not contradict each other")
             continue
         confirmed |= {first, second}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asi_verify.checker.affine import AffineRule
+from asi_verify.checker.bilinear import MatMulRule
 from asi_verify.checker.convolution import ConvRule
 from asi_verify.checker.curves import curve_of
 from asi_verify.checker.elementwise import AddRule, ScaleRule
@@ -20,6 +21,7 @@ from asi_verify.checker.relu import ReluRule
 from asi_verify.checker.rules import Rule
 from asi_verify.checker.smooth import SmoothRule
 from asi_verify.checker.softmax import SoftmaxRule
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.moves import Pad, Select
 from asi_verify.core.operators import (
     Add,
@@ -70,6 +72,8 @@ def _rule(operator: Operator, semantics: Semantics, shapes: tuple[Shape, ...], s
             return ScaleRule(operator, shapes[0], semantics)
         case Add():
             return AddRule(semantics, summed)
+        case MatMul():
+            return MatMulRule(shapes[0], shapes[1], semantics)
         case Concat():
             return ConcatRule(operator, *shapes)
         case Reshape(shape=shape):

@@ -20,6 +20,7 @@ from asi_verify.core.claims import ARTIFACT_FILE
 from asi_verify.core.clauses import Clauses
 from asi_verify.core.container import unpack
 from asi_verify.core.evidence import (
+    EnumerationEvidence,
     Intermediate,
     IntervalEvidence,
     LinearEvidence,
@@ -184,6 +185,8 @@ def _checked(read: Reader, proof: VnnlibProof) -> tuple[Outcome, str]:
                 trees[number] = SplitTree.from_bytes(parts[name])
                 require_tree(trusted, wanted, trees[number])
                 groups[wanted, intermediate].append(number)
+            case EnumerationEvidence():
+                raise CertificateError(f"case {number}: the inputs of a box are not enumerated")
             case evidence:
                 groups[wanted, evidence].append(number)
     boxes = boxes_of(asked, network)

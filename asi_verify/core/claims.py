@@ -12,9 +12,10 @@ from typing import Any
 
 from asi_verify.core.canonical import canonical_json
 from asi_verify.core.certificate import parse_json
+from asi_verify.core.family import RegionFamily
 from asi_verify.core.limits import LARGEST_CLAIMS, MOST_PER_SHARD
 from asi_verify.core.query import is_digest
-from asi_verify.core.region import RegionFamily, family_from_json
+from asi_verify.core.region import family_from_json
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import CertificateError
 

@@ -39,10 +39,8 @@ class Inequality:
     constant: Fraction
 
     def __post_init__(self) -> None:
-        largest = max(
-            abs(self.constant), *(abs(Fraction(c)) for c in self.coefficients), Fraction(0)
-        )
-        if largest > _LARGEST:
+        sizes = [abs(self.constant), *(Fraction(abs(c)) for c in self.coefficients)]
+        if max(sizes) > _LARGEST:
             raise UsageError(
                 "a linear inequality over the outputs has coefficients of more than 53 bits; write "
                 "it with rounder numbers"

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from asi_verify.core.k_pixel import Pieces
 from asi_verify.errors import CertificateError
 
 __all__ = [
+    "EnumerationEvidence",
     "Evidence",
     "Intermediate",
     "IntervalEvidence",
@@ -78,6 +80,23 @@ class TreeEvidence:
 
 
 @dataclass(frozen=True)
+class EnumerationEvidence:
+    """Every piece of a finite region is proved, one after the other.
+
+    Single images by interval arithmetic, ranges of values by CROWN.
+
+    Attributes:
+        pieces: how the region is divided (``core.k_pixel.KPixel.cover``).
+    """
+
+    pieces: Pieces
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical form."""
+        return {"kind": "enumeration", "pieces": self.pieces.value}
+
+
+@dataclass(frozen=True)
 class SolverEvidence:
     """A solver's word, with the script it was asked: delegated, never certified.
 
@@ -101,7 +120,7 @@ class SolverEvidence:
         }
 
 
-Evidence = IntervalEvidence | LinearEvidence | TreeEvidence | SolverEvidence
+Evidence = IntervalEvidence | LinearEvidence | TreeEvidence | EnumerationEvidence | SolverEvidence
 
 
 def part_of(evidence: Evidence) -> str | None:
@@ -114,6 +133,7 @@ def part_of(evidence: Evidence) -> str | None:
 
 
 _INTERMEDIATE = {member.value for member in Intermediate}
+_PIECES = {member.value for member in Pieces}
 
 
 def evidence_from_json(value: Any) -> Evidence:
@@ -131,6 +151,8 @@ def evidence_from_json(value: Any) -> Evidence:
             name in _INTERMEDIATE
         ):
             made = TreeEvidence(Intermediate(name), tree)
+        case {"kind": "enumeration", "pieces": str(name)} if name in _PIECES:
+            made = EnumerationEvidence(Pieces(name))
         case {
             "kind": "solver",
             "script": str(script),

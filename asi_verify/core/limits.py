@@ -32,6 +32,7 @@ __all__ = [
     "MOST_LOGITS",
     "MOST_OPERATORS",
     "MOST_PER_SHARD",
+    "MOST_PIECES",
     "MOST_PLACES",
     "MOST_REFUSALS",
 ]
@@ -56,6 +57,9 @@ DEEPEST_TREE = 128
 
 MOST_PER_SHARD = 1024
 """Certificates in one file."""
+
+MOST_PIECES = 1 << 20
+"""Boxes that one region is divided into to be enumerated: a pass of the network for each."""
 
 MOST_REFUSALS = 100
 """Reasons that are listed for a folder; then the checker stops looking."""

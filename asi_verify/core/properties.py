@@ -23,6 +23,7 @@ __all__ = [
     "MultiLabel",
     "Property",
     "SingleLabel",
+    "exclude_each_other",
     "label_margins",
     "predictions",
     "property_for",
@@ -144,6 +145,18 @@ class MultiLabel(Property):
 
     def __str__(self) -> str:
         return "decisions " + "".join(map(str, self.decisions))
+
+
+def exclude_each_other(first: Property, second: Property) -> bool:
+    """Whether no logits satisfy both properties."""
+    match first, second:
+        case SingleLabel(), SingleLabel():
+            return first.classes == second.classes and first.label != second.label
+        case MultiLabel(), MultiLabel():
+            same_logits = len(first.decisions) == len(second.decisions)
+            return same_logits and first.decisions != second.decisions
+        case _:
+            return False
 
 
 def label_margins(

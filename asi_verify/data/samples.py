@@ -129,6 +129,15 @@ class Dataset:
         """The shape of one image, ``(C, *spatial)``."""
         return tuple(next(iter(self.splits.values())).images.shape[1:])
 
+    @property
+    def grey_levels(self) -> tuple[int, ...]:
+        """The grey levels that occur in any split, in order; none for float images."""
+        occurs = np.zeros(256, dtype=np.bool_)
+        for samples in self.splits.values():
+            if samples.images.dtype == np.uint8:
+                occurs |= np.bincount(samples.images.reshape(-1), minlength=256) > 0
+        return tuple(int(level) for level in np.flatnonzero(occurs))
+
     def split(self, name: str) -> Samples:
         """The samples of a split.
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
@@ -149,6 +150,13 @@ class AddLayer(Layer):
         return x + y
 
 
+class MatMulLayer(Layer):
+    """``x @ y`` along the last two axes."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x @ y
+
+
 def layer_for(operator: Operator) -> Layer:
     """The torch form of an operator.
 
@@ -168,6 +176,8 @@ def layer_for(operator: Operator) -> Layer:
             return MaxPoolLayer(operator)
         case Add():
             return AddLayer(operator)
+        case MatMul():
+            return MatMulLayer(operator)
         case Reshape() | Transpose() | Concat() | Select() | Pad():
             return moving_layer_for(operator)
         case Sigmoid() | Tanh() | Erf() | Gelu() | Softmax() | LayerNormalization():

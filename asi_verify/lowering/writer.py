@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network
 from asi_verify.core.operators import (
@@ -125,8 +126,8 @@ def _write(writer: _Writer, operator: object, inputs: list[str], shape: Shape) -
             return _write_scale(writer, scale, shift, inputs)
         case Relu() | LeakyRelu() | Clamp():
             return _write_piecewise(writer, operator, inputs)
-        case Add():
-            return writer.node("Add", inputs)
+        case Add() | MatMul():
+            return writer.node(type(operator).__name__, inputs)
         case Reshape() | Transpose() | Concat() | Select() | Pad():
             return _write_moving(writer, operator, inputs, shape)
         case _:

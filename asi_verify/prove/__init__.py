@@ -2,10 +2,11 @@
 
 from asi_verify.prove.alpha_crown import AlphaCrown
 from asi_verify.prove.branch import Branch
-from asi_verify.prove.cascade import Proof, StageCount, default_stages, prove
+from asi_verify.prove.cascade import Proof, StageCount, default_stages, prove, stages_for
 from asi_verify.prove.falsify import Falsify
+from asi_verify.prove.members import Members
 from asi_verify.prove.solve import Solve
-from asi_verify.prove.stage import Batch, Stage, StageResult
+from asi_verify.prove.stage import Batch, Regions, Stage, StageResult
 from asi_verify.prove.trusted_stages import Crown, CrownIbp, Intervals
 
 __all__ = [
@@ -16,11 +17,14 @@ __all__ = [
     "CrownIbp",
     "Falsify",
     "Intervals",
+    "Members",
     "Proof",
+    "Regions",
     "Solve",
     "Stage",
     "StageCount",
     "StageResult",
     "default_stages",
     "prove",
+    "stages_for",
 ]

@@ -13,22 +13,24 @@ import numpy.typing as npt
 
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
+from asi_verify.core.family import RegionFamily
 from asi_verify.core.images import encode
+from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.properties import Property
-from asi_verify.core.region import RegionFamily
 from asi_verify.core.semantics import Semantics
-from asi_verify.core.verdict import Proved, Reason, Undecided, Verdict
+from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict
 from asi_verify.errors import SoundnessAlarm
 from asi_verify.export import Artifact
 from asi_verify.prove.alpha_crown import AlphaCrown
 from asi_verify.prove.branch import Branch
 from asi_verify.prove.falsify import Falsify
+from asi_verify.prove.members import Members
 from asi_verify.prove.solve import Solve
-from asi_verify.prove.stage import Batch, Stage
+from asi_verify.prove.stage import Batch, Regions, Stage
 from asi_verify.prove.trusted_stages import Crown, CrownIbp, Intervals
 
-__all__ = ["Proof", "StageCount", "default_stages", "prove"]
+__all__ = ["Proof", "StageCount", "default_stages", "prove", "stages_for"]
 
 _BATCH = 256
 
@@ -44,6 +46,11 @@ def default_stages(device: str = "cpu") -> tuple[Stage, ...]:
         Branch(device=device),
         Solve(),
     )
+
+
+def stages_for(family: RegionFamily) -> tuple[Stage, ...]:
+    """The stages that are used for regions of a family if none are asked for."""
+    return (Members(),) if isinstance(family, KPixel) else default_stages()
 
 
 @dataclass
@@ -100,7 +107,7 @@ def prove(
         images: shape ``(N, C, *spatial)``, uint8 or float32 in [0, 1].
         digests: the images' digests.
         properties: one per sample.
-        stages: in order; ``default_stages()`` if not given. Each sees only what is still open.
+        stages: in order; ``stages_for(family)`` if not given. Each sees only what is still open.
         semantics: in which arithmetic.
         progress: told of samples settled or passed on.
 
@@ -112,7 +119,7 @@ def prove(
         SoundnessAlarm: in float32, ONNX Runtime's logits for a centre lie outside the trusted
             pass's enclosure of them, or it gets the centre of a proved region wrong.
     """
-    chosen = default_stages() if stages is None else tuple(stages)
+    chosen = stages_for(family) if stages is None else tuple(stages)
     verdicts: list[Verdict | None] = [None] * len(images)
     counts = [StageCount(stage.name) for stage in chosen]
     parts: dict[str, bytes] = {}
@@ -129,6 +136,7 @@ def prove(
                     property_,
                     semantics,
                     tuple(int(digests[row][:16], 16) for row in some),
+                    Regions(family, images[some]),
                 )
                 _require_enclosed(batch)
                 for row, verdict in zip(
@@ -159,13 +167,25 @@ def _settle(
         count.given += len(left)
         count.declined += result.declined
         parts.update(result.parts)
-        for row, verdict in zip(left.tolist(), result.verdicts, strict=True):
+        found = _without_outsiders(batch.take(left), result.verdicts)
+        for row, verdict in zip(left.tolist(), found, strict=True):
             verdicts[row] = verdict if verdict is not None else verdicts[row]
             count.proved += isinstance(verdict, Proved)
             count.refuted += verdict is not None and not isinstance(verdict, Proved | Undecided)
     return _without_rounding_gaps(
         batch, [v if v is not None else Undecided(Reason.TOO_LOOSE) for v in verdicts]
     )
+
+
+def _without_outsiders(batch: Batch, verdicts: Sequence[Verdict | None]) -> list[Verdict | None]:
+    """The verdicts of a stage, less witnesses of the box that are no members of the region."""
+    kept = list(verdicts)
+    for i, verdict in enumerate(verdicts):
+        if isinstance(verdict, Refuted) and batch.regions is not None:
+            regions = batch.regions.take(np.array([i]))
+            if not regions.family.contains(verdict.witness.point[None], regions.images)[0]:
+                kept[i] = None
+    return kept
 
 
 def _require_enclosed(batch: Batch) -> None:

@@ -12,12 +12,30 @@ import numpy.typing as npt
 
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
+from asi_verify.core.family import RegionFamily
 from asi_verify.core.properties import Property
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Verdict
 from asi_verify.export import Artifact
 
-__all__ = ["Batch", "Stage", "StageResult"]
+__all__ = ["Batch", "Regions", "Stage", "StageResult"]
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """The regions of some samples.
+
+    Attributes:
+        family: of all of them.
+        images: their centres, shape ``(B, C, *spatial)``, uint8 or float32 in [0, 1].
+    """
+
+    family: RegionFamily
+    images: npt.NDArray[Any]
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Regions:
+        """Those of some of the samples."""
+        return Regions(self.family, self.images[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +50,7 @@ class Batch:
         semantics: in which arithmetic.
         keys: one whole number per sample, made from its image's digest: whatever a stage does at
             random, it does from this, so that a batch's make-up changes nothing.
+        regions: what the boxes were made from; None where the boxes themselves are asked about.
     """
 
     artifact: Artifact
@@ -40,6 +59,7 @@ class Batch:
     property_: Property
     semantics: Semantics
     keys: tuple[int, ...]
+    regions: Regions | None = None
 
     @property
     def trusted(self) -> TrustedPass:
@@ -58,6 +78,7 @@ class Batch:
             self.property_,
             self.semantics,
             tuple(self.keys[row] for row in rows),
+            None if self.regions is None else self.regions.take(rows),
         )
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from asi_verify.bugs import evaluate
+from asi_verify.core.family import RegionFamily
+from asi_verify.core.k_pixel import KPixel
+from asi_verify.core.linf import LInf
 from asi_verify.core.radius import Radius
-from asi_verify.core.region import LInf
 from asi_verify.core.verdict import describe
 from asi_verify.export import Artifact
 from asi_verify.prove import Stage, prove
@@ -29,30 +31,31 @@ def tried_at_ceilings(
     """What is proved of each contradicted sample just below its own ceiling.
 
     A sample's ceiling is half its distance to the nearest sample of another label. The radius tried
-    is the largest multiple of half a grey level below it; with a ceiling of 0, which equal images
-    with different labels have, there is none. Nothing found here counts as certified.
+    is the largest multiple of half a grey level below it, or the largest number of pixels; with a
+    ceiling of 0, which equal images with different labels have, there is none. Nothing found here
+    counts as certified.
 
     Returns:
-        An entry per contradicted row: ``row``, ``ceiling`` and ``radius`` (text, pixel units) and
-        the verdict in words, or ``"verdict": "none"``.
+        An entry per contradicted row: ``row``, ``ceiling`` and ``radius`` (text, in pixel units or
+        pixels) and the verdict in words, or ``"verdict": "none"``.
     """
     audit, samples = subject.audit, subject.samples
     entries: dict[int, dict[str, Any]] = {}
-    by_radius: dict[Fraction, list[int]] = defaultdict(list)
+    by_radius: dict[tuple[str, RegionFamily], list[int]] = defaultdict(list)
     for row in audit.contradicted:
         ceiling = audit.ceiling(row)
         assert ceiling is not None
-        steps = -(-ceiling // _STEP) - 1
         entries[row] = {"row": row, "ceiling": str(ceiling), "verdict": "none", "radius": None}
-        if steps > 0:
-            by_radius[steps * _STEP].append(row)
+        largest = _largest_below(audit.family, ceiling)
+        if largest is not None:
+            by_radius[largest].append(row)
     if not by_radius:
         return list(entries.values())
     properties = subject.properties(artifact, evaluate(artifact, samples))
-    for radius, rows in by_radius.items():
+    for (radius, family), rows in by_radius.items():
         proof = prove(
             artifact,
-            LInf(Radius(radius)),
+            family,
             samples.images[np.array(rows)],
             [samples.image_digests[row] for row in rows],
             [properties[row] for row in rows],
@@ -60,5 +63,16 @@ def tried_at_ceilings(
             subject.semantics,
         )
         for row, verdict in zip(rows, proof.verdicts, strict=True):
-            entries[row] |= {"radius": str(radius), **describe(verdict)}
+            entries[row] |= {"radius": radius, **describe(verdict)}
     return [entries[row] for row in audit.contradicted]
+
+
+def _largest_below(family: RegionFamily, ceiling: Fraction) -> tuple[str, RegionFamily] | None:
+    """The size and the family of the largest regions of a kind below a ceiling, if any."""
+    match family:
+        case KPixel(values=values):
+            pixels = -(-ceiling // 1) - 1
+            return (str(pixels), KPixel(pixels, values)) if pixels > 0 else None
+        case _:
+            radius = (-(-ceiling // _STEP) - 1) * _STEP
+            return (str(radius), LInf(Radius(radius))) if radius > 0 else None

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from asi_verify.core.linf import LInf
 from asi_verify.core.network import Network
 from asi_verify.core.progress import NO_PROGRESS, Progress
-from asi_verify.core.region import LInf
 from asi_verify.core.semantics import Semantics
 from asi_verify.data import Samples
 from asi_verify.repair.checkpoints import Checkpoints

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from asi_verify.core.linf import LInf
 from asi_verify.core.network import Network
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.export import Artifact
@@ -59,6 +60,8 @@ class Loop:
         Returns:
             The number of the round with the most accepted certificates, the first among equals.
         """
+        family = subject.audit.family
+        assert isinstance(family, LInf)  # nobody corrects for other regions yet
         aside = subject.audit.contradicted
         rows = np.setdiff1d(np.arange(len(subject.samples)), aside)
         open_rows, best, most = rows, 0, -1
@@ -68,7 +71,7 @@ class Loop:
             if done is None:
                 task = Task(
                     subject.samples,
-                    subject.audit.family,
+                    family,
                     rows,
                     open_rows,
                     seed,

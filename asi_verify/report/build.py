@@ -9,10 +9,10 @@ from fractions import Fraction
 from importlib import resources
 from typing import Any
 
+from asi_verify.audit import Unit
 from asi_verify.core.bug import Bug
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.claims import Claims
-from asi_verify.core.radius import Radius
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.status import Status
 from asi_verify.errors import RunFolderError
@@ -75,7 +75,8 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
             "corrected": configuration["kind"] != "certify",
         },
         "claim": {
-            "radius": str(_radius(claims)),
+            "radius": claims.family.size,
+            "region": str(claims.family),
             "family": claims.family.to_json(),
             "semantics": claims.semantics.value,
             "target": claims.dataset.target,
@@ -102,26 +103,21 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _radius(claims: Claims) -> Radius:
-    return Radius.of(claims.family.to_json()["radius"])
-
-
 def _headline(
     status: Status, result: dict[str, Any], configuration: dict[str, Any], claims: Claims
 ) -> str:
-    total, radius = result["samples"], _radius(claims)
+    total, extent = result["samples"], claims.family.extent
     name, split = configuration["dataset"]["name"], claims.dataset.split
     if status.open:
         return (
             f"{status.open} of {total} images of {name} ({split}) have no accepted certificate "
-            f"at radius {radius}."
+            f"{extent}."
         )
     if status.contradictions == total:
         return (
-            f"Nothing is proved: at radius {radius} every image of {name} ({split}) contradicts "
-            "another one."
+            f"Nothing is proved: {extent} every image of {name} ({split}) contradicts another one."
         )
-    covered = f"images of {name} ({split}) has an accepted certificate at radius {radius}."
+    covered = f"images of {name} ({split}) has an accepted certificate {extent}."
     if claims.dataset.target == "prediction":
         return (
             f"Stable answers, right or wrong: each of {total} {covered} "
@@ -139,9 +135,6 @@ def _statements(
     claims: Claims, result: dict[str, Any], configuration: dict[str, Any]
 ) -> dict[str, str]:
     """What is proved and what is not, in words."""
-    radius = _radius(claims)
-    levels = radius.grey_levels
-    amount = f"{float(levels):g} of 255 grey levels" if levels.denominator <= 2 else f"{radius}"
     decision = (
         "gives the image's label"
         if claims.dataset.target == "label"
@@ -159,8 +152,7 @@ def _statements(
     return {
         "proved": (
             "For every image with an accepted certificate: the ONNX file named in this report "
-            f"{decision}, for every picture in which no pixel differs from the image's by more "
-            f"than {amount}."
+            f"{decision}, for every picture in which {claims.family.membership}."
         ),
         "semantics": _SEMANTICS[claims.semantics],
         "unseen": unseen,
@@ -287,9 +279,11 @@ def _without_paths(configuration: dict[str, Any]) -> dict[str, Any]:
     return {**configuration, "dataset": dataset}
 
 
-def ceiling_text(value: str | None) -> str:
-    """A ceiling radius in words."""
+def ceiling_text(value: str | None, unit: str) -> str:
+    """A ceiling in words; the unit is that of the audit's distances."""
     if value is None:
         return "none: all labels are equal"
     fraction = Fraction(value)
+    if unit == Unit.PIXELS.value:
+        return f"{float(fraction):g} pixels"
     return f"{float(fraction * 255):g}/255"

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from asi_verify.audit import audit, find_duplicates, label_distances
-from asi_verify.core.region import LInf
+from asi_verify.audit import Unit, audit, find_duplicates, label_distances
+from asi_verify.core.k_pixel import KPixel
+from asi_verify.core.linf import LInf
 from asi_verify.data import Dataset, Samples, Task, load_medmnist, phantom
 
 
@@ -96,7 +97,7 @@ def test_float_images_contradict_where_their_boxes_meet():
     images[2] += np.float32(0.0201)
     found = audit(data_of(images, [0, 1, 1]), LInf.of("0.01"))
     assert [pair.rows for pair in found.contradictions] == [(0, 1)]
-    assert not found.grey
+    assert found.unit is Unit.PIXEL_UNITS
 
 
 def test_several_decisions_contradict_if_one_of_them_differs():
@@ -144,3 +145,30 @@ def test_the_published_sets_have_the_known_faults(shared, name):
     assert found.contradictions == ()
     if name == "breastmnist":
         assert find_duplicates(data.splits)[0].members == (("train", 115), ("test", 76))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    hnp.arrays(np.uint8, (6, 2, 1, 3), elements=st.sampled_from([0, 9, 255])),
+    hnp.arrays(np.int64, 6, elements=st.integers(0, 1)),
+    st.integers(1, 3),
+)
+def test_k_pixel_regions_contradict_where_they_share_a_member(images, labels, pixels):
+    """Distances count pixels, whatever their channels; a pair within reach need not meet."""
+    family = KPixel(pixels, (0, 255))
+    found = audit(data_of(images, labels), family)
+    assert found.unit is Unit.PIXELS
+    expected = []
+    for i in range(6):
+        others = np.flatnonzero(labels != labels[i])
+        differ = (images[others] != images[i]).any(axis=1).reshape(len(others), -1).sum(axis=1)
+        assert found.distances.distance[i] == min(differ, default=-1)
+        expected += [
+            (i, int(j))
+            for j in others
+            if i < j and family.meeting_point(images[[i, j]]) is not None
+        ]
+    assert [pair.rows for pair in found.contradictions] == expected
+    for pair in found.contradictions:
+        first, second = images[list(pair.rows)]
+        assert pair.distance == (first != second).any(axis=0).sum()

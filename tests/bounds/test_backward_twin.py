@@ -51,7 +51,8 @@ def flat(dense):
 
 
 REFUSED = dict.fromkeys(("pool", "dense", "pooled", "densely connected"), "MaxPool") | {
-    "piecewise": "LeakyRelu"
+    "piecewise": "LeakyRelu",
+    "gated": "MatMul",
 }
 
 

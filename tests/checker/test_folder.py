@@ -27,10 +27,11 @@ from asi_verify.checker.folder import _LARGEST
 from asi_verify.core.canonical import array_digest, bytes_digest, canonical_json
 from asi_verify.core.certificate import parse_json
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.linf import LInf
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Affine, Reshape
 from asi_verify.core.properties import MultiLabel, SingleLabel
-from asi_verify.core.region import LInf, Region
+from asi_verify.core.region import Region
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.split_tree import LEAF, NODE, PHASE, SplitTree
 from asi_verify.errors import CertificateError, DataError

@@ -19,6 +19,7 @@ from support.networks import layer_norm, seeds
 from asi_verify.checker import TrustedPass
 from asi_verify.checker.rules import Functionals
 from asi_verify.checker.table import rule_for
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.moves import Pad, Select
@@ -73,6 +74,8 @@ OPERATORS = {
         [(40,)],
     ),
     "add": (lambda g: Add(), [(40,), (40,)]),
+    "matmul": (lambda g: MatMul(), [(2, 3, 4), (2, 4, 2)]),
+    "products": (lambda g: MatMul(), [(20, 1, 1), (20, 1, 1)]),
     "relu": (lambda g: Relu(), [(60,)]),
     "leaky relu": (lambda g: LeakyRelu(normal(g, 5, 1)), [(5, 12)]),
     "clamp": (lambda g: Clamp(-0.75, 0.5), [(60,)]),
@@ -575,6 +578,56 @@ def test_what_is_flushed_to_zero_is_covered(weight, x, sign):
         keeps_the_laws_in_float32(Add(), Add(), flushed, exact.exact([0]), np.full((1, 1), a))
 
 
+@pytest.mark.parametrize("power", [0, -63, -70])
+def test_products_of_two_values_keep_the_laws_in_float32(power):
+    """For random orders of the operations, of numbers of all sizes."""
+    size = 2.0**power
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        x, y = normal(generator, 2, 2, 5) * np.float32(size), normal(generator, 2, 5, 2)
+        y = y * np.float32(size)
+        sums = [
+            some_sum([p * q for p, q in zip(row, column, strict=True)], generator)
+            for left, right in zip(exact.exact(x), exact.exact(y), strict=True)
+            for row in left
+            for column in right.T
+        ]
+        values = np.array([value for value, _ in sums])
+        coefficients = generator.normal(size=(2, 2, 2, 2))
+        keeps_the_laws_in_float32(MatMul(), MatMul(), [x, y], values, coefficients)
+        given = [Box(v[None].astype(np.float64), v[None].astype(np.float64)) for v in (x, y)]
+        largest = np.max(rule_for(MatMul(), FLOAT32, x.shape, y.shape).largest_sum(*given))
+        assert max(partial for _, partial in sums) <= 2 * Fraction(float(largest))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_a_long_product_of_two_values_loses_or_gains_in_float32_is_covered(sign):
+    """4096 terms of half a unit in the last place, one by one: the bound is almost attained."""
+    ones = np.ones((MANY, 1), np.float32)
+    for row, y in ((lost32(MANY), 1.0), (gained32(MANY), 1 + 2 * UNIT32 * (MANY - 1))):
+        for a in (1.0, -1.0):
+            value, functional = exact.exact([sign * y]), np.full((1, 1, 1), a)
+            inputs = [sign * row[None], ones]
+            keeps_the_laws_in_float32(MatMul(), MatMul(), inputs, value, functional)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_terms_that_a_product_of_two_values_loses_are_covered(sign):
+    """In the sums of the interval, of both coefficients and of the constant."""
+    generator = np.random.default_rng(0)
+
+    def points(*arrays):
+        return [Box(array[None].copy(), array[None].copy()) for array in arrays]
+
+    small, ones = sign * lost(MANY), np.ones(MANY)
+    keeps_the_interval_law(MatMul(), MatMul(), points(small[None], ones[:, None]), generator)
+    wide, tall = points(np.ones((1, 1)), ones[None]), points(ones[:, None], np.ones((1, 1)))
+    keeps_the_backward_law(MatMul(), MatMul(), wide, small[None, None], generator)
+    keeps_the_backward_law(MatMul(), MatMul(), tall, small[None, :, None], generator)
+    many = points(np.ones((MANY, 1, 1)), np.ones((MANY, 1, 1)))
+    keeps_the_backward_law(MatMul(), MatMul(), many, small[None, :, None, None], generator)
+
+
 @pytest.mark.parametrize("slope", [0.1, -0.1, 3.0, 2.0**-100])
 def test_the_product_of_a_leaky_relu_is_covered(slope):
     """Rounded or flushed to 0, or the number itself."""
@@ -609,6 +662,17 @@ def test_a_sum_that_is_taken_into_another_is_covered(sign):
     small = Affine(np.full((1, 1024), sign * UNIT32 / 2, np.float32), np.float32([0]))
     layers = Node(copies, (0,)), Node(small, (1,))
     covers_ones(Network((1,), (*layers, Node(Add(), (0, 2)))))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_sum_that_is_taken_into_a_product_of_two_values_is_covered(sign):
+    """As above; both factors depend on the input."""
+    copies = Affine(np.ones((1024, 1), np.float32), np.zeros(1024, np.float32))
+    small = np.full(1024, sign * UNIT32 / 2, np.float32)
+    fixed = Affine(np.zeros((1024, 1), np.float32), small)
+    nodes = [Node(copies, (0,)), Node(Reshape((1, 1024)), (1,)), Node(fixed, (0,))]
+    nodes += [Node(Reshape((1024, 1)), (3,)), Node(MatMul(), (2, 4)), Node(Reshape((1,)), (5,))]
+    covers_ones(Network((1,), (*nodes, Node(Add(), (6, 0)))))
 
 
 MOVED = {

@@ -14,14 +14,12 @@ from support.networks import mlp, small_cnn, tiny_conv
 
 from asi_verify.checker import TrustedPass
 from asi_verify.checker.arithmetic import ETA, UNIT, down, enlarged, gamma, up
-from asi_verify.checker.contradictions import exclude_each_other, meeting_point
 from asi_verify.checker.relu import ReluRule
 from asi_verify.checker.rules import Functionals, largest_magnitude, largest_of_each
 from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.operators import MaxPool, Operator
-from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UnsupportedOperatorError
 
@@ -191,34 +189,6 @@ def test_a_box_with_crossed_bounds_or_nan_cannot_be_made(lower, upper):
     """An empty box would prove anything."""
     with pytest.raises(ValueError, match="box"):
         Box(np.array(lower), np.array(upper))
-
-
-def test_boxes_meet_where_they_share_a_point():
-    """Touching is meeting; one float apart is not."""
-
-    def box(low, high):
-        return Box(np.float32([[low, 0.0]]), np.float32([[high, 1.0]]))
-
-    assert meeting_point(box(0.1, 0.5), box(0.5, 0.7)).tolist() == [np.float32(0.5), 0.0]
-    beyond = np.nextafter(np.float32(0.5), np.float32(1))
-    assert meeting_point(box(0.1, 0.5), box(beyond, 0.7)) is None
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "exclude"),
-    [
-        (SingleLabel(0, 3), SingleLabel(1, 3), True),
-        (SingleLabel(0, 3), SingleLabel(0, 3), False),
-        (MultiLabel((1, 0)), MultiLabel((1, 1)), True),
-        (MultiLabel((1, 0)), MultiLabel((1, 0)), False),
-        (SingleLabel(0, 2), SingleLabel(1, 3), False),
-        (MultiLabel((1,)), MultiLabel((0, 1)), False),
-        (SingleLabel(0, 2), MultiLabel((1, 0)), False),
-    ],
-)
-def test_properties_exclude_each_other_only_where_no_logits_satisfy_both(first, second, exclude):
-    """Different labels of one model do; properties of two models say nothing of each other."""
-    assert exclude_each_other(first, second) is exclude
 
 
 def test_the_module_is_a_command(monkeypatch, capsys):

@@ -21,6 +21,7 @@ from asi_verify.core.canonical import bytes_digest, canonical_json
 from asi_verify.core.certificate import parse_json
 from asi_verify.core.container import pack
 from asi_verify.core.evidence import (
+    EnumerationEvidence,
     Intermediate,
     IntervalEvidence,
     LinearEvidence,
@@ -200,6 +201,11 @@ def test_parts_are_those_that_the_evidence_names(honest, trees):
     rejected({**honest, "proof.bin": more}, "proof.bin has the digest")
     rejected(sealed({**honest, "proof.bin": more}), "not those that the evidence names")
     rejected(sealed({**honest, "proof.bin": b"ASIVBIN1"}), "not a container")
+
+
+def test_a_box_is_not_enumerated(artifact, text):
+    """That is evidence about finitely many images."""
+    rejected(proof_files(artifact, text, [EnumerationEvidence(), IntervalEvidence()]), "enumerated")
 
 
 def test_a_solvers_word_is_delegated_and_hides_nothing(artifact, text, highest):

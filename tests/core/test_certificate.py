@@ -20,9 +20,10 @@ from asi_verify.core.evidence import (
     TreeEvidence,
     evidence_from_json,
 )
+from asi_verify.core.linf import LInf
 from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.query import Query
-from asi_verify.core.region import LInf, Region
+from asi_verify.core.region import Region
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import CertificateError
 

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from asi_verify.core.properties import (
     MultiLabel,
     SingleLabel,
+    exclude_each_other,
     label_margins,
     predictions,
     property_for,
@@ -98,3 +99,20 @@ def test_margins_of_a_split_are_those_of_its_properties(outputs, labels):
         for label, output in zip(labels, outputs, strict=True)
     ]
     np.testing.assert_array_equal(label_margins(labels, outputs), expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "exclude"),
+    [
+        (SingleLabel(0, 3), SingleLabel(1, 3), True),
+        (SingleLabel(0, 3), SingleLabel(0, 3), False),
+        (MultiLabel((1, 0)), MultiLabel((1, 1)), True),
+        (MultiLabel((1, 0)), MultiLabel((1, 0)), False),
+        (SingleLabel(0, 2), SingleLabel(1, 3), False),
+        (MultiLabel((1,)), MultiLabel((0, 1)), False),
+        (SingleLabel(0, 2), MultiLabel((1, 0)), False),
+    ],
+)
+def test_properties_exclude_each_other_only_where_no_logits_satisfy_both(first, second, exclude):
+    """Different labels of one model do; properties of two models say nothing of each other."""
+    assert exclude_each_other(first, second) is exclude

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from asi_verify.core.region import LInf, Region, family_from_json
+from asi_verify.core.linf import LInf
+from asi_verify.core.region import Region, family_from_json
 from asi_verify.errors import CertificateError, DataError
 
 LEVELS = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
@@ -143,3 +144,22 @@ def test_only_the_canonical_form_is_read(value):
     """Two texts for one family would be two digests for one question."""
     with pytest.raises(CertificateError):
         family_from_json(value)
+
+
+def test_regions_meet_where_they_share_a_point():
+    """Touching is meeting; one float apart is not; every coordinate counts."""
+    family = LInf.of(Fraction(1, 8))
+
+    def pair(*second):
+        return np.float32([[[[0.25, 0.5]]], [[second]]])
+
+    touching, apart = np.float32(0.5 + 2**-24), np.float32(0.5 + 2**-23)
+    upper = family.boxes(pair(0.25, 0.5)).upper[0, 0, 0, 0]
+    assert family.boxes(pair(touching, 0.5)).lower[1, 0, 0, 0] == upper
+    assert family.boxes(pair(apart, 0.5)).lower[1, 0, 0, 0] > upper
+    point = family.meeting_point(pair(touching, 0.5))
+    assert point is not None
+    assert family.contains(np.stack([point, point]), pair(touching, 0.5)).all()
+    assert family.meeting_point(pair(apart, 0.5)) is None
+    assert family.meeting_point(pair(0.25, 0.9)) is None
+    assert family.meeting_point(pair(0.9, 0.5)) is None

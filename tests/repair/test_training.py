@@ -14,10 +14,10 @@ from asi_verify.bounds import interval_margins
 from asi_verify.checker import TrustedPass
 from asi_verify.core.bug import BugState
 from asi_verify.core.evidence import IntervalEvidence
+from asi_verify.core.linf import LInf
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import Affine, Concat, Conv, MaxPool, Relu, Reshape
 from asi_verify.core.properties import MultiLabel, SingleLabel
-from asi_verify.core.region import LInf
 from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, Samples, Task, phantom
 from asi_verify.errors import RunFolderError, SoundnessAlarm

@@ -186,7 +186,8 @@ def test_charts_cope_with_answers_that_are_no_numbers():
 
 
 def test_ceilings_in_words():
-    """In grey levels; equal labels have none."""
-    assert ceiling_text("9/255") == "9/255"
-    assert ceiling_text("29/510") == "14.5/255"
-    assert "none" in ceiling_text(None)
+    """In grey levels or pixels; equal labels have none."""
+    assert ceiling_text("9/255", "grey levels") == "9/255"
+    assert ceiling_text("29/510", "pixel units") == "14.5/255"
+    assert ceiling_text("113/2", "pixels") == "56.5 pixels"
+    assert "none" in ceiling_text(None, "pixels")

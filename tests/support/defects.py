@@ -35,6 +35,8 @@ _CANONICAL = "tests/core/test_canonical.py::test_"
 _CERTIFICATE = "tests/core/test_certificate.py::test_"
 _CLAUSES = "tests/core/test_clauses.py::test_"
 _PROPERTIES = "tests/core/test_properties.py::test_"
+_K_PIXEL = "tests/core/test_k_pixel.py::test_"
+_FINITE = "tests/checker/test_enumeration.py::test_"
 _RADIUS = "tests/core/test_radius.py::test_"
 _REGION = "tests/core/test_region.py::test_"
 _OPERATORS_CORE = "tests/core/test_operators.py::test_"
@@ -1030,15 +1032,15 @@ _FLOAT32 = [
     Defect(
         "float32: the length of the other sum forgotten",
         "checker/trusted.py",
-        "terms.append(rule.terms_forward if isinstance(rule, LinearRule) else moved)",
-        "terms.append(moved)",
+        "terms.append(summed if rule.moves else rule.terms_forward)",
+        "terms.append(summed if rule.moves else 0)",
         _LAWS + "a_sum_that_is_taken_into_another_is_covered",
     ),
     Defect(
         "float32: the length of the other sum forgotten behind a movement",
         "checker/trusted.py",
-        "moved = summed if rule.moves else 0",
-        "moved = 0",
+        "terms.append(summed if rule.moves else rule.terms_forward)",
+        "terms.append(rule.terms_forward)",
         _LAWS + "a_sum_that_is_taken_into_another_behind_a_movement_is_covered",
     ),
     Defect(
@@ -1089,49 +1091,49 @@ _BOXES = [
 _REGIONS = [
     Defect(
         "region: the reach one level short",
-        "core/region.py",
+        "core/linf.py",
         "reach = int(self.radius.grey_levels)",
         "reach = max(int(self.radius.grey_levels) - 1, 0)",
         _REGION + "the_box_holds_every_encoding_of_every_level_within_the_radius[2]",
     ),
     Defect(
         "region: the upper ends without the encodings",
-        "core/region.py",
-        "*_encodings(highest)",
+        "core/linf.py",
+        "*encodings(highest)",
         "np.float32(0)",
         _REGION + "the_box_holds_every_encoding_of_every_level_within_the_radius[1]",
     ),
     Defect(
         "region: product encoding forgotten",
-        "core/region.py",
+        "core/family.py",
         "return np.float32(product), quotient,",
         "return quotient, quotient,",
         _REGION + "the_box_holds_every_encoding_of_every_level_within_the_radius[1]",
     ),
     Defect(
         "region: float boxes not clipped",
-        "core/region.py",
+        "core/linf.py",
         "            np.clip(lower, np.float32(0), np.float32(1)),\n            np.clip(upper",
         "            lower,\n            np.clip(upper",
         _REGION + "float_images_get_boxes_that_cover_the_exact_ball",
     ),
     Defect(
         "region: float boxes rounded inward",
-        "core/region.py",
+        "core/linf.py",
         "np.where(lower > below, np.nextafter(lower, np.float32(-np.inf)), lower)",
         "np.where(lower < below, np.nextafter(lower, np.float32(np.inf)), lower)",
         _REGION + "float_images_get_boxes_that_cover_the_exact_ball",
     ),
     Defect(
         "region: the radius of float images rounded to nearest",
-        "core/region.py",
+        "core/linf.py",
         "np.nextafter(float(self.radius.value), np.inf)",
         "float(self.radius.value)",
         _REGION + "float_boxes_cover_a_radius_that_no_float_holds",
     ),
     Defect(
         "region: the ends of float images rounded to nearest",
-        "core/region.py",
+        "core/linf.py",
         "np.nextafter(centre - radius, -np.inf)",
         "centre - radius",
         _REGION + "float_boxes_cover_a_radius_that_no_float_holds",
@@ -1235,34 +1237,115 @@ _PROPERTIES_OF_LOGITS = [
     ),
 ]
 
+_FINITE_REGIONS = [
+    Defect(
+        "k-pixel: one choice of pixels left out",
+        "core/k_pixel.py",
+        "for start in range(0, len(places) * choices, at_once)",
+        "for start in range(0, len(places) * choices - 1, at_once)",
+        _K_PIXEL + "the_pieces_hold_every_member_in_every_encoding",
+    ),
+    Defect(
+        "k-pixel: one value left out",
+        "core/k_pixel.py",
+        "each = [(-1, *self.values)] * channels",
+        "each = [(-1, *self.values[1:])] * channels",
+        _K_PIXEL + "the_pieces_hold_every_member_in_every_encoding",
+    ),
+    Defect(
+        "k-pixel: members in one encoding only",
+        "core/k_pixel.py",
+        "yield _POINT.boxes(_changed(image, where, options[np.stack(picked, axis=1)]))",
+        "exact = encode(_changed(image, where, options[np.stack(picked, axis=1)]))\n"
+        "                yield Box(exact, exact.copy())",
+        _K_PIXEL + "the_pieces_hold_every_member_in_every_encoding",
+    ),
+    Defect(
+        "k-pixel: ranges without the pixel's own value",
+        "core/k_pixel.py",
+        "np.minimum(centre.lower, lowest), np.maximum(centre.upper, highest)",
+        "np.full_like(centre.lower, lowest), np.full_like(centre.upper, highest)",
+        _K_PIXEL + "the_pieces_hold_every_member_in_every_encoding",
+    ),
+    Defect(
+        "k-pixel: a point with one pixel too many contained",
+        "core/k_pixel.py",
+        "differs <= self.pixels",
+        "differs <= self.pixels + 1",
+        _K_PIXEL + "a_point_is_contained_if_and_only_if_it_encodes_a_member",
+    ),
+    Defect(
+        "k-pixel: regions meet though the values do not allow it",
+        "core/k_pixel.py",
+        "takes_first = differs & (allowed[first] | (first == second)).all(axis=0)",
+        "takes_first = differs",
+        _K_PIXEL + "regions_meet_if_and_only_if_they_share_a_member",
+    ),
+    Defect(
+        "k-pixel: pixels that neither region can share cost one of them",
+        "core/k_pixel.py",
+        "left_of_first = left_of_second = self.pixels - int(neither.sum())",
+        "left_of_second = self.pixels\n        left_of_first = self.pixels - int(neither.sum())",
+        _K_PIXEL + "a_pixel_that_neither_region_can_share_costs_both",
+    ),
+    Defect(
+        "enumeration: the best piece decides",
+        "checker/enumeration.py",
+        "float(margins.min())",
+        "float(margins.max())",
+        _FINITE + "pieces_that_are_too_loose_prove_nothing",
+    ),
+    Defect(
+        "enumeration: of any family",
+        "checker/enumeration.py",
+        "if not isinstance(family, KPixel):",
+        "if isinstance(family, KPixel) and False:",
+        _FINITE + "regions_that_are_not_finite_are_not_enumerated",
+    ),
+    Defect(
+        "enumeration: any number of pieces",
+        "checker/enumeration.py",
+        "if count > MOST_PIECES:",
+        "if count > MOST_PIECES and False:",
+        _FINITE + "regions_of_too_many_pieces_are_rejected",
+    ),
+    Defect(
+        "contradictions where covering boxes meet",
+        "core/k_pixel.py",
+        "            return None\n        common",
+        "            return self.boxes(images).lower[0]\n        common",
+        _FINITE + "contradictions_need_a_common_member",
+    ),
+]
+
 _CONTRADICTIONS = [
     Defect(
-        "touching boxes do not meet",
-        "checker/contradictions.py",
+        "touching regions do not meet",
+        "core/linf.py",
         "np.all(lower <= upper)",
         "np.all(lower < upper)",
-        _RULES + "boxes_meet_where_they_share_a_point",
+        _REGION + "regions_meet_where_they_share_a_point",
     ),
     Defect(
         "a coordinate missing where boxes meet",
-        "checker/contradictions.py",
+        "core/linf.py",
         "np.all(lower <= upper)",
         "np.all((lower <= upper)[1:])",
-        _RULES + "boxes_meet_where_they_share_a_point",
+        _REGION + "regions_meet_where_they_share_a_point",
     ),
     Defect(
-        "boxes meet where one coordinate does",
-        "checker/contradictions.py",
+        "regions meet where one coordinate does",
+        "core/linf.py",
         "np.all(lower <= upper)",
         "np.any(lower <= upper)",
-        _RULES + "boxes_meet_where_they_share_a_point",
+        _REGION + "regions_meet_where_they_share_a_point",
     ),
     Defect(
         "equal labels exclude each other",
-        "checker/contradictions.py",
+        "core/properties.py",
         "return first.classes == second.classes and first.label != second.label",
         "return first.classes == second.classes",
-        _RULES + "properties_exclude_each_other_only_where_no_logits_satisfy_both",
+        _PROPERTIES + "properties_exclude_each_other_only_where_no_logits_satisfy_both",
     ),
 ]
 
@@ -1431,7 +1514,7 @@ _FOLDERS = [
     Defect(
         "regions of a contradiction need not meet",
         "checker/folder.py",
-        " or meeting_point(boxes[0:1], boxes[1:2]) is None:",
+        " or not meets:",
         ":",
         _FOLDER + "contradictions_that_are_none_are_refused",
     ),
@@ -2773,6 +2856,109 @@ _PIECES = [
     ),
 ]
 
+_BILINEAR = "tests/checker/test_bilinear.py::test_"
+
+_PRODUCTS = [
+    Defect(
+        "matmul: two of four corners forgotten",
+        "checker/bilinear.py",
+        "for y in (second.lower, second.upper)",
+        "for y in (second.lower, second.lower)",
+        _LAWS + "every_rule_keeps_the_interval_law[matmul]",
+    ),
+    Defect(
+        "matmul: the rounding of the interval forgotten",
+        "checker/bilinear.py",
+        "spread = enlarged(gamma(terms + 1) * reach, 1) + 2 * terms * ETA",
+        "spread = 0.0 * reach",
+        _LAWS + "terms_that_a_product_of_two_values_loses_are_covered",
+    ),
+    Defect(
+        "matmul: half of what the planes lose",
+        "checker/bilinear.py",
+        "lost = enlarged(r @ s, terms)",
+        "lost = enlarged(0.5 * (r @ s), terms)",
+        _BILINEAR + "the_plane_lies_below_at_every_corner[1.0]",
+    ),
+    Defect(
+        "matmul: the constant with the other sign",
+        "checker/bilinear.py",
+        "-functionals.dot(p @ q)",
+        "functionals.dot(p @ q)",
+        _BILINEAR + "the_plane_lies_below_at_every_corner[1.0]",
+    ),
+    Defect(
+        "matmul: the rounding of the planes forgotten",
+        "checker/bilinear.py",
+        "rounding = gamma(self._rows + self._columns + terms + size + 4)",
+        "rounding = 0.0",
+        _LAWS + "terms_that_a_product_of_two_values_loses_are_covered",
+    ),
+    Defect(
+        "matmul: the middles of another sample",
+        "checker/bilinear.py",
+        "np.swapaxes(q, -1, -2)[owners]",
+        "np.swapaxes(q, -1, -2)[owners * 0]",
+        _LAWS + "every_rule_keeps_the_backward_law[matmul]",
+    ),
+    Defect(
+        "matmul: a radius to one end only",
+        "checker/bilinear.py",
+        "up(np.maximum(box.upper - middle, middle - box.lower))",
+        "up(np.minimum(box.upper, middle) - middle)",
+        _BILINEAR + "the_plane_lies_below_at_every_corner[1.0]",
+    ),
+    Defect(
+        "matmul: one rounding in float32 for all",
+        "checker/bilinear.py",
+        "gamma32(self.terms_forward + 3)",
+        "gamma32(1)",
+        _LAWS + "what_a_long_product_of_two_values_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "matmul: nothing flushed to zero",
+        "checker/bilinear.py",
+        "enlarged(self._local * reach + flushed, 2)",
+        "enlarged(self._local * reach, 2)",
+        _LAWS + "products_of_two_values_keep_the_laws_in_float32[-63]",
+    ),
+    Defect(
+        "matmul: the rounding in float32 dropped from the interval",
+        "checker/bilinear.py",
+        "spread = enlarged(spread + local, 2)",
+        "spread = enlarged(spread, 2)",
+        _LAWS + "what_a_long_product_of_two_values_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "matmul: the rounding in float32 dropped on the way back",
+        "checker/bilinear.py",
+        "weighed if local is None else weighed + local",
+        "weighed",
+        _LAWS + "what_a_long_product_of_two_values_loses_or_gains_in_float32_is_covered",
+    ),
+    Defect(
+        "matmul: an overflow taken for a number",
+        "checker/bilinear.py",
+        "np.asarray(reach.reshape(len(reach), -1).max(axis=1))",
+        "np.zeros(len(reach))",
+        _BILINEAR + "products_that_may_overflow_in_float32_prove_nothing",
+    ),
+    Defect(
+        "matmul: no sum that another may be taken into",
+        "checker/trusted.py",
+        "terms.append(summed if rule.moves else rule.terms_forward)",
+        "terms.append(summed if rule.moves else 0 if rule.relaxes else rule.terms_forward)",
+        _LAWS + "a_sum_that_is_taken_into_a_product_of_two_values_is_covered",
+    ),
+    Defect(
+        "mul: what is almost a GELU taken for a product",
+        "lowering/operators/elementwise.py",
+        "looks_like_a_gate(graph, first) or looks_like_a_gate(graph, second)",
+        "False",
+        _OPERATORS + "what_only_looks_like_a_gelu_is_refused[another factor]",
+    ),
+]
+
 DEFECTS = [
     *_ARITHMETIC,
     *_AFFINE,
@@ -2790,6 +2976,7 @@ DEFECTS = [
     *_RADII,
     *_PROPERTIES_OF_LOGITS,
     *_CONTRADICTIONS,
+    *_FINITE_REGIONS,
     *_FOLDERS,
     *_CERTIFICATES,
     *_LOWERING,
@@ -2799,4 +2986,5 @@ DEFECTS = [
     *_SMOOTH_RULES,
     *_MOVES,
     *_PIECES,
+    *_PRODUCTS,
 ]

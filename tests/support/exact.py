@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network
 from asi_verify.core.operators import (
@@ -64,6 +65,8 @@ def apply(operator: Operator, *inputs: Exact) -> Exact:
             return np.array(flat, dtype=object).reshape(first.shape)
         case Add():
             return first + others[0]
+        case MatMul():
+            return np.matmul(first, others[0])
         case MaxPool():
             result = np.empty(operator.output_shape(first.shape), dtype=object)
             for position in np.ndindex(*result.shape):
@@ -166,7 +169,9 @@ def interval(network: Network, lower: Any, upper: Any) -> list[tuple[Exact, Exac
     boxes = [(exact(lower), exact(upper))]
     for node in network.nodes:
         inputs = [boxes[i] for i in node.inputs]
-        if isinstance(node.operator, LeakyRelu):
+        if isinstance(node.operator, MatMul):
+            low, high = _product(*inputs)
+        elif isinstance(node.operator, LeakyRelu):
             ends = [*inputs[0], np.clip(Fraction(0), *inputs[0])]
             values = np.stack([apply(node.operator, end) for end in ends])
             low, high = values.min(axis=0), values.max(axis=0)
@@ -181,6 +186,12 @@ def interval(network: Network, lower: Any, upper: Any) -> list[tuple[Exact, Exac
             low, high = middle - spread, middle + spread
         boxes.append((low, high))
     return boxes
+
+
+def _product(first: tuple[Exact, Exact], second: tuple[Exact, Exact]) -> tuple[Exact, Exact]:
+    """Sums of products, each between its least and its largest corner."""
+    corners = [x[..., :, :, None] * y[..., None, :, :] for x in first for y in second]
+    return np.min(corners, axis=0).sum(axis=-2), np.max(corners, axis=0).sum(axis=-2)
 
 
 def _magnitude(operator: Operator) -> Operator:

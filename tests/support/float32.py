@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network
 from asi_verify.core.operators import (
@@ -105,6 +106,15 @@ def _apply(operator: Operator, inputs: list[Any], arithmetic: Arithmetic) -> Any
             return np.array(rows, dtype=F).reshape(operator.output_shape(first.shape))
         case Conv():
             return _conv(operator, first, arithmetic)
+        case MatMul():
+            numbers = [
+                arithmetic.dot(list(zip(row, column, strict=True)), [])
+                for x, y in zip(_matrices(first), _matrices(others[0]), strict=True)
+                for row in x
+                for column in y.T
+            ]
+            shape = operator.output_shape(first.shape, others[0].shape)
+            return np.array(numbers, dtype=F).reshape(shape)
         case Scale():
             scale = np.broadcast_to(operator.scale, first.shape)
             shift = np.broadcast_to(operator.shift, first.shape)
@@ -151,6 +161,10 @@ def _moved(operator: Operator, inputs: list[Any]) -> Any:
             padded[operator.inner(first.shape)] = first
             return padded
     raise AssertionError(operator)
+
+
+def _matrices(value: Any) -> Any:
+    return value.reshape(-1, *value.shape[-2:])
 
 
 def _window(operator: Conv | MaxPool, position: tuple[int, ...]) -> tuple[Any, ...]:

@@ -9,20 +9,25 @@ from typing import Any
 import numpy as np
 
 from asi_verify.checker import TrustedPass
+from asi_verify.checker.enumeration import enumerated_margin
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import array_digest, bytes_digest
 from asi_verify.core.certificate import Certificate
 from asi_verify.core.claims import Claims, DatasetClaim
 from asi_verify.core.evidence import (
+    EnumerationEvidence,
     Evidence,
     Intermediate,
     SolverEvidence,
     TreeEvidence,
 )
+from asi_verify.core.family import RegionFamily
 from asi_verify.core.images import encode
+from asi_verify.core.k_pixel import KPixel, Pieces
+from asi_verify.core.linf import LInf
 from asi_verify.core.properties import property_for
 from asi_verify.core.query import Query
-from asi_verify.core.region import LInf, Region
+from asi_verify.core.region import Region
 from asi_verify.core.semantics import Semantics
 from asi_verify.lowering import read_network, write_artifact
 from asi_verify.store import FolderFiles, write_certificates
@@ -55,8 +60,16 @@ class Made:
         return replace(self, place=place or self.place, claims=claims)
 
 
-def evidence_of(trusted: TrustedPass, box: Box, property_: Any) -> Evidence | None:
-    """The cheapest evidence that proves a property over one box."""
+def evidence_of(
+    trusted: TrustedPass, family: RegionFamily, image: Any, property_: Any
+) -> Evidence | None:
+    """The cheapest evidence that proves a property over the region of one image."""
+    if isinstance(family, KPixel):
+        for pieces in Pieces:
+            if enumerated_margin(trusted, family, image, property_, pieces) > 0:
+                return EnumerationEvidence(pieces)
+        return None
+    box = family.boxes(image[None])
     for evidence in METHODS.values():
         if trusted.margins(box, property_, evidence)[0] > 0:
             return evidence
@@ -74,7 +87,12 @@ def certificate(made: Made, row: int, evidence: Evidence) -> Certificate:
     return Certificate(row, query, evidence)
 
 
-def make_folder(place: Path, seed: int = 0, radius: str = "1/255", count: int = 24) -> Made:
+def make_folder(
+    place: Path,
+    seed: int = 0,
+    family: RegionFamily = LInf.of("1/255"),  # noqa: B008  it is frozen
+    count: int = 24,
+) -> Made:
     """Images with the labels that a random network gives them, certified where it can be.
 
     Rows 0 and 1 contradict each other: the same pixels, another label.
@@ -88,7 +106,6 @@ def make_folder(place: Path, seed: int = 0, radius: str = "1/255", count: int = 
     logits = trusted.enclosure(Box(points, points.copy())).lower
     labels = logits.argmax(axis=1).astype(np.int64)
     labels[1] = (labels[0] + 1) % 3
-    family = LInf.of(radius)
     claims = Claims(
         bytes_digest(artifact),
         DatasetClaim("made", "train", count, array_digest(images), array_digest(labels), "label"),
@@ -99,9 +116,8 @@ def make_folder(place: Path, seed: int = 0, radius: str = "1/255", count: int = 
         {"made": "by a test"},
     )
     made = Made(place, artifact, images, labels, claims, [])
-    boxes = family.boxes(images)
     for row in range(2, count):
-        evidence = evidence_of(trusted, boxes[[row]], property_for(labels[row], 3))
+        evidence = evidence_of(trusted, family, images[row], property_for(labels[row], 3))
         if evidence is not None:
             made.certificates.append(certificate(made, row, evidence))
     return made.write()

@@ -233,6 +233,29 @@ CASES = {
     "ConvTranspose with a kernel of one 1": transposed(
         np.ones((2, 1, 1, 1), np.float32), (2, 3, 2), strides=[2, 3], group=2
     ),
+    "MatMul of two values": model(
+        [node("Transpose", "x", "t", perm=[0, 2, 1]), node("MatMul", "x t")], (3, 4)
+    ),
+    "MatMul of two values, heads": model(
+        [node("Transpose", "x", "t", perm=[0, 1, 3, 2]), node("MatMul", "t x", "m"),
+         node("Mul", "m h", "s"), node("Softmax", "s", "p", axis=-1), node("MatMul", "x p")],
+        (2, 3, 4), {"h": np.float32(0.5)},
+    ),
+    "MatMul of a constant and a value": model(
+        [node("MatMul", "c x")], (2, 3, 5), {"c": r(4, 3)}
+    ),
+    "Add to each channel": model(
+        [node("ReduceMean", "x", "m", axes=[2, 3]), node("Add", "m x")], (2, 3, 2)
+    ),
+    "Sub of a mean": model([node("ReduceMean", "x", "m", axes=[2]), node("Sub", "x m")], (2, 3)),
+    "Mul of two values": model([node("Tanh", "x", "h"), node("Mul", "x h")], (2, 3)),
+    "Mul by its own sigmoid": model([node("Sigmoid", "x", "h"), node("Mul", "x h")], (9,)),
+    "Mul of a value with itself": model([node("Mul", "x x")], (3,)),
+    "Mul by a number for each channel": model(
+        [node("ReduceMean", "x", "m", axes=[2, 3]), node("Sigmoid", "m", "g"),
+         node("Mul", "x g", "h"), node("Mul", "m h")],
+        (2, 3, 2),
+    ),
     "LeakyRelu": model([node("LeakyRelu", "x", alpha=0.25)], (3, 4)),
     "LeakyRelu, slope by default": model([node("LeakyRelu", "x")], (9,)),
     "LeakyRelu that falls": model([node("LeakyRelu", "x", alpha=-1.7)], (9,)),
@@ -387,6 +410,16 @@ REFUSED = {
     ),
     "Reshape of a constant": model(
         [node("Reshape", "k s", "c"), node("Add", "x c")], (3,), {"k": r(3), "s": _I([2, -1])}
+    ),
+    "MatMul of vectors": model([node("Relu", "x", "h"), node("MatMul", "x h")], (3,)),
+    "MatMul that does not fit": model([node("MatMul", "x x")], (2, 3)),
+    "MatMul of a constant and a vector": model([node("MatMul", "c x")], (3,), {"c": r(1, 1)}),
+    "Mul of other extents": model(
+        [node("Slice", "x s e a", "h"), node("Mul", "x h")],
+        (3,), {"s": _I([0]), "e": _I([2]), "a": _I([1])},
+    ),
+    "Mul of other axes": model(
+        [node("ReduceMean", "x", "m", axes=[1], keepdims=0), node("Mul", "x m")], (2, 3)
     ),
     "Clip upside down": model(
         [node("Clip", "x l u")], (3,), {"l": np.float32(1), "u": np.float32(0)}

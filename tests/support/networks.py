@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
@@ -280,6 +281,55 @@ def piecewise_cnn(generator: np.random.Generator) -> Network:
     )
 
 
+def gated(generator: np.random.Generator) -> Network:
+    """A product of two values, one of them behind a ReLU, and its product with itself."""
+
+    def affine(after: int, before: int) -> Affine:
+        return Affine(weights(generator, after, before), weights(generator, after))
+
+    return Network(
+        (4,),
+        (
+            Node(affine(6, 4), (0,)),
+            Node(Reshape((2, 3)), (1,)),
+            Node(affine(6, 6), (1,)),
+            Node(Relu(), (3,)),
+            Node(Reshape((3, 2)), (4,)),
+            Node(MatMul(), (2, 5)),
+            Node(MatMul(), (6, 6)),
+            Node(Reshape((4,)), (7,)),
+            Node(affine(3, 4), (8,)),
+        ),
+    )
+
+
+def attention(generator: np.random.Generator) -> Network:
+    """What transformers are made of: two heads over three tokens, and a residual sum."""
+
+    def affine() -> Affine:
+        return Affine(weights(generator, 4, 4), weights(generator, 4) * np.float32(0.1))
+
+    return Network(
+        (3, 4),
+        (
+            *(Node(affine(), (0,)) for _ in range(3)),
+            *(Node(Reshape((3, 2, 2)), (value,)) for value in (1, 2, 3)),
+            Node(Transpose((1, 0, 2)), (4,)),
+            Node(Transpose((1, 2, 0)), (5,)),
+            Node(Transpose((1, 0, 2)), (6,)),
+            Node(MatMul(), (7, 8)),
+            Node(Scale(np.array(0.75, np.float32), np.array(0, np.float32)), (10,)),
+            Node(Softmax(2), (11,)),
+            Node(MatMul(), (12, 9)),
+            Node(Transpose((1, 0, 2)), (13,)),
+            Node(Reshape((3, 4)), (14,)),
+            Node(Add(), (15, 0)),
+            Node(Reshape((12,)), (16,)),
+            Node(Affine(weights(generator, 3, 12), weights(generator, 3)), (17,)),
+        ),
+    )
+
+
 def smooth_mlp(generator: np.random.Generator, activation: Operator, *sizes: int) -> Network:
     """Affine layers with a smooth activation between them."""
     operators: list[Operator] = []
@@ -358,6 +408,7 @@ LARGER = {
     "densely connected": dense_cnn,
     "upsampled": upsampled_cnn,
     "piecewise": piecewise_cnn,
+    "gated": gated,
     "mlp": lambda g: mlp(g, 6, 12, 9, 3),
 }
 """Networks for sampling."""
@@ -370,6 +421,7 @@ SMOOTH = {
     "gelu by tanh": lambda g: smooth_mlp(g, Gelu(tanh=True), 4, 6, 5, 3),
     "normalised": normalized_mlp,
     "smooth cnn": smooth_cnn,
+    "attention": attention,
 }
 """Networks of the operators that are not piecewise linear, for sampling."""
 

@@ -261,7 +261,7 @@ def test_a_samples_query_is_written_for_others(tmp_path, capsys):
     model = write_artifact(small_cnn(np.random.default_rng(0), side=28, outputs=2))
     text = asi.write_query(model, data, 3, "2/255")
     read = read_vnnlib(text.encode())
-    from asi_verify.core.region import LInf
+    from asi_verify.core.linf import LInf
 
     box_ = LInf.of("2/255").boxes(data.split("train").images[[3]])
     assert read.box.lower.tobytes() == box_.lower.tobytes()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from asi_verify.core.operators import Affine
-from asi_verify.lowering.graph import Graph, OnnxNode
+from asi_verify.core.bilinear import MatMul
+from asi_verify.core.operators import Affine, Transpose
+from asi_verify.lowering.graph import Graph, OnnxNode, Value
 from asi_verify.lowering.registry import REGISTRY
 
 
@@ -29,13 +31,40 @@ def gemm(node: OnnxNode, graph: Graph) -> None:
     graph.define(node, graph.add(Affine(weight.copy(), bias.copy()), node.value(0)))
 
 
-@REGISTRY.converts("MatMul", to="Affine", limits="the second factor a constant matrix")
+@REGISTRY.converts(
+    "MatMul",
+    to="Affine or MatMul",
+    limits="one factor a constant matrix; or two values, matrices of each image",
+)
 def matmul(node: OnnxNode, graph: Graph) -> None:
-    weight = node.weights(1)
+    if all(isinstance(given, Value) for given in node.inputs):
+        node.done()
+        first, second = node.value(0), node.value(1)
+        if min(len(first.shape), len(second.shape)) < 2:
+            node.refuse(f"batches of {first.shape} and {second.shape}; matrices are supported")
+        graph.define(node, graph.add(MatMul(), first, second))
+        return
+    swapped = not isinstance(node.inputs[0], Value)
+    weight = node.weights(0 if swapped else 1)
     if weight.ndim != 2:
         node.refuse(f"a constant of shape {weight.shape}; a matrix is supported")
     node.done()
+    if swapped:
+        graph.define(node, _from_the_left(node, graph, weight))
+        return
     bias = np.zeros(weight.shape[1], dtype=np.float32)
     product = graph.add(Affine(weight.T.copy(), bias), node.value(0))
     graph.products.add(product.index)
     graph.define(node, product)
+
+
+def _from_the_left(node: OnnxNode, graph: Graph, weight: npt.NDArray[np.float32]) -> Value:
+    """``c x = (x^T c^T)^T`` for the matrices of a value."""
+    value = node.value(1)
+    rank = len(value.shape)
+    if rank < 2:
+        node.refuse(f"a batch of values {value.shape} behind a constant; matrices are supported")
+    turn = Transpose((*range(rank - 2), rank - 1, rank - 2))
+    bias = np.zeros(weight.shape[0], dtype=np.float32)
+    product = graph.add(Affine(weight.copy(), bias), graph.add(turn, value))
+    return graph.add(turn, product)
