@@ -334,6 +334,7 @@ class _Search:
     def _prove_by_stages(self, stages: Sequence[Stage] | None, tried: Sequence[Evidence]) -> None:
         if self._is_late:
             self._open = Undecided(Reason.DEADLINE)
+        if self._is_late or (stages is not None and not stages):
             return
         from asi_verify.prove.boxes import Boxes, patient_stages, prove_boxes
 

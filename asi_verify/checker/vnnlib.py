@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from asi_verify.checker.folder import Outcome, Reader, reader_of
 from asi_verify.checker.split_tree import require_tree, tree_margins
@@ -171,36 +172,57 @@ def _checked(read: Reader, proof: VnnlibProof) -> tuple[Outcome, str]:
         raise CertificateError("the binary parts are not those that the evidence names")
     if len(proof.cases) != len(asked):
         raise CertificateError(f"evidence for {len(proof.cases)} cases; there are {len(asked)}")
-    groups: dict[tuple[Clauses, _Way], list[int]] = defaultdict(list)
-    trees: dict[int, SplitTree] = {}
-    delegated = ""
     trusted = TrustedPass(network, proof.semantics)
+    boxes = boxes_of(asked, network)
+    delegated = ""
+    groups: dict[tuple[Clauses, _Way], list[_Asked]] = defaultdict(list)
     for number, (case, wanted) in enumerate(zip(proof.cases, asked.properties, strict=True)):
         if case.case != asked.digest(number):
             raise CertificateError(f"case {number} is about another box or property")
-        match case.evidence:
-            case SolverEvidence(solver=solver, version=version):
-                delegated = f"case {number}: the word of {solver} {version}"
-            case TreeEvidence(intermediate=intermediate, tree=name):
-                trees[number] = SplitTree.from_bytes(parts[name])
-                require_tree(trusted, wanted, trees[number])
-                groups[wanted, intermediate].append(number)
-            case EnumerationEvidence():
-                raise CertificateError(f"case {number}: the inputs of a box are not enumerated")
-            case evidence:
-                groups[wanted, evidence].append(number)
-    boxes = boxes_of(asked, network)
+        if isinstance(case.evidence, SolverEvidence):
+            word = f"{case.evidence.solver} {case.evidence.version}"
+            delegated = f"case {number}: the word of {word}"
+            continue
+        way, tree = _way(trusted, number, case.evidence, wanted, parts)
+        groups[wanted, way].append(_Asked(number, tree))
     for (wanted, way), members in groups.items():
+        some = boxes[[member.case for member in members]]
         if isinstance(way, Intermediate):
-            advice = [trees[number] for number in members]
-            margins = tree_margins(trusted, boxes[members], wanted, way, advice)
+            trees = [member.tree for member in members if member.tree is not None]
+            margins = tree_margins(trusted, some, wanted, way, trees)
         else:
-            margins = trusted.margins(boxes[members], wanted, way)
-        for number, margin in zip(members, margins, strict=True):
+            margins = trusted.margins(some, wanted, way)
+        for member, margin in zip(members, margins, strict=True):
             if not margin > 0:
                 why = f"the bound does not close: the smallest margin is only above {margin:g}"
-                return Outcome.REJECTED, f"case {number}: {why}"
+                return Outcome.REJECTED, f"case {member.case}: {why}"
     return (Outcome.DELEGATED, delegated) if delegated else (Outcome.ACCEPTED, "")
+
+
+class _Asked(NamedTuple):
+    """A case, and the tree that its evidence is, if it is one."""
+
+    case: int
+    tree: SplitTree | None
+
+
+def _way(
+    trusted: TrustedPass,
+    case: int,
+    evidence: IntervalEvidence | LinearEvidence | TreeEvidence | EnumerationEvidence,
+    wanted: Clauses,
+    parts: dict[str, bytes],
+) -> tuple[_Way, SplitTree | None]:
+    """Which pass the evidence asks for."""
+    match evidence:
+        case TreeEvidence(intermediate=intermediate, tree=name):
+            tree = SplitTree.from_bytes(parts[name])
+            require_tree(trusted, wanted, tree)
+            return intermediate, tree
+        case EnumerationEvidence():
+            raise CertificateError(f"case {case}: the inputs of a box are not enumerated")
+        case _:
+            return evidence, None
 
 
 def _claimed(read: Reader, name: str, digest: str) -> bytes:

@@ -25,6 +25,7 @@ from asi_verify.core.evidence import (
     Intermediate,
     IntervalEvidence,
     LinearEvidence,
+    Pieces,
     SolverEvidence,
     TreeEvidence,
 )
@@ -205,7 +206,8 @@ def test_parts_are_those_that_the_evidence_names(honest, trees):
 
 def test_a_box_is_not_enumerated(artifact, text):
     """That is evidence about finitely many images."""
-    rejected(proof_files(artifact, text, [EnumerationEvidence(), IntervalEvidence()]), "enumerated")
+    evidence = [EnumerationEvidence(next(iter(Pieces))), IntervalEvidence()]
+    rejected(proof_files(artifact, text, evidence), "not enumerated")
 
 
 def test_a_solvers_word_is_delegated_and_hides_nothing(artifact, text, highest):
