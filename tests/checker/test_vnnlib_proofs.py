@@ -155,9 +155,14 @@ def test_a_property_is_not_exchanged(honest, text, artifact, highest):
     rejected(proof_files(artifact, wider, evidence), "case 0: the bound does not close")
 
 
-def test_a_box_that_is_one_float_wider_is_another(honest, text):
-    """The digest of a case covers its box to the last bit."""
-    wider = text.replace("(>= X_1 0.5)", "(>= X_1 0.49999999)")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("(>= X_1 0.5)", "(>= X_1 0.49999999)"), ("(<= X_1 0.75)", "(<= X_1 0.7500001)")],
+    ids=["below", "above"],
+)
+def test_a_box_that_is_one_float_wider_is_another(honest, text, old, new):
+    """The digest of a case covers both ends of its box to the last bit."""
+    wider = text.replace(old, new)
     assert wider != text
     rejected(sealed({**honest, "property.vnnlib": wider.encode()}), "case 1 is about another")
 

@@ -37,6 +37,9 @@ _CLAUSES = "tests/core/test_clauses.py::test_"
 _PROPERTIES = "tests/core/test_properties.py::test_"
 _K_PIXEL = "tests/core/test_k_pixel.py::test_"
 _FINITE = "tests/checker/test_enumeration.py::test_"
+_VNNLIB = "tests/lowering/test_vnnlib.py::test_"
+_PROOFS = "tests/checker/test_vnnlib_proofs.py::test_"
+_SOLVE = "tests/vnnlib/test_solve.py::test_"
 _RADIUS = "tests/core/test_radius.py::test_"
 _REGION = "tests/core/test_region.py::test_"
 _OPERATORS_CORE = "tests/core/test_operators.py::test_"
@@ -2959,6 +2962,170 @@ _PRODUCTS = [
     ),
 ]
 
+_QUERIES = [
+    Defect(
+        "vnnlib: a lower end that is not rounded outwards",
+        "lowering/vnnlib/reader.py",
+        "np.where(is_above, _next_down(read), read),",
+        "read,",
+        _VNNLIB + "boxes_hold_the_decimals_and_what_they_are_read_as",
+    ),
+    Defect(
+        "vnnlib: an upper end that is not rounded outwards",
+        "lowering/vnnlib/reader.py",
+        "np.where(is_below, _next_up(read), read),",
+        "read,",
+        _VNNLIB + "boxes_hold_the_decimals_and_what_they_are_read_as",
+    ),
+    Defect(
+        "vnnlib: only the last lower bound counts",
+        "lowering/vnnlib/reader.py",
+        "lower, above = max(old, (end, atom.strict))",
+        "lower, above = end, atom.strict",
+        _VNNLIB + "the_cases_cover_exactly_what_the_text_calls_unsafe",
+    ),
+    Defect(
+        "vnnlib: a box of one point taken for none",
+        "lowering/vnnlib/reader.py",
+        "return self.lower > self.upper or",
+        "return self.lower >= self.upper or",
+        _VNNLIB + "an_input_that_no_float32_hits_is_read_as_the_nearest",
+    ),
+    Defect(
+        "vnnlib: of the conjunctions with one box the last alone",
+        "lowering/vnnlib/reader.py",
+        "cases.setdefault(key, []).append(always.unsafe + found.unsafe)",
+        "cases[key] = [always.unsafe + found.unsafe]",
+        _VNNLIB + "cases_with_one_box_become_one",
+    ),
+    Defect(
+        "vnnlib: a false constant that is not looked at",
+        "lowering/vnnlib/reader.py",
+        "is_empty |= atom.constant < 0 or",
+        "is_empty |= atom.constant > 0 or",
+        _VNNLIB + "empty_boxes_and_false_constants_leave_no_case",
+    ),
+    Defect(
+        "vnnlib: what is unsafe taken for what is safe",
+        "lowering/vnnlib/reader.py",
+        "coefficients[variable.number] = -coefficient",
+        "coefficients[variable.number] = coefficient",
+        _VNNLIB + "the_cases_cover_exactly_what_the_text_calls_unsafe",
+    ),
+    Defect(
+        "vnnlib: a constant with the other sign",
+        "lowering/vnnlib/reader.py",
+        "-atom.constant / common)",
+        "atom.constant / common)",
+        _VNNLIB + "the_cases_cover_exactly_what_the_text_calls_unsafe",
+    ),
+    Defect(
+        "vnnlib: no constraint on outputs taken for safe",
+        "lowering/vnnlib/reader.py",
+        "return Inequality((0,) * outputs, Fraction(-1))",
+        "return Inequality((0,) * outputs, Fraction(1))",
+        _VNNLIB + "a_case_without_constraints_on_outputs_is_never_safe",
+    ),
+    Defect(
+        "vnnlib: of a disjunction the first part alone",
+        "lowering/vnnlib/formula.py",
+        "for part in formula.parts:\n            yield from alternatives(part)",
+        "for part in formula.parts[:1]:\n            yield from alternatives(part)",
+        _VNNLIB + "the_cases_cover_exactly_what_the_text_calls_unsafe",
+    ),
+    Defect(
+        "vnnlib: a difference taken for a sum",
+        "lowering/vnnlib/formula.py",
+        "for variable, coefficient in terms.items()}, -constant",
+        "for variable, coefficient in terms.items()}, constant",
+        _VNNLIB + "the_cases_cover_exactly_what_the_text_calls_unsafe",
+    ),
+    Defect(
+        "vnnlib: a witness on the edge of a strict constraint",
+        "lowering/vnnlib/specification.py",
+        "value == 0 and not atom.strict",
+        "value == 0",
+        _VNNLIB + "the_cases_cover_exactly_what_the_text_calls_unsafe",
+    ),
+    Defect(
+        "vnnlib: an output that is no number as a witness",
+        "lowering/vnnlib/specification.py",
+        "np.isfinite(inputs).all() and np.isfinite(outputs).all()",
+        "np.isfinite(inputs).all()",
+        _VNNLIB + "what_is_not_finite_is_in_no_unsafe_set",
+    ),
+    Defect(
+        "vnnlib: a case's digest without its upper ends",
+        "lowering/vnnlib/specification.py",
+        '"upper": array_digest(self.box.upper[case])',
+        '"upper": ""',
+        _PROOFS + "a_box_that_is_one_float_wider_is_another[above]",
+    ),
+    Defect(
+        "vnnlib: disjunctions that multiply without a limit",
+        "lowering/vnnlib/reader.py",
+        "if found.conjunctions > MOST_CASES or found.atoms > LARGEST_CLAUSES:",
+        "if found.conjunctions > MOST_CASES * MOST_CASES:",
+        _VNNLIB + "what_is_not_understood_is_refused",
+    ),
+    Defect(
+        "vnnlib proof: a bound that does not close",
+        "checker/vnnlib.py",
+        "if not margin > 0:",
+        "if not margin > -1e9:",
+        _PROOFS + "what_is_false_is_not_accepted",
+    ),
+    Defect(
+        "vnnlib proof: a case about something else",
+        "checker/vnnlib.py",
+        "if case.case != asked.digest(number):",
+        "if not case.case:",
+        _PROOFS + "cases_are_neither_left_out_nor_added_nor_exchanged",
+    ),
+    Defect(
+        "vnnlib proof: another file than the one claimed",
+        "checker/vnnlib.py",
+        "if bytes_digest(data) != digest:",
+        "if not data:",
+        _PROOFS + "another_model_is_not_taken",
+    ),
+    Defect(
+        "vnnlib proof: parts that no evidence names",
+        "checker/vnnlib.py",
+        "- {None} != set(parts):",
+        "- {None} > set(parts):",
+        _PROOFS + "parts_are_those_that_the_evidence_names",
+    ),
+    Defect(
+        "vnnlib proof: a solver's word accepted",
+        "checker/vnnlib.py",
+        "return (Outcome.DELEGATED, delegated) if delegated else",
+        'return (Outcome.ACCEPTED, "") if delegated else',
+        _PROOFS + "a_solvers_word_is_delegated_and_hides_nothing",
+    ),
+    Defect(
+        "vnnlib proof: probabilities taken for logits",
+        "checker/vnnlib.py",
+        "(*network.nodes, Node(last, (network.output,)))",
+        "network.nodes",
+        _PROOFS + "constants_are_compared_with_what_the_model_answers",
+    ),
+    Defect(
+        "vnnlib proof: a property of another model's outputs",
+        "checker/vnnlib.py",
+        "if sizes != (asked.inputs, asked.outputs):",
+        "if not all(sizes):",
+        _PROOFS + "an_unsafe_set_without_a_point_needs_no_evidence",
+    ),
+    Defect(
+        "vnnlib: a witness that is believed",
+        "_vnnlib.py",
+        "if not all(self._asked.is_unsafe(flat, values) for values in outputs):",
+        "if not outputs:",
+        _SOLVE + "no_stage_is_believed",
+    ),
+]
+
 DEFECTS = [
     *_ARITHMETIC,
     *_AFFINE,
@@ -2987,4 +3154,5 @@ DEFECTS = [
     *_MOVES,
     *_PIECES,
     *_PRODUCTS,
+    *_QUERIES,
 ]

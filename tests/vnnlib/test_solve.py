@@ -21,6 +21,7 @@ from asi_verify._vnnlib_batch import solve_vnnlib_batch
 from asi_verify.checker import TrustedPass, check_vnnlib, check_vnnlib_files
 from asi_verify.cli import main
 from asi_verify.core.box import Box
+from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Affine, Relu
 from asi_verify.core.semantics import Semantics
@@ -129,14 +130,14 @@ class Claims(Stage):
 
     name = "claims"
 
-    def __init__(self, verdict):
-        self.verdict = verdict
+    def __init__(self, verdict, parts=()):
+        self.verdict, self.parts = verdict, dict(parts)
 
     def settings(self):
         return {}
 
     def attempt(self, batch):
-        return StageResult((self.verdict(batch),) * len(batch))
+        return StageResult((self.verdict(batch),) * len(batch), parts=self.parts)
 
 
 def test_no_stage_is_believed(artifact, highest):
@@ -155,7 +156,12 @@ def test_no_stage_is_believed(artifact, highest):
     gave_up = Undecided(Reason.BUDGET, "three parts")
     found = asi.solve_vnnlib(artifact, text, stages=[Claims(lambda _: gave_up)])
     assert "three parts" in found.reason
-    word = Proved(SolverEvidence("0" * 64, "z3", "4"))
+    script = b"(check-sat)"
+    word = Proved(SolverEvidence(bytes_digest(script), "z3", "4"))
+    told = Claims(lambda _: word, {bytes_digest(script): script})
+    found = asi.solve_vnnlib(artifact, text, stages=[told])
+    assert (found.answer, dict(found.files)) == (Answer.UNKNOWN, {})
+    assert "the word of z3" in found.reason
     with pytest.raises(SoundnessAlarm, match="not those that the evidence names"):
         asi.solve_vnnlib(artifact, text, stages=[Claims(lambda _: word)])
 
