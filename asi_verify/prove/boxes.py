@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +74,7 @@ class Boxes:
         """Some of the boxes as a stage takes them; who only searches sees where to search."""
         searched = self.searched[rows]
         middle = 0.5 * (searched.lower.astype(np.float64) + searched.upper)
-        return Batch(
+        batch = Batch(
             self.artifact,
             np.clip(middle.astype(np.float32), searched.lower, searched.upper),
             searched if isinstance(stage, Falsify) else self.box[rows],
@@ -81,6 +82,10 @@ class Boxes:
             self.semantics,
             tuple(self.keys[row] for row in rows),
         )
+        if "deadline" in {known.name for known in fields(batch)}:
+            more: dict[str, Any] = {"deadline": self.deadline}
+            return replace(batch, **more)
+        return batch
 
 
 @dataclass(frozen=True)
