@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property, lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,9 @@ _MOST_FOR_CROWN = 1 << 12
 
 _CORNER_NUMBERS = 1 << 18
 """Of all values, in the runs of the search at corners that one start makes."""
+
+_MOST_CLAIMED = 64
+"""Points of one case that the search at corners claims and the text does not confirm: ties, say."""
 
 _NAMES = {ARTIFACT_FILE, PROOF_FILE, PROPERTY_FILE, PARTS_FILE}
 
@@ -321,15 +325,15 @@ class _Search:
         for case in self._left:
             if self._is_late:
                 return
-            for point in corner_search(
+            claimed = corner_search(
                 self._subject.session,
                 self._searched[[case]],
                 self._asked.properties[case],
                 self._deadline,
                 groups,
-            ):
-                if self._confirmed(case, point):
-                    return
+            )
+            if any(self._confirmed(case, point) for point in islice(claimed, _MOST_CLAIMED)):
+                return
 
     def _prove_by_stages(self, stages: Sequence[Stage] | None, tried: Sequence[Evidence]) -> None:
         if self._is_late:
