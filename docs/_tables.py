@@ -16,6 +16,8 @@ import typer
 
 from asi_verify.checker.trusted import rule_for
 from asi_verify.cli import app
+from asi_verify.core.bilinear import MatMul
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.operators import (
     Activation,
     Add,
@@ -30,6 +32,7 @@ from asi_verify.core.operators import (
     Shape,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.data import medmnist_sets
@@ -79,11 +82,16 @@ def _operators() -> str:
         (Affine(one[0, 0], bias), ((1,),)),
         (Concat(0, 2), ((1,), (1,))),
         (Conv(one, bias, (1, 1), ((0, 0), (0, 0)), (1, 1)), ((1, 2, 2),)),
+        (MatMul(), ((1, 1), (1, 1))),
         (MaxPool((1,), (1,), ((0, 0),), (1,)), ((1, 2),)),
+        (Pad(((1, 0),), (0,)), ((1,),)),
         (Relu(), ((1,),)),
         (Reshape((1,)), ((1,),)),
         (Scale(bias, bias), ((1,),)),
+        (Select(0, (0,)), ((1,),)),
         (Transpose((0,)), ((1,),)),
+        (Clamp(0.0, 1.0), ((1,),)),
+        (LeakyRelu(bias), ((1,),)),
         (Sigmoid(), ((1,),)),
         (Tanh(), ((1,),)),
         (Erf(), ((1,),)),

@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from asi_verify.core.box import Box
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network
 from asi_verify.core.operators import (
     Add,
@@ -40,7 +41,7 @@ Array = npt.NDArray[np.float32]
 _Ends = Mapping[int, tuple[torch.Tensor, torch.Tensor]]
 """The ends of the boxes of the input and of what ReLUs read, one row for each functional."""
 
-_LINEAR = (Add, Affine, Concat, Conv, Reshape, Scale, Transpose)
+_LINEAR = (Add, Affine, Concat, Conv, Pad, Reshape, Scale, Select, Transpose)
 _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 _RATE = 0.1
 _DECAY = 0.98
@@ -313,6 +314,8 @@ class BackwardTwin:
         if isinstance(layer, ConvLayer):
             return [_transposed_convolution(layer, shapes[0], coefficients)]
         zeros = [torch.zeros((len(coefficients), *shape), device=self._device) for shape in shapes]
+        if isinstance(layer.operator, Pad):
+            return [coefficients[(slice(None), *layer.operator.inner(shapes[0]))]]
         pull_back = torch.func.vjp(layer, *zeros)[1]
         return list(pull_back(coefficients))
 

@@ -223,6 +223,8 @@ def _generated_module(network: Network) -> nn.Module:
 def _allowed(node: Node, network: Network) -> nn.Module:
     operator, shape = node.operator, network.shapes[node.inputs[0]]
     match operator:
+        case Affine() if len(shape) > 1:
+            raise _refusal(operator)
         case Affine() | Relu() | Add() | Sigmoid() | Tanh():
             return layer_for(operator)
         case Reshape(shape=(_,)):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional as F
 
 from asi_verify.bounds.method import Method, Proposer
 from asi_verify.bounds.smooth_intervals import gelu, layer_normalization, softmax
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.box import Box
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.operators import (
     Add,
     Affine,
@@ -26,6 +27,7 @@ from asi_verify.core.operators import (
     Scale,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.export import NetworkModule
@@ -57,7 +59,7 @@ def interval_margins(
     *before, (last, last_inputs) = steps
     for layer, inputs in before:
         values.append(_interval(layer, [values[value] for value in inputs]))
-    if not isinstance(last, AffineLayer):
+    if not isinstance(last, AffineLayer) or values[last_inputs[0]][0].ndim != 2:
         centre, radius = _interval(last, [values[value] for value in last_inputs])
         return _apply(rows, centre) - _apply(rows.abs(), radius)
     centre, radius = values[last_inputs[0]]
@@ -76,6 +78,26 @@ def _centred(lower: torch.Tensor, upper: torch.Tensor) -> _Value:
     return (lower + upper) / 2, (upper - lower) / 2
 
 
+def _leaky(layer: Layer, lower: torch.Tensor, upper: torch.Tensor) -> _Value:
+    """The ends of a leaky ReLU, which falls up to 0 where its slope is negative."""
+    kink = torch.clamp(torch.zeros_like(lower), lower, upper)
+    values = torch.stack([layer(lower), layer(kink), layer(upper)])
+    return values.amin(0), values.amax(0)
+
+
+def _product(first: _Value, second: _Value) -> _Value:
+    """Sums of products, each between its least and its largest corner."""
+    corners = torch.stack(
+        [
+            (first[0] + i * first[1])[..., :, :, None]
+            * (second[0] + j * second[1])[..., None, :, :]
+            for i in (-1, 1)
+            for j in (-1, 1)
+        ]
+    )
+    return _centred(corners.amin(0).sum(-2), corners.amax(0).sum(-2))
+
+
 def _interval(layer: Layer, inputs: list[_Value]) -> _Value:
     (centre, radius), *others = inputs
     match layer.operator:
@@ -85,9 +107,9 @@ def _interval(layer: Layer, inputs: list[_Value]) -> _Value:
         case Scale():
             assert isinstance(layer, ScaleLayer)
             return layer(centre), radius * layer.scale.abs()
-        case Relu():
-            return _centred(F.relu(centre - radius), F.relu(centre + radius))
-        case Sigmoid() | Tanh() | Erf():
+        case LeakyRelu():
+            return _centred(*_leaky(layer, centre - radius, centre + radius))
+        case Relu() | MaxPool() | Clamp() | Sigmoid() | Tanh() | Erf():
             return _centred(layer(centre - radius), layer(centre + radius))
         case Gelu():
             return _centred(*gelu(layer, centre - radius, centre + radius))
@@ -97,10 +119,11 @@ def _interval(layer: Layer, inputs: list[_Value]) -> _Value:
         case LayerNormalization():
             assert isinstance(layer, LayerNormalizationLayer)
             return layer_normalization(layer, centre, radius)
-        case MaxPool():
-            return _centred(layer(centre - radius), layer(centre + radius))
-        case Reshape() | Transpose():
-            return layer(centre), layer(radius)
+        case Reshape() | Transpose() | Select() | Pad():
+            # What is put around has no radius.
+            return layer(centre), layer(radius) - layer(torch.zeros_like(radius))
+        case MatMul():
+            return _product(*inputs)
         case Add():
             (other_centre, other_radius) = others[0]
             return centre + other_centre, radius + other_radius

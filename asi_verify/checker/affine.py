@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asi_verify.checker.rules import LinearRule
-from asi_verify.core.operators import Affine
+from asi_verify.core.operators import Affine, Shape
 from asi_verify.core.semantics import Semantics
 
 __all__ = ["AffineRule"]
@@ -15,13 +15,14 @@ Array = npt.NDArray[np.float64]
 
 
 class AffineRule(LinearRule):
-    """``W x + b`` on vectors."""
+    """``W x + b`` for each vector along the last axis."""
 
-    def __init__(self, operator: Affine, semantics: Semantics) -> None:
+    def __init__(self, operator: Affine, input_shape: Shape, semantics: Semantics) -> None:
         # float32 to float64 is exact.
         self._weight = operator.weight.astype(np.float64)
         self._magnitude = np.abs(self._weight)
         self._bias = operator.bias.astype(np.float64)
+        self._output_shape = operator.output_shape(input_shape)
         super().__init__(
             semantics,
             slack=operator.slack,
@@ -33,7 +34,7 @@ class AffineRule(LinearRule):
 
     @property
     def bias(self) -> Array:
-        return self._bias
+        return np.broadcast_to(self._bias, self._output_shape)
 
     def apply(self, x: Array) -> Array:
         return np.asarray(x @ self._weight.T + self._bias)

@@ -1,4 +1,8 @@
-"""The trusted rules of operators that move numbers without changing them: no rounding at all."""
+"""The trusted rules of operators that move numbers without changing them: no rounding at all.
+
+Where a subnormal number is taken for zero on the way, so it is by what reads the result, and the
+rule of that counts it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ import itertools
 
 import numpy as np
 
-from asi_verify.checker.rules import Functionals, PushedBack, Rule
+from asi_verify.checker.arithmetic import ETA, enlarged, gamma
+from asi_verify.checker.rules import Functionals, PushedBack, Rule, largest_magnitude
 from asi_verify.core.box import Box
-from asi_verify.core.operators import Concat, Shape, Transpose
+from asi_verify.core.moves import Pad, Select
+from asi_verify.core.operators import Concat, FloatArray, Shape, Transpose
 
-__all__ = ["ConcatRule", "ReshapeRule", "TransposeRule"]
+__all__ = ["ConcatRule", "PadRule", "ReshapeRule", "SelectRule", "TransposeRule"]
 
 
 class ConcatRule(Rule):
@@ -67,3 +73,75 @@ class TransposeRule(Rule):
 
     def push_back(self, functionals: Functionals, *boxes: Box) -> PushedBack:
         return PushedBack((functionals.coefficients.transpose(self._back),), 0.0, 0.0)
+
+
+class SelectRule(Rule):
+    """What stands at some places along one axis."""
+
+    moves = True
+
+    def __init__(self, operator: Select, input_shape: Shape) -> None:
+        self._axis = operator.axis + 1
+        self._places = np.array(operator.places)
+        self._input_shape = input_shape
+        self._most = int(np.bincount(self._places).max())
+
+    def interval(self, *boxes: Box) -> Box:
+        (box,) = boxes
+        lower, upper = (np.take(a, self._places, self._axis) for a in (box.lower, box.upper))
+        return Box(lower, upper)
+
+    def push_back(self, functionals: Functionals, *boxes: Box) -> PushedBack:
+        """Exact where no place is taken twice; else sums of at most ``k`` coefficients.
+
+        The computed sum is off by at most ``gamma(k) sum |a|`` over what it is made of, so the
+        functional by ``gamma(k) sum |a| |x|`` over all. Sums do not underflow.
+        """
+        a = np.moveaxis(functionals.coefficients, self._axis, 0)
+        summed = np.zeros((self._input_shape[self._axis - 1], *a.shape[1:]))
+        if self._most == 1:
+            summed[self._places] = a
+            return PushedBack((np.moveaxis(summed, 0, self._axis),), 0.0, 0.0)
+        np.add.at(summed, self._places, a)
+        size = largest_magnitude(self.interval(*boxes))
+        reach = enlarged(functionals.absolute().dot(size), functionals.size)
+        error = enlarged(gamma(self._most) * reach, 1)
+        return PushedBack((np.moveaxis(summed, 0, self._axis),), 0.0, error)
+
+
+class PadRule(Rule):
+    """A value with one number put around it, or zeros between its numbers."""
+
+    moves = True
+
+    def __init__(self, operator: Pad, input_shape: Shape) -> None:
+        self._output_shape = operator.output_shape(input_shape)
+        self._inner = (slice(None), *operator.inner(input_shape))
+        self._fill = operator.fill
+
+    def interval(self, *boxes: Box) -> Box:
+        (box,) = boxes
+        return Box(self._padded(box.lower), self._padded(box.upper))
+
+    def _padded(self, values: FloatArray) -> FloatArray:
+        result = np.full((len(values), *self._output_shape), self._fill)
+        result[self._inner] = values
+        return result
+
+    def push_back(self, functionals: Functionals, *boxes: Box) -> PushedBack:
+        """The coefficients of what is inside; those around it make a constant, ``fill sum a``.
+
+        Its sum and product are off by at most ``gamma(N + 1) |fill| sum |a| + ETA``.
+        """
+        inside = functionals.coefficients[self._inner]
+        if self._fill == 0:
+            return PushedBack((inside,), 0.0, 0.0)
+        around = functionals.coefficients.copy()
+        around[self._inner] = 0.0
+        flat, terms = around.reshape(len(around), -1), functionals.size
+        constant = self._fill * flat.sum(axis=1)
+        reach = enlarged(abs(self._fill) * np.abs(flat).sum(axis=1), terms + 1)
+        error = enlarged(gamma(terms + 1) * reach, 1) + 2 * ETA
+        if functionals.owners is None:
+            return PushedBack((inside,), constant[None], error[None])
+        return PushedBack((inside,), constant, error)

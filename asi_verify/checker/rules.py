@@ -122,10 +122,12 @@ class Rule(abc.ABC):
         relaxes: the backward rule is not exact and differs from sample to sample; it wants
             functionals that have an owner each, and the interval pass stops at the output.
         moves: the operator moves numbers and does nothing else, so that runtimes may move it.
+        terms_forward: most terms that are summed for one output; 0 if it is not a sum of products.
     """
 
     relaxes: ClassVar[bool] = False
     moves: ClassVar[bool] = False
+    terms_forward: int = 0
 
     @abc.abstractmethod
     def interval(self, *boxes: Box) -> Box:

@@ -27,7 +27,6 @@ from asi_verify.checker.arithmetic import ETA, LIMIT, LIMIT32, UNIT, down, enlar
 from asi_verify.checker.relu import ReluRule
 from asi_verify.checker.rules import (
     Functionals,
-    LinearRule,
     Rule,
     largest_magnitude,
     largest_of_each,
@@ -209,8 +208,8 @@ class TrustedPass:
         Args:
             box: shape ``(B, *input_shape)``, float32 or float64.
             intermediate: ``BACKWARD`` also makes a backward pass of its own for the input of every
-                ReLU whose phase intervals leave open, and of every smooth operator, and keeps the
-                tighter of the two.
+                ReLU whose phase intervals leave open, of every smooth operator and of products of
+                two values, and keeps the tighter of the two.
             known: lower and upper bounds for every value; the boxes are then those of the inputs
                 for which every value lies between its own.
 
@@ -225,13 +224,13 @@ class TrustedPass:
         first = first if known is None else _meet(first, *known[0], empty)
         boxes.append(_within_limit(first, sound))
         for node, rule in zip(self.network.nodes, self._rules, strict=True):
-            value = node.inputs[0]
-            if intermediate is Intermediate.BACKWARD and self._relaxed[value]:
-                worth_it = rule.open_numbers(boxes[value])
-                if worth_it is not None:
-                    boxes[value] = self._tightened(
-                        Bounds(tuple(boxes), sound, empty), value, worth_it
-                    )
+            for value in dict.fromkeys(node.inputs):
+                if intermediate is Intermediate.BACKWARD and self._relaxed[value]:
+                    worth_it = rule.open_numbers(boxes[value])
+                    if worth_it is not None:
+                        boxes[value] = self._tightened(
+                            Bounds(tuple(boxes), sound, empty), value, worth_it
+                        )
             inputs = [boxes[value] for value in node.inputs]
             if self.semantics is Semantics.FLOAT32:
                 sound &= rule.largest_sum(*inputs) <= LIMIT32
@@ -402,8 +401,7 @@ def _rules(network: Network, semantics: Semantics) -> tuple[Rule, ...]:
         rule = rule_for(node.operator, semantics, *shapes, summed=summed)
         rules.append(rule)
         # A runtime may exchange a sum with what only moves numbers before it.
-        moved = summed if rule.moves else 0
-        terms.append(rule.terms_forward if isinstance(rule, LinearRule) else moved)
+        terms.append(summed if rule.moves else rule.terms_forward)
     return tuple(rules)
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "LARGEST_ARTIFACT",
     "LARGEST_CLAIMS",
     "LARGEST_CONTAINER",
+    "LARGEST_FOLDED",
     "LARGEST_NETWORK",
     "LARGEST_PASS",
     "LARGEST_SHARD",
@@ -25,6 +26,7 @@ __all__ = [
     "MOST_OPERATORS",
     "MOST_PER_SHARD",
     "MOST_PIECES",
+    "MOST_PLACES",
     "MOST_REFUSALS",
 ]
 
@@ -66,6 +68,12 @@ MOST_AXES = 8
 
 MOST_CONSTANTS = 1 << 26
 """Numbers that all operators of a network hold together, counted at each use."""
+
+LARGEST_FOLDED = 1 << 22
+"""Numbers that constants hold together which a file computes out of others, as shapes are."""
+
+MOST_PLACES = 1 << 20
+"""Places along one axis that an operator selects."""
 
 MOST_LOGITS = 10_000
 """Outputs of a classifier: a property is a matrix of as many rows and columns."""

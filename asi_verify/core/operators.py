@@ -93,7 +93,7 @@ def checked_weight(array: FloatArray, what: str) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Affine(Operator):
-    """``weight @ x + bias`` on vectors (ONNX Gemm and MatMul).
+    """``weight @ x + bias`` for each vector along the last axis (ONNX Gemm and MatMul).
 
     Attributes:
         weight: shape ``(out, in)``.
@@ -112,9 +112,9 @@ class Affine(Operator):
 
     def output_shape(self, *inputs: Shape) -> Shape:
         (shape,) = inputs
-        if shape != self.weight.shape[1:]:
+        if shape[-1:] != self.weight.shape[1:]:
             raise ModelError(f"affine: input {shape}, weight {self.weight.shape}")
-        return (int(self.weight.shape[0]),)
+        return (*shape[:-1], int(self.weight.shape[0]))
 
 
 @dataclass(frozen=True, eq=False)

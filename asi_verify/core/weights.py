@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from asi_verify.core.operators import Affine, Conv, FloatArray, Operator, Scale
+from asi_verify.core.piecewise import LeakyRelu
 from asi_verify.core.smooth import Gelu, LayerNormalization
 
 __all__ = ["map_weights"]
@@ -26,6 +27,8 @@ def map_weights(operator: Operator, change: Callable[[FloatArray], FloatArray]) 
             )
         case Scale():
             return Scale(change(operator.scale), change(operator.shift))
+        case LeakyRelu():
+            return LeakyRelu(change(operator.slope))
         case Gelu():
             return Gelu(operator.tanh)
         case LayerNormalization():

@@ -46,7 +46,11 @@ def _merged(layer: Node | None, node: Node, shape: Shape) -> Node | None:
     if layer is None or not isinstance(node.operator, Scale):
         return None
     operator = layer.operator
-    factor, shift = (_per_channel(a, shape) for a in (node.operator.scale, node.operator.shift))
+    # An affine layer's outputs are along the last axis, a convolution's channels along the first.
+    axis = len(shape) - 1 if isinstance(operator, Affine) else 0
+    factor, shift = (
+        _per_channel(a, shape, axis) for a in (node.operator.scale, node.operator.shift)
+    )
     if factor is None or shift is None or not isinstance(operator, Conv | Affine):
         return None
     column = factor.reshape(-1, *([1] * (operator.weight.ndim - 1)))
@@ -60,7 +64,10 @@ def _merged(layer: Node | None, node: Node, shape: Shape) -> Node | None:
     return Node(Conv(weight, bias, *geometry, slack), layer.inputs)
 
 
-def _per_channel(array: npt.NDArray[Any], shape: Shape) -> npt.NDArray[np.float64] | None:
+def _per_channel(
+    array: npt.NDArray[Any], shape: Shape, axis: int
+) -> npt.NDArray[np.float64] | None:
     """The one number of each channel, or None if it differs within a channel."""
-    full = np.broadcast_to(array, shape).reshape(shape[0], -1).astype(np.float64)
+    channels = np.moveaxis(np.broadcast_to(array, shape), axis, 0)
+    full = channels.reshape(shape[axis], -1).astype(np.float64)
     return full[:, 0] if bool(np.all(full == full[:, :1])) else None

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from asi_verify.core.bilinear import MatMul
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
     Add,
@@ -22,8 +24,11 @@ from asi_verify.core.operators import (
     Shape,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.errors import UnsupportedOperatorError
+from asi_verify.export.moving_layers import moving_layer_for
+from asi_verify.export.piecewise_layers import piecewise_layer_for
 from asi_verify.export.smooth_layers import smooth_layer_for
 from asi_verify.export.torch_layer import Layer, array_of, tensor_of
 
@@ -116,13 +121,6 @@ class ScaleLayer(Layer):
         return Scale(array_of(self.scale), array_of(self.shift))
 
 
-class ReluLayer(Layer):
-    """``max(x, 0)``."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(x)
-
-
 class MaxPoolLayer(Layer):
     """The largest number under each window, in one to three spatial dimensions."""
 
@@ -145,28 +143,6 @@ class MaxPoolLayer(Layer):
         )
 
 
-class ReshapeLayer(Layer):
-    """The same numbers under another shape."""
-
-    def __init__(self, operator: Reshape) -> None:
-        super().__init__(operator)
-        self._shape = operator.shape
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.reshape(x.shape[0], *self._shape)
-
-
-class TransposeLayer(Layer):
-    """The axes of a sample in another order."""
-
-    def __init__(self, operator: Transpose) -> None:
-        super().__init__(operator)
-        self._permutation = (0, *(axis + 1 for axis in operator.permutation))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.permute(self._permutation)
-
-
 class AddLayer(Layer):
     """``x + y``."""
 
@@ -174,15 +150,11 @@ class AddLayer(Layer):
         return x + y
 
 
-class ConcatLayer(Layer):
-    """Values one after the other along an axis."""
+class MatMulLayer(Layer):
+    """``x @ y`` along the last two axes."""
 
-    def __init__(self, operator: Concat) -> None:
-        super().__init__(operator)
-        self._axis = operator.axis + 1
-
-    def forward(self, *values: torch.Tensor) -> torch.Tensor:
-        return torch.cat(values, self._axis)
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x @ y
 
 
 def layer_for(operator: Operator) -> Layer:
@@ -198,18 +170,16 @@ def layer_for(operator: Operator) -> Layer:
             return ConvLayer(operator)
         case Scale():
             return ScaleLayer(operator)
-        case Relu():
-            return ReluLayer(operator)
+        case Relu() | LeakyRelu() | Clamp():
+            return piecewise_layer_for(operator)
         case MaxPool():
             return MaxPoolLayer(operator)
-        case Reshape():
-            return ReshapeLayer(operator)
-        case Transpose():
-            return TransposeLayer(operator)
         case Add():
             return AddLayer(operator)
-        case Concat():
-            return ConcatLayer(operator)
+        case MatMul():
+            return MatMulLayer(operator)
+        case Reshape() | Transpose() | Concat() | Select() | Pad():
+            return moving_layer_for(operator)
         case Sigmoid() | Tanh() | Erf() | Gelu() | Softmax() | LayerNormalization():
             return smooth_layer_for(operator)
         case _:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx
 
 from asi_verify.core.limits import (
+    LARGEST_FOLDED,
     LARGEST_NETWORK,
     LARGEST_STEP,
     LARGEST_VALUE,
@@ -21,10 +22,27 @@ from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import Operator, Shape, largest_step
 from asi_verify.errors import ModelError, UnsupportedOperatorError
 
-__all__ = ["Graph", "OnnxNode", "Value"]
+__all__ = ["Extents", "Given", "Graph", "OnnxNode", "Value"]
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Extents:
+    """Integers that a file computes out of shapes, where the extent of the batch axis is left open.
+
+    Attributes:
+        numbers: an object array; each an int, or None for the extent of the batch axis.
+    """
+
+    numbers: Array
+
+    @staticmethod
+    def of(numbers: Array) -> Array | Extents:
+        """Numbers of this kind; plain integers where the batch is not among them."""
+        opened = any(number is None for number in numbers.reshape(-1))
+        return Extents(numbers) if opened else numbers.astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -40,13 +58,17 @@ class Value:
     shape: Shape
 
 
+Given = Value | Array | Extents
+"""What a name of the file may stand for."""
+
+
 @dataclass
 class OnnxNode:
     """One node of the file: its inputs looked up, its attributes handed out once each."""
 
     proto: onnx.NodeProto
     version: int
-    inputs: tuple[Value | Array | None, ...]
+    inputs: tuple[Given | None, ...]
     _attributes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -130,6 +152,15 @@ class OnnxNode:
             )
         return [int(number) for number in found.reshape(-1)]
 
+    def extents(self, position: int) -> list[int | None]:
+        """An input that must be a short list of extents, None for that of the batch axis."""
+        found = self.inputs[position] if position < len(self.inputs) else None
+        if not isinstance(found, Extents):
+            return list(self.integers(position))
+        if found.numbers.size > MOST_AXES:
+            self.refuse(f"input {position} holds {found.numbers.size} extents")
+        return list(found.numbers.reshape(-1))
+
     def has(self, position: int) -> bool:
         """Whether the optional input at a position is given."""
         return position < len(self.inputs) and self.inputs[position] is not None
@@ -137,17 +168,22 @@ class OnnxNode:
 
 @dataclass
 class Graph:
-    """The network so far: named ONNX values on one side, core operators on the other."""
+    """The network so far: named ONNX values on one side, core operators on the other.
+
+    ``products`` are the values that a MatMul with a constant makes.
+    """
 
     input_shape: Shape
     batch: int | None
     output_name: str = ""
     nodes: list[Node] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
-    names: dict[str, Value | Array] = field(default_factory=dict)
+    names: dict[str, Given] = field(default_factory=dict)
     head: str | None = None
+    products: set[int] = field(default_factory=set)
     _constants: int = 0
     _numbers: int = 0
+    _folded: int = 0
 
     def __post_init__(self) -> None:
         self._admit(self.input_shape)
@@ -183,18 +219,32 @@ class Graph:
         """The value with an index in the network."""
         return Value(index, self.shapes[index])
 
-    def define(self, node: OnnxNode, result: Value | Array) -> None:
-        """Name the node's (only) result.
+    def define(self, node: OnnxNode, *results: Given) -> None:
+        """Name the node's results, as many as there are.
 
         Raises:
-            ModelError: the name is taken already; the graph is not in single-assignment form.
+            ModelError: a name is taken already; the graph is not in single-assignment form.
         """
         outputs = [name for name in node.proto.output if name]
-        if len(outputs) != 1:
-            node.refuse(f"{len(outputs)} outputs; one is supported")
-        if outputs[0] in self.names:
-            raise ModelError(f"the value {outputs[0]!r} is computed twice")
-        self.names[outputs[0]] = result
+        if len(outputs) != len(results):
+            node.refuse(f"{len(outputs)} outputs; {len(results)} expected")
+        for name, result in zip(outputs, results, strict=True):
+            if name in self.names:
+                raise ModelError(f"the value {name!r} is computed twice")
+            self.names[name] = result
+
+    def admit_constant(self, node: OnnxNode, *shape: int) -> None:
+        """Count a constant that is about to be computed out of others; refuse what is too large."""
+        size = 1
+        for extent in shape:
+            # Written so that no product of hostile extents is large itself.
+            size = min(size * max(extent, 0), LARGEST_FOLDED + 1)
+        self._folded += size
+        if self._folded > LARGEST_FOLDED or len(shape) > MOST_AXES or min(shape, default=0) < 0:
+            node.refuse(
+                f"a constant of shape {shape[: MOST_AXES + 1]} computed from others; at most "
+                f"{MOST_AXES} axes, and {LARGEST_FOLDED} numbers in all of them, are supported"
+            )
 
     def network(self, output: Value) -> Network:
         """The finished network, up to an output; operators that it does not need are left out."""

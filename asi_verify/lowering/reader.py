@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy.typing as npt
 import onnx
 from google.protobuf.message import DecodeError
 
@@ -12,7 +9,7 @@ import asi_verify.lowering.operators  # noqa: F401  registers the converters
 from asi_verify.core.limits import LARGEST_ARTIFACT
 from asi_verify.core.network import Network
 from asi_verify.errors import ModelError, UnsupportedOperatorError
-from asi_verify.lowering.graph import Graph, OnnxNode, Value
+from asi_verify.lowering.graph import Given, Graph, OnnxNode, Value
 from asi_verify.lowering.registry import HIGHEST_OPSET, LOWEST_OPSET, REGISTRY
 from asi_verify.lowering.tensors import read_tensor, refuse_unreadable
 
@@ -80,7 +77,8 @@ def _parse(data: bytes) -> onnx.ModelProto:
 
 
 def _operator_set(model: onnx.ModelProto) -> int:
-    versions = [e.version for e in model.opset_import if e.domain in ("", "ai.onnx")]
+    # Some exporters name one version twice; two versions would leave open which one is meant.
+    versions = sorted({e.version for e in model.opset_import if e.domain in ("", "ai.onnx")})
     if len(versions) != 1 or not LOWEST_OPSET <= versions[0] <= HIGHEST_OPSET:
         raise ModelError(
             f"the model uses operator set {versions}; {LOWEST_OPSET} to {HIGHEST_OPSET} are "
@@ -124,7 +122,7 @@ def _convert(proto: onnx.NodeProto, version: int, graph: Graph) -> None:
         raise UnsupportedOperatorError(
             f"{graph.head} is supported only as the last operator; {proto.op_type} follows it"
         )
-    inputs: list[Value | npt.NDArray[Any] | None] = []
+    inputs: list[Given | None] = []
     for name in proto.input:
         if name and name not in graph.names:
             raise ModelError(f"{proto.op_type} reads {name!r}, which nothing computes")

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["HIGHEST_OPSET", "LOWEST_OPSET", "REGISTRY", "Converter", "Entry", "Registry"]
 
-LOWEST_OPSET = 11
-"""Before it, Pad, Clip, Softmax and others meant something else or were written otherwise."""
+LOWEST_OPSET = 8
+"""From 7 on arithmetic broadcasts as it does today. What was written otherwise before 10, 11, 13 or
+18 (Slice, Pad, Clip, Softmax, axes) is read as the file's version writes it."""
 
 HIGHEST_OPSET = 25
 """The newest operator set whose changes were read; a newer one could redefine an operator."""

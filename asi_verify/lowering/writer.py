@@ -13,6 +13,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from asi_verify.core.bilinear import MatMul
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network
 from asi_verify.core.operators import (
     Add,
@@ -23,8 +25,10 @@ from asi_verify.core.operators import (
     Relu,
     Reshape,
     Scale,
+    Shape,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.errors import ModelError
 
@@ -66,7 +70,8 @@ def write_artifact(network: Network) -> bytes:
     writer = _Writer()
     names = [INPUT_NAME]
     for node in network.nodes:
-        names.append(_write(writer, node.operator, [names[value] for value in node.inputs]))
+        inputs = [names[value] for value in node.inputs]
+        names.append(_write(writer, node.operator, inputs, network.shapes[node.inputs[0]]))
     writer.nodes[-1].output[0] = OUTPUT_NAME
     graph = helper.make_graph(
         writer.nodes,
@@ -89,8 +94,11 @@ def _batched(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", *shape])
 
 
-def _write(writer: _Writer, operator: object, inputs: list[str]) -> str:
+def _write(writer: _Writer, operator: object, inputs: list[str], shape: Shape) -> str:
     match operator:
+        case Affine(weight=weight, bias=bias) if len(shape) > 1:
+            product = writer.node("MatMul", [*inputs, writer.constant(weight.T)])
+            return writer.node("Add", [product, writer.constant(bias)]) if bias.any() else product
         case Affine(weight=weight, bias=bias):
             constants = [writer.constant(weight), writer.constant(bias)]
             return writer.node("Gemm", inputs + constants, transB=1)
@@ -116,19 +124,35 @@ def _write(writer: _Writer, operator: object, inputs: list[str]) -> str:
             )
         case Scale(scale=scale, shift=shift):
             return _write_scale(writer, scale, shift, inputs)
-        case Relu():
-            return writer.node("Relu", inputs)
+        case Relu() | LeakyRelu() | Clamp():
+            return _write_piecewise(writer, operator, inputs)
+        case Add() | MatMul():
+            return writer.node(type(operator).__name__, inputs)
+        case Reshape() | Transpose() | Concat() | Select() | Pad():
+            return _write_moving(writer, operator, inputs, shape)
+        case _:
+            return _write_smooth(writer, operator, inputs)
+
+
+def _write_moving(
+    writer: _Writer,
+    operator: Reshape | Transpose | Concat | Select | Pad,
+    inputs: list[str],
+    given: Shape,
+) -> str:
+    match operator:
         case Reshape(shape=shape):
             target = writer.constant(np.array([0, *shape], dtype=np.int64))
             return writer.node("Reshape", [*inputs, target])
         case Transpose(permutation=permutation):
             return writer.node("Transpose", inputs, perm=[0, *(axis + 1 for axis in permutation)])
-        case Add():
-            return writer.node("Add", inputs)
         case Concat(axis=axis):
             return writer.node("Concat", inputs, axis=axis + 1)
-        case _:
-            return _write_smooth(writer, operator, inputs)
+        case Select(axis=axis, places=places):
+            indices = writer.constant(np.array(places, dtype=np.int64))
+            return writer.node("Gather", [*inputs, indices], axis=axis + 1)
+        case Pad():
+            return _write_pad(writer, operator, inputs, given)
 
 
 def _write_smooth(writer: _Writer, operator: object, inputs: list[str]) -> str:
@@ -154,6 +178,42 @@ def _write_smooth(writer: _Writer, operator: object, inputs: list[str]) -> str:
 def _pads(operator: Conv | MaxPool) -> list[int]:
     """As ONNX orders them: all axes before, then all axes after."""
     return [before for before, _ in operator.pads] + [after for _, after in operator.pads]
+
+
+def _write_piecewise(writer: _Writer, operator: Relu | LeakyRelu | Clamp, inputs: list[str]) -> str:
+    match operator:
+        case Relu():
+            return writer.node("Relu", inputs)
+        case LeakyRelu(slope=slope) if slope.ndim == 0:
+            return writer.node("LeakyRelu", inputs, alpha=float(slope))
+        case LeakyRelu(slope=slope):
+            return writer.node("PRelu", [*inputs, writer.constant(slope)])
+        case Clamp():
+            ends = [
+                writer.constant(np.array(end, dtype=np.float32)) if np.isfinite(end) else ""
+                for end in (operator.lower, operator.upper)
+            ]
+            return writer.node("Clip", [*inputs, *ends])
+
+
+def _write_pad(writer: _Writer, operator: Pad, inputs: list[str], shape: Shape) -> str:
+    """Zeros between neighbours are what a transposed convolution with a kernel of one 1 makes."""
+    result = inputs[0]
+    channels, *gaps = operator.between
+    if channels or (any(gaps) and not 1 <= len(gaps) <= 3):
+        raise ModelError(f"zeros between the numbers of a value {shape} have no ONNX form")
+    if any(gaps):
+        ones = np.ones((shape[0], 1, *(1 for _ in gaps)), dtype=np.float32)
+        strides = [gap + 1 for gap in gaps]
+        kernel = writer.constant(ones)
+        result = writer.node("ConvTranspose", [result, kernel], group=shape[0], strides=strides)
+    if not any(map(any, operator.pads)):
+        return result if any(gaps) else writer.node("Identity", [result])
+    before, after = zip((0, 0), *operator.pads, strict=True)
+    pads = writer.constant(np.array([*before, *after], dtype=np.int64))
+    return writer.node(
+        "Pad", [result, pads, writer.constant(np.array(operator.fill, dtype=np.float32))]
+    )
 
 
 def _write_scale(

@@ -25,7 +25,7 @@ def standardised(network: Network, inputs: npt.NDArray[np.float32]) -> Network:
     The same function up to rounding; where the first layer is a convolution that pads with zeros,
     up to the border, because it then pads with means. A network that begins with element-wise
     arithmetic, or with anything but a layer of weights, is returned as it is; so is one with a
-    convolution over another axis than the channels.
+    convolution over another axis than the channels, or an affine layer over more than vectors.
 
     Args:
         network: reads images of the inputs' shape.
@@ -53,6 +53,8 @@ def standardised(network: Network, inputs: npt.NDArray[np.float32]) -> Network:
             case Transpose(permutation=permutation):
                 divisor, offset = divisor.transpose(permutation), offset.transpose(permutation)
             case Conv() if not _is_per_channel(divisor):
+                return network
+            case Affine() if divisor.ndim > 1:
                 return network
             case Affine() | Conv():
                 nodes[position] = Node(_adapted(operator, divisor, offset), nodes[position].inputs)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from asi_verify.checker.relu import open_phases
 from asi_verify.core.box import Box
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network
 from asi_verify.core.operators import (
     Add,
@@ -275,7 +276,12 @@ def _row(
     shape = shapes[0]
     match operator:
         case Affine():
-            return [list(enumerate(operator.weight[position[0]]))], operator.bias[position[0]]
+            *row, output = position
+            entries = [
+                (int(np.ravel_multi_index((*row, i), shape)), weight)
+                for i, weight in enumerate(operator.weight[output])
+            ]
+            return [entries], operator.bias[output]
         case Conv():
             return [list(_conv_row(operator, shape, position))], operator.bias[position[0]]
         case Scale():
@@ -285,6 +291,16 @@ def _row(
         case Add():
             number = int(np.ravel_multi_index(position, shape))
             return [[(number, 1)], [(number, 1)]], 0
+        case _:
+            return _moved_row(operator, shapes, position)
+
+
+def _moved_row(
+    operator: Operator, shapes: list[tuple[int, ...]], position: tuple[int, ...]
+) -> tuple[list[_Entries], Any]:
+    """As ``_row``, for operators that move numbers."""
+    shape = shapes[0]
+    match operator:
         case Concat(axis=axis):
             rows: list[_Entries] = []
             place = position[axis]
@@ -301,6 +317,17 @@ def _row(
             for place, axis in zip(position, operator.permutation, strict=True):
                 source[axis] = place
             return [[(int(np.ravel_multi_index(source, shape)), 1)]], 0
+        case Select(axis=axis, places=places):
+            taken = (*position[:axis], places[position[axis]], *position[axis + 1 :])
+            return [[(int(np.ravel_multi_index(taken, shape)), 1)]], 0
+        case Pad():
+            inner = [range(*s.indices(s.stop)) for s in operator.inner(shape)]
+            if all(place in along for place, along in zip(position, inner, strict=True)):
+                taken = tuple(
+                    along.index(place) for place, along in zip(position, inner, strict=True)
+                )
+                return [[(int(np.ravel_multi_index(taken, shape)), 1)]], 0
+            return [[]], operator.fill
         case _:
             raise UnsupportedOperatorError(f"{type(operator).__name__} has no SMT encoding")
 

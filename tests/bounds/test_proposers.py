@@ -17,6 +17,7 @@ from asi_verify.bounds.lirpa import LirpaProposer, installed_version
 from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
+from asi_verify.core.moves import Select
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Affine, Conv, MaxPool, Relu, Reshape, Scale, Transpose
 from asi_verify.core.semantics import Semantics
@@ -195,6 +196,11 @@ def unequal_pads():
         LARGER["grouped"](np.random.default_rng(0)),
         LARGER["densely connected"](np.random.default_rng(0)),
         TINY["pool"](np.random.default_rng(0)),
+        LARGER["upsampled"](np.random.default_rng(0)),
+        LARGER["piecewise"](np.random.default_rng(0)),
+        LARGER["gated"](np.random.default_rng(0)),
+        Network.sequential((4,), [Select(0, (1, 0))]),
+        Network.sequential((2, 2), [Affine(np.eye(2, dtype=np.float32), np.ones(2, np.float32))]),
         unequal_pads(),
         Network.sequential((2, 3, 1), [Transpose((1, 0, 2))]),
         Network.sequential(

@@ -19,8 +19,10 @@ from support.networks import layer_norm, seeds
 from asi_verify.checker import TrustedPass
 from asi_verify.checker.rules import Functionals
 from asi_verify.checker.table import rule_for
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
     Add,
@@ -33,6 +35,7 @@ from asi_verify.core.operators import (
     Scale,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.smooth import Erf, Gelu, Sigmoid, Softmax, Tanh
 from asi_verify.core.weights import map_weights
@@ -59,6 +62,7 @@ OPERATORS = {
         lambda g: Affine(normal(g, 30, 2) * np.float32(1e-12), normal(g, 30)),
         [(2,)],
     ),
+    "affine of matrices": (lambda g: Affine(normal(g, 4, 3), normal(g, 4)), [(2, 2, 3)]),
     "conv": (conv, [(4, 4, 4)]),
     "conv, large bias": (
         lambda g: map_weights(conv(g), lambda a: a * np.float32(1e-12 if a.ndim > 1 else 1)),
@@ -70,7 +74,12 @@ OPERATORS = {
         [(40,)],
     ),
     "add": (lambda g: Add(), [(40,), (40,)]),
+    "matmul": (lambda g: MatMul(), [(2, 3, 4), (2, 4, 2)]),
+    "products": (lambda g: MatMul(), [(20, 1, 1), (20, 1, 1)]),
     "relu": (lambda g: Relu(), [(60,)]),
+    "leaky relu": (lambda g: LeakyRelu(normal(g, 5, 1)), [(5, 12)]),
+    "clamp": (lambda g: Clamp(-0.75, 0.5), [(60,)]),
+    "clamp from above": (lambda g: Clamp(-np.inf, 0.25), [(60,)]),
     "max pool": (
         lambda g: MaxPool((3, 2), (1, 2), ((1, 0), (0, 1)), (1, 1)),
         [(2, 5, 5)],
@@ -91,6 +100,10 @@ OPERATORS = {
     "gelu by tanh": (lambda g: Gelu(tanh=True), [(40,)]),
     "softmax": (lambda g: Softmax(1), [(2, 5, 3)]),
     "layer norm": (lambda g: layer_norm(g, 4, 2), [(3, 4, 2)]),
+    "select": (lambda g: Select(1, (3, 0, 2)), [(2, 4, 2)]),
+    "select, more than once": (lambda g: Select(0, (1, 1, 0, 1, 3)), [(4, 3)]),
+    "pad": (lambda g: Pad(((1, 0), (0, 2)), (0, 0), 0.7109375), [(3, 2)]),
+    "pad, zeros": (lambda g: Pad(((0, 1), (2, 0), (0, 0)), (0, 1, 3)), [(2, 3, 2)]),
     "reshape": (lambda g: Reshape((2, 9)), [(3, 2, 3)]),
     "transpose": (lambda g: Transpose((1, 2, 0)), [(3, 3, 3)]),
 }
@@ -152,21 +165,26 @@ def keeps_the_backward_law(operator, truth, given, coefficients, generator):
             a = exact.exact(functionals.flat[which])
             pushed = [exact.exact(part[which]).reshape(-1) for part in found.inputs]
             inputs, output = [x[sample].reshape(-1) for x in points], outputs[sample].reshape(-1)
-            if isinstance(operator, Relu):
-                inputs = [lowest_corner(a, pushed[0], given[0][[sample]])]
-                output = exact.apply(truth, *inputs)
+            if isinstance(operator, Relu | LeakyRelu | Clamp):
+                inputs = [lowest_corner(operator, a, pushed[0], given[0][[sample]])]
+                output = exact.apply(truth, *inputs).reshape(-1)
+                inputs = [inputs[0].reshape(-1)]
             constant, error = (Fraction(float(part[which])) for part in numbers)
             parts = [b.dot(x) for b, x in zip(pushed, inputs, strict=True)]
             assert a.dot(output) >= sum(parts, constant) - error
 
 
-def lowest_corner(a, b, box):
-    """The point of a box at which ``a relu(z) - b z`` is smallest, number by number."""
+def lowest_corner(operator, a, b, box):
+    """The point of a box at which ``a f(z) - b z`` is smallest, number by number."""
     low, high = exact.exact(box.lower[0]), exact.exact(box.upper[0])
-    ends = [low, np.minimum(np.maximum(low, Fraction(0)), high), high]
-    values = [a * exact.apply(Relu(), end) - b * end for end in ends]
-    best = [min(range(3), key=lambda k, i=i: values[k][i]) for i in range(len(a))]
-    return np.array([ends[k][i] for i, k in enumerate(best)], dtype=object)
+    kinks = (operator.lower, operator.upper) if isinstance(operator, Clamp) else (0,)
+    inner = [Fraction(kink) for kink in kinks if np.isfinite(kink)]
+    ends = [low, *(np.minimum(np.maximum(low, kink), high) for kink in inner), high]
+    values = np.stack([(a * exact.apply(operator, end).reshape(-1) - b * end.reshape(-1))
+                       for end in ends])  # fmt: skip
+    best = values.argmin(axis=0)
+    chosen = np.array([ends[k].reshape(-1)[i] for i, k in enumerate(best)], dtype=object)
+    return chosen.reshape(low.shape)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -271,6 +289,28 @@ def test_maxima_of_products_that_underflow_are_covered(sign):
     pool = MaxPool((2,), (2,), ((0, 0),), (1,))
     coefficients = np.full((1, 1, 32), 0.4 * sign)
     keeps_the_backward_law(pool, pool, [box], coefficients, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_coefficients_of_a_place_that_is_taken_often_are_summed_with_their_rounding(sign):
+    """All but the first of 4096 coefficients vanish in the sum."""
+    repeated = Select(0, (0,) * MANY)
+    keeps_the_backward_law(
+        repeated, repeated, [point(1.0)], sign * lost(MANY)[None], np.random.default_rng(0)
+    )
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_coefficients_of_what_is_put_around_are_summed_with_their_rounding(sign):
+    """As above, of 4096 ones around a number; also where all samples share the functional."""
+    around, box = Pad(((0, MANY),), (0,), 1.0), point(0.0)
+    coefficients = sign * np.concatenate([[0.0], lost(MANY)])[None]
+    keeps_the_backward_law(around, around, [box], coefficients, np.random.default_rng(0))
+    rule = rule_for(around, REAL, (1,))
+    found = rule.push_back(Functionals(coefficients, None), box)
+    assert found.constant.shape == found.error.shape == (1, 1)
+    bound = Fraction(float(found.constant.item())) - Fraction(float(found.error.item()))
+    assert bound <= sum(exact.exact(coefficients[0]))
 
 
 def lost(count):
@@ -401,7 +441,7 @@ def keeps_the_laws_in_float32(operator, truth, inputs, y, coefficients, given=No
     assert np.all(y <= exact.exact(box.upper[0]).reshape(-1))
     off = np.abs(y - exact.apply(truth, *map(exact.exact, inputs)).reshape(-1))
     assert np.all(off <= exact.exact(local[0]).reshape(-1))
-    pushed = rule.push_back(Functionals(coefficients, None), *given)
+    pushed = rule.push_back(Functionals(coefficients, None).one_per_sample(1), *given)
     size = len(coefficients)
     numbers = [np.broadcast_to(part, (1, size))[0] for part in (pushed.constant, pushed.error)]
     for which in range(size):
@@ -538,6 +578,82 @@ def test_what_is_flushed_to_zero_is_covered(weight, x, sign):
         keeps_the_laws_in_float32(Add(), Add(), flushed, exact.exact([0]), np.full((1, 1), a))
 
 
+@pytest.mark.parametrize("power", [0, -63, -70])
+def test_products_of_two_values_keep_the_laws_in_float32(power):
+    """For random orders of the operations, of numbers of all sizes."""
+    size = 2.0**power
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        x, y = normal(generator, 2, 2, 5) * np.float32(size), normal(generator, 2, 5, 2)
+        y = y * np.float32(size)
+        sums = [
+            some_sum([p * q for p, q in zip(row, column, strict=True)], generator)
+            for left, right in zip(exact.exact(x), exact.exact(y), strict=True)
+            for row in left
+            for column in right.T
+        ]
+        values = np.array([value for value, _ in sums])
+        coefficients = generator.normal(size=(2, 2, 2, 2))
+        keeps_the_laws_in_float32(MatMul(), MatMul(), [x, y], values, coefficients)
+        given = [Box(v[None].astype(np.float64), v[None].astype(np.float64)) for v in (x, y)]
+        largest = np.max(rule_for(MatMul(), FLOAT32, x.shape, y.shape).largest_sum(*given))
+        assert max(partial for _, partial in sums) <= 2 * Fraction(float(largest))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_a_long_product_of_two_values_loses_or_gains_in_float32_is_covered(sign):
+    """4096 terms of half a unit in the last place, one by one: the bound is almost attained."""
+    ones = np.ones((MANY, 1), np.float32)
+    for row, y in ((lost32(MANY), 1.0), (gained32(MANY), 1 + 2 * UNIT32 * (MANY - 1))):
+        for a in (1.0, -1.0):
+            value, functional = exact.exact([sign * y]), np.full((1, 1, 1), a)
+            inputs = [sign * row[None], ones]
+            keeps_the_laws_in_float32(MatMul(), MatMul(), inputs, value, functional)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_terms_that_a_product_of_two_values_loses_are_covered(sign):
+    """In the sums of the interval, of both coefficients and of the constant."""
+    generator = np.random.default_rng(0)
+
+    def points(*arrays):
+        return [Box(array[None].copy(), array[None].copy()) for array in arrays]
+
+    small, ones = sign * lost(MANY), np.ones(MANY)
+    keeps_the_interval_law(MatMul(), MatMul(), points(small[None], ones[:, None]), generator)
+    wide, tall = points(np.ones((1, 1)), ones[None]), points(ones[:, None], np.ones((1, 1)))
+    keeps_the_backward_law(MatMul(), MatMul(), wide, small[None, None], generator)
+    keeps_the_backward_law(MatMul(), MatMul(), tall, small[None, :, None], generator)
+    many = points(np.ones((MANY, 1, 1)), np.ones((MANY, 1, 1)))
+    keeps_the_backward_law(MatMul(), MatMul(), many, small[None, :, None, None], generator)
+
+
+@pytest.mark.parametrize("slope", [0.1, -0.1, 3.0, 2.0**-100])
+def test_the_product_of_a_leaky_relu_is_covered(slope):
+    """Rounded or flushed to 0, or the number itself."""
+    generator = np.random.default_rng(0)
+    leaky = LeakyRelu(np.array(slope, np.float32))
+    factor = Fraction(float(leaky.slope))
+    for size in (1.0, 2.0**-40, 2.0**-127):
+        for _ in range(50):
+            x = normal(generator, 1) * np.float32(size)
+            number = Fraction(float(x[0]))
+            y = rounded(factor * number, generator) if number < 0 else rounded(number, generator)
+            for a in (1.0, -1.0):
+                values = exact.exact([float(y)])
+                keeps_the_laws_in_float32(leaky, leaky, [x], values, np.full((1, 1), a))
+
+
+def test_a_leaky_relu_that_overflows_proves_nothing():
+    """Though the number that it reads is finite."""
+    steep = Network.sequential((1,), [LeakyRelu(np.array(2.0**100, np.float32))])
+    far = np.full((1, 1), -(2.0**100), np.float32)
+    for semantics, sound in ((FLOAT32, False), (REAL, True)):
+        trusted = TrustedPass(steep, semantics)
+        found = trusted.bounds(Box(far, far.copy()), Intermediate.INTERVAL)
+        assert found.sound.tolist() == [sound]
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_sum_that_is_taken_into_another_is_covered(sign):
     """A runtime may start a layer's sum from the value that is added to the layer's output."""
@@ -548,10 +664,23 @@ def test_a_sum_that_is_taken_into_another_is_covered(sign):
     covers_ones(Network((1,), (*layers, Node(Add(), (0, 2)))))
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_sum_that_is_taken_into_a_product_of_two_values_is_covered(sign):
+    """As above; both factors depend on the input."""
+    copies = Affine(np.ones((1024, 1), np.float32), np.zeros(1024, np.float32))
+    small = np.full(1024, sign * UNIT32 / 2, np.float32)
+    fixed = Affine(np.zeros((1024, 1), np.float32), small)
+    nodes = [Node(copies, (0,)), Node(Reshape((1, 1024)), (1,)), Node(fixed, (0,))]
+    nodes += [Node(Reshape((1024, 1)), (3,)), Node(MatMul(), (2, 4)), Node(Reshape((1,)), (5,))]
+    covers_ones(Network((1,), (*nodes, Node(Add(), (6, 0)))))
+
+
 MOVED = {
     "reshape": [(Reshape((1, 1)), 2), (Reshape((1, 1)), 0)],
     "transpose": [(Transpose((0,)), 2), (Transpose((0,)), 0)],
     "concat": [(Concat(0, 2), 0, 2), (Concat(0, 2), 2, 0)],
+    "select": [(Select(0, (0, 0)), 2), (Select(0, (0, 0)), 0)],
+    "pad": [(Pad(((1, 0),), (0,), 0.5), 2), (Pad(((1, 0),), (0,), 0.5), 0)],
 }
 
 

@@ -123,6 +123,28 @@ def cycle(made):
     made.graph.node[0].input[0] = made.graph.node[1].output[0]
 
 
+def filled(*extents, count=1, **attributes):
+    """Constants that are computed from a shape; nothing else in the file is large."""
+    value = numpy_helper.from_array(np.zeros(1, F), "v")
+    nodes = [node("ConstantOfShape", "s", f"c{i}", value=value) for i in range(count)]
+    nodes += [node("Add", "x c0", **attributes)]
+    return model(nodes, (4,), {"s": np.int64(extents)})
+
+
+def padded(*pads, **attributes):
+    return model(
+        [node("Pad", "x p", **attributes)], (4,), {"p": np.int64([0, *pads[:1], 0, *pads[1:]])}
+    )
+
+
+def upsampled(**attributes):
+    return model([node("ConvTranspose", "x w", **attributes)], IMAGE, KERNEL)
+
+
+def selecting(operator, inputs, constants, shape=(4,), **attributes):
+    return model([node(operator, inputs, **attributes)], shape, constants)
+
+
 TWO = model([node("Relu", "x", "a"), node("Relu", "a")], (4,))
 RELU = model([node("Relu", "x")], (4,))
 CASES = {
@@ -141,6 +163,43 @@ CASES = {
         ),
     ),
     "no numbers": declaring("Mul", 0),
+    "a constant of a computed shape of 2**60": filled(HUGE, HUGE),
+    "a constant of a negative computed shape": filled(-1, 4),
+    "many constants of computed shapes": filled(2**20, count=64),
+    "a sum of constants that broadcasts to 2**40": model(
+        [node("Add", "a b", "c"), node("Add", "x c")],
+        (4,), {"a": np.zeros((2**20, 1), F), "b": np.zeros((1, 2**20), F)},
+    ),
+    "a constant expanded to 2**60": model(
+        [node("Expand", "k s", "c"), node("Add", "x c")],
+        (4,), {"k": np.zeros((1, 1), F), "s": np.int64([HUGE, HUGE])},
+    ),
+    "a value expanded to 2**60": selecting("Expand", "x s", {"s": np.int64([1, 2**60])}, (1,)),
+    "a value expanded to 2**40, axis by axis": selecting(
+        "Expand", "x s", {"s": np.int64([1, 2**20, 2**20])}, (1, 1)
+    ),
+    "a constant gathered to 2**40": model(
+        [node("Gather", "k i", "c"), node("Add", "x c")],
+        (4,), {"k": np.zeros((1, 2**20), F), "i": np.zeros(2**20, np.int64)},
+    ),
+    "a value gathered to 2**40": model(
+        [node("Expand", "x s", "h"), node("Gather", "h i", axis=2)],
+        (1, 1), {"s": np.int64([1, 2**20, 1]), "i": np.zeros(2**20, np.int64)},
+    ),
+    "2**21 places": selecting("Gather", "x i", {"i": np.zeros(2**21, np.int64)}, axis=1),
+    "pads of 2**62 around a value": padded(2**62, 2**62),
+    "negative pads of 2**62": padded(-(2**62), 0),
+    "an edge of 2**62": padded(2**62, 0, mode="edge"),
+    "strides of 2**62 between the inputs": upsampled(strides=[2**62] * 2),
+    "strides of 0 between the inputs": upsampled(strides=[0, 1]),
+    "pads of 2**62 off the outputs": upsampled(pads=[2**62] * 4),
+    "negative pads of the outputs": upsampled(pads=[-(2**40)] * 4),
+    "0 groups of a transposed convolution": upsampled(group=0),
+    "parts of no size": selecting("Split", "x s", {"s": np.int64([0])}, axis=1),
+    "a thousand constants in a row": selecting(
+        "Concat", "x " + "k " * 1000, {"k": np.zeros((1, 2**13), F)}, axis=1
+    ),
+    "100000 new axes": selecting("Unsqueeze", "x a", {"a": np.arange(1, 100_001)}),
     "nine axes": declaring("Mul", *([1] * 9)),
     "a hundred thousand axes": declaring("Mul", *([1] * 100_000)),
     "an image of 2**60 pixels": model([node("Relu", "x")], (HUGE, HUGE)),

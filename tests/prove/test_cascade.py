@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from support import exact
-from support.networks import SMOOTH, TINY, mlp, small_cnn
+from support.networks import LARGER, SMOOTH, TINY, mlp, small_cnn
 
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import array_digest
@@ -366,3 +366,18 @@ def test_verdicts_are_described_without_pixels():
         "verdict": "undecided", "reason": "the deadline passed", "detail": "60 s"
     }  # fmt: skip
     assert StageResult((None,)).declined == 0
+
+
+@pytest.mark.parametrize("name", ["upsampled", "piecewise", "gated"])
+def test_operators_that_engines_decline_are_left_to_the_trusted_pass(name):
+    """No stage fails; what the trusted pass cannot settle is undecided with a reason."""
+    generator = np.random.default_rng(1)
+    network = LARGER[name](np.random.default_rng(0))
+    if len(network.input_shape) == 1:
+        network = on_images(network)
+    artifact = Artifact.from_network(network)
+    images = generator.integers(0, 256, (3, *network.input_shape), dtype=np.uint8)
+    labels = artifact.session.run(images.astype(np.float32) / 255).argmax(axis=1)
+    proof = ask(artifact, images, labels, "20/255", classes=3)
+    assert any(isinstance(verdict, Proved) for verdict in proof.verdicts)
+    assert all(v.detail for v in proof.verdicts if isinstance(v, Undecided))

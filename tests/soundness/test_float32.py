@@ -243,14 +243,18 @@ def test_onnxruntime_lies_inside_the_enclosure(name):
 
 
 def constants(model):
-    """The sorted numbers of every float constant of a graph."""
-    arrays = (onnx.numpy_helper.to_array(t) for t in model.graph.initializer)
+    """The sorted numbers of every float constant of a graph, those of fused activations too."""
+    arrays = [onnx.numpy_helper.to_array(t) for t in model.graph.initializer]
+    attributes = [a for n in model.graph.node for a in n.attribute]
+    fused = [a.floats for a in attributes if a.name == "activation_params"]
+    arrays += [np.float32([number]) for numbers in fused for number in numbers]
     return sorted(tuple(np.sort(a, axis=None).tolist()) for a in arrays if a.dtype == np.float32)
 
 
 KINDS = {
-    "Add", "Concat", "Conv", "FusedConv", "FusedGemm", "Gemm", "MaxPool", "Mul", "Relu",
-    "ReorderInput", "ReorderOutput", "Reshape", "Transpose",
+    "Add", "Clip", "Concat", "Conv", "ConvTranspose", "FusedConv", "FusedGemm", "Gather", "Gemm",
+    "MatMul", "MaxPool", "Mul", "PRelu", "Pad", "Relu", "ReorderInput", "ReorderOutput", "Reshape",
+    "Transpose",
 }  # fmt: skip
 """Operators of an optimised artifact whose arithmetic the float32 semantics describe."""
 

@@ -223,10 +223,9 @@ def test_the_artifact_of_a_gelu_is_of_the_operator_set_that_has_it():
 
 
 KINDS = {
-    "Add", "BiasGelu", "Conv", "Erf", "FusedConv", "FusedGemm", "Gelu", "Gemm",
-    "LayerNormalization", "ReorderInput", "ReorderOutput", "Reshape", "Sigmoid",
-    "SkipLayerNormalization", "Softmax",
-    "Tanh",
+    "Add", "BiasGelu", "Conv", "Erf", "FusedConv", "FusedGemm", "FusedMatMul", "Gelu", "Gemm",
+    "LayerNormalization", "MatMul", "ReorderInput", "ReorderOutput", "Reshape", "Sigmoid",
+    "SkipLayerNormalization", "Softmax", "Tanh", "Transpose",
 }  # fmt: skip
 """Operators of an optimised artifact whose arithmetic the assumptions describe."""
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from asi_verify.core.bilinear import MatMul
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network
 from asi_verify.core.operators import (
     Add,
@@ -26,6 +28,7 @@ from asi_verify.core.operators import (
     Scale,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from support import precise
 
@@ -45,29 +48,60 @@ def apply(operator: Operator, *inputs: Exact) -> Exact:
     (first, *others) = inputs
     match operator:
         case Affine():
-            return exact(operator.weight).dot(first) + exact(operator.bias)
+            return first.dot(exact(operator.weight).T) + exact(operator.bias)
         case Conv():
             return _conv(operator, first)
         case Scale():
             return first * exact(operator.scale) + exact(operator.shift)
         case Relu():
             return np.vectorize(lambda v: max(v, Fraction(0)), otypes=[object])(first)
-        case Reshape(shape=shape):
-            return first.reshape(shape)
-        case Transpose(permutation=permutation):
-            return first.transpose(permutation)
+        case LeakyRelu():
+            slope = np.broadcast_to(exact(operator.slope), first.shape)
+            return np.where(first < 0, slope * first, first)
+        case Clamp(lower=lower, upper=upper):
+            low, high = (Fraction(end) if np.isfinite(end) else None for end in (lower, upper))
+            flat = [v if low is None else max(v, low) for v in first.reshape(-1)]
+            flat = [v if high is None else min(v, high) for v in flat]
+            return np.array(flat, dtype=object).reshape(first.shape)
         case Add():
             return first + others[0]
+        case MatMul():
+            return np.matmul(first, others[0])
         case MaxPool():
             result = np.empty(operator.output_shape(first.shape), dtype=object)
             for position in np.ndindex(*result.shape):
                 result[position] = max(first[place] for place in under(operator, first, position))
             return result
-        case Concat(axis=axis):
-            return np.concatenate(inputs, axis)
         case Sigmoid() | Tanh() | Erf() | Gelu() | Softmax() | LayerNormalization():
             return precise.apply(operator, first)
+    return _moved(operator, *inputs)
+
+
+def _moved(operator: Operator, *inputs: Exact) -> Exact:
+    (first, *_) = inputs
+    match operator:
+        case Reshape(shape=shape):
+            return first.reshape(shape)
+        case Transpose(permutation=permutation):
+            return first.transpose(permutation)
+        case Concat(axis=axis):
+            return np.concatenate(inputs, axis)
+        case Select(axis=axis, places=places):
+            return np.stack([first.take(place, axis) for place in places], axis)
+        case Pad():
+            return _padded(operator, first)
     raise AssertionError(operator)
+
+
+def _padded(operator: Pad, x: Exact) -> Exact:
+    result = exact(np.full(operator.output_shape(x.shape), operator.fill))
+    for position in np.ndindex(*x.shape):
+        place = tuple(
+            before + p * (gap + 1)
+            for p, gap, (before, _) in zip(position, operator.between, operator.pads, strict=True)
+        )
+        result[place] = x[position]
+    return result
 
 
 def under(operator: MaxPool, x: Exact, position: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -127,12 +161,21 @@ def evaluate_all(network: Network, x: Any) -> list[Exact]:
     return values
 
 
+MONOTONE = Relu | MaxPool | Reshape | Transpose | Add | Concat | Select | Pad | Clamp
+
+
 def interval(network: Network, lower: Any, upper: Any) -> list[tuple[Exact, Exact]]:
     """Exact interval arithmetic: the best box of each value given the boxes before it."""
     boxes = [(exact(lower), exact(upper))]
     for node in network.nodes:
         inputs = [boxes[i] for i in node.inputs]
-        if isinstance(node.operator, Relu | MaxPool | Reshape | Transpose | Add | Concat):
+        if isinstance(node.operator, MatMul):
+            low, high = _product(*inputs)
+        elif isinstance(node.operator, LeakyRelu):
+            ends = [*inputs[0], np.clip(Fraction(0), *inputs[0])]
+            values = np.stack([apply(node.operator, end) for end in ends])
+            low, high = values.min(axis=0), values.max(axis=0)
+        elif isinstance(node.operator, MONOTONE):
             low = apply(node.operator, *(box[0] for box in inputs))
             high = apply(node.operator, *(box[1] for box in inputs))
         else:
@@ -143,6 +186,12 @@ def interval(network: Network, lower: Any, upper: Any) -> list[tuple[Exact, Exac
             low, high = middle - spread, middle + spread
         boxes.append((low, high))
     return boxes
+
+
+def _product(first: tuple[Exact, Exact], second: tuple[Exact, Exact]) -> tuple[Exact, Exact]:
+    """Sums of products, each between its least and its largest corner."""
+    corners = [x[..., :, :, None] * y[..., None, :, :] for x in first for y in second]
+    return np.min(corners, axis=0).sum(axis=-2), np.max(corners, axis=0).sum(axis=-2)
 
 
 def _magnitude(operator: Operator) -> Operator:

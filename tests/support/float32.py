@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from asi_verify.core.bilinear import MatMul
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network
 from asi_verify.core.operators import (
     Add,
@@ -24,6 +26,7 @@ from asi_verify.core.operators import (
     Scale,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 
 F = np.float32
 _SMALLEST_NORMAL = F(2.0**-126)
@@ -96,12 +99,22 @@ def _apply(operator: Operator, inputs: list[Any], arithmetic: Arithmetic) -> Any
     match operator:
         case Affine():
             rows = [
-                arithmetic.dot(list(zip(row, first, strict=True)), [bias])
+                arithmetic.dot(list(zip(row, vector, strict=True)), [bias])
+                for vector in first.reshape(-1, first.shape[-1])
                 for row, bias in zip(operator.weight, operator.bias, strict=True)
             ]
-            return np.array(rows, dtype=F)
+            return np.array(rows, dtype=F).reshape(operator.output_shape(first.shape))
         case Conv():
             return _conv(operator, first, arithmetic)
+        case MatMul():
+            numbers = [
+                arithmetic.dot(list(zip(row, column, strict=True)), [])
+                for x, y in zip(_matrices(first), _matrices(others[0]), strict=True)
+                for row in x
+                for column in y.T
+            ]
+            shape = operator.output_shape(first.shape, others[0].shape)
+            return np.array(numbers, dtype=F).reshape(shape)
         case Scale():
             scale = np.broadcast_to(operator.scale, first.shape)
             shift = np.broadcast_to(operator.shift, first.shape)
@@ -112,21 +125,46 @@ def _apply(operator: Operator, inputs: list[Any], arithmetic: Arithmetic) -> Any
             return np.array(numbers, dtype=F).reshape(first.shape)
         case Relu():
             return np.maximum(first, F(0))
-        case Reshape(shape=shape):
-            return first.reshape(shape)
-        case Transpose(permutation=permutation):
-            return first.transpose(permutation)
+        case LeakyRelu():
+            slope = np.broadcast_to(operator.slope, first.shape)
+            numbers = [
+                arithmetic.product(s, v) if v < 0 else v
+                for s, v in zip(slope.flat, first.flat, strict=True)
+            ]
+            return np.array(numbers, dtype=F).reshape(first.shape)
+        case Clamp(lower=lower, upper=upper):
+            return np.clip(first, F(lower), F(upper))
         case MaxPool():
             padded = np.pad(first, ((0, 0), *operator.pads), constant_values=F(-np.inf))
             shape = operator.output_shape(first.shape)
             windows = [padded[_window(operator, position)].max() for position in np.ndindex(*shape)]
             return np.array(windows, dtype=F).reshape(shape)
-        case Concat(axis=axis):
-            return np.concatenate(inputs, axis)
         case Add():
             pairs = zip(first.flat, others[0].flat, strict=True)
             return np.array([arithmetic.sum(a, b) for a, b in pairs], F).reshape(first.shape)
+    return _moved(operator, inputs)
+
+
+def _moved(operator: Operator, inputs: list[Any]) -> Any:
+    (first, *_) = inputs
+    match operator:
+        case Reshape(shape=shape):
+            return first.reshape(shape)
+        case Transpose(permutation=permutation):
+            return first.transpose(permutation)
+        case Concat(axis=axis):
+            return np.concatenate(inputs, axis)
+        case Select(axis=axis, places=places):
+            return first[(*[slice(None)] * axis, list(places))]
+        case Pad():
+            padded = np.full(operator.output_shape(first.shape), operator.fill, F)
+            padded[operator.inner(first.shape)] = first
+            return padded
     raise AssertionError(operator)
+
+
+def _matrices(value: Any) -> Any:
+    return value.reshape(-1, *value.shape[-2:])
 
 
 def _window(operator: Conv | MaxPool, position: tuple[int, ...]) -> tuple[Any, ...]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from asi_verify.core.bilinear import MatMul
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
     Add,
@@ -21,6 +23,7 @@ from asi_verify.core.operators import (
     Scale,
     Transpose,
 )
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 
 
@@ -222,6 +225,111 @@ def dense_cnn(generator: np.random.Generator) -> Network:
     )
 
 
+def tiny_moved(generator: np.random.Generator) -> Network:
+    """A number taken twice, a constant put in front, and one matrix for both rows."""
+    return Network.sequential(
+        (2,),
+        [
+            Select(0, (1, 0, 1)),
+            Pad(((1, 0),), (0,), 0.5),
+            Reshape((2, 2)),
+            Affine(weights(generator, 1, 2), weights(generator, 1)),
+            Relu(),
+            Reshape((2,)),
+            Affine(weights(generator, 2, 2), weights(generator, 2)),
+        ],
+    )
+
+
+def upsampled_cnn(generator: np.random.Generator) -> Network:
+    """A transposed convolution, a part of its output chosen, and a matrix for each row."""
+    one, none, w = (1, 1), ((0, 0), (0, 0)), generator
+    return Network.sequential(
+        (2, 3, 3),
+        [
+            Pad(((0, 0), (1, 0), (0, 1)), (0, 0, 0), 0.25),
+            Conv(weights(w, 3, 2, 2, 2), weights(w, 3) * 0.1, one, none, one),
+            Relu(),
+            Pad(((0, 0), (0, 0), (0, 0)), (0, 1, 2)),
+            Conv(weights(w, 2, 3, 2, 3), weights(w, 2) * 0.1, one, ((1, 1), (2, 2)), one),
+            Select(2, (6, 2, 3, 2, 0, 8)),
+            Affine(weights(w, 3, 6), weights(w, 3)),
+            Relu(),
+            Reshape((36,)),
+            Affine(weights(w, 3, 36), weights(w, 3)),
+        ],
+    )
+
+
+def piecewise_cnn(generator: np.random.Generator) -> Network:
+    """Leaky ReLUs with slopes of their channels, one that falls, and numbers that are clamped."""
+    one, w = (1, 1), generator
+    return Network.sequential(
+        (1, 6, 6),
+        [
+            Conv(weights(w, 3, 1, 2, 2), weights(w, 3) * 0.1, (2, 2), ((0, 0),) * 2, one),
+            LeakyRelu(np.float32([0.1, 0.5, 1.25]).reshape(3, 1, 1)),
+            Conv(weights(w, 2, 3, 1, 1), weights(w, 2) * 0.1, one, ((0, 0),) * 2, one),
+            Clamp(-0.25, 0.5),
+            Reshape((18,)),
+            Affine(weights(w, 6, 18), weights(w, 6)),
+            LeakyRelu(np.array(-0.3, np.float32)),
+            Affine(weights(w, 4, 6), weights(w, 4)),
+            Clamp(-np.inf, 0.75),
+            Affine(weights(w, 3, 4), weights(w, 3)),
+        ],
+    )
+
+
+def gated(generator: np.random.Generator) -> Network:
+    """A product of two values, one of them behind a ReLU, and its product with itself."""
+
+    def affine(after: int, before: int) -> Affine:
+        return Affine(weights(generator, after, before), weights(generator, after))
+
+    return Network(
+        (4,),
+        (
+            Node(affine(6, 4), (0,)),
+            Node(Reshape((2, 3)), (1,)),
+            Node(affine(6, 6), (1,)),
+            Node(Relu(), (3,)),
+            Node(Reshape((3, 2)), (4,)),
+            Node(MatMul(), (2, 5)),
+            Node(MatMul(), (6, 6)),
+            Node(Reshape((4,)), (7,)),
+            Node(affine(3, 4), (8,)),
+        ),
+    )
+
+
+def attention(generator: np.random.Generator) -> Network:
+    """What transformers are made of: two heads over three tokens, and a residual sum."""
+
+    def affine() -> Affine:
+        return Affine(weights(generator, 4, 4), weights(generator, 4) * np.float32(0.1))
+
+    return Network(
+        (3, 4),
+        (
+            *(Node(affine(), (0,)) for _ in range(3)),
+            *(Node(Reshape((3, 2, 2)), (value,)) for value in (1, 2, 3)),
+            Node(Transpose((1, 0, 2)), (4,)),
+            Node(Transpose((1, 2, 0)), (5,)),
+            Node(Transpose((1, 0, 2)), (6,)),
+            Node(MatMul(), (7, 8)),
+            Node(Scale(np.array(0.75, np.float32), np.array(0, np.float32)), (10,)),
+            Node(Softmax(2), (11,)),
+            Node(MatMul(), (12, 9)),
+            Node(Transpose((1, 0, 2)), (13,)),
+            Node(Reshape((3, 4)), (14,)),
+            Node(Add(), (15, 0)),
+            Node(Reshape((12,)), (16,)),
+            Node(Affine(weights(generator, 3, 12), weights(generator, 3)), (17,)),
+        ),
+    )
+
+
 def smooth_mlp(generator: np.random.Generator, activation: Operator, *sizes: int) -> Network:
     """Affine layers with a smooth activation between them."""
     operators: list[Operator] = []
@@ -288,6 +396,7 @@ TINY = {
     "conv": tiny_conv,
     "pool": tiny_pool,
     "dense": tiny_dense,
+    "moved": tiny_moved,
 }
 """Networks with at most 3 inputs and 64 activation patterns, for brute force."""
 
@@ -297,6 +406,9 @@ LARGER = {
     "volume": volume_cnn,
     "pooled": pooled_cnn,
     "densely connected": dense_cnn,
+    "upsampled": upsampled_cnn,
+    "piecewise": piecewise_cnn,
+    "gated": gated,
     "mlp": lambda g: mlp(g, 6, 12, 9, 3),
 }
 """Networks for sampling."""
@@ -309,6 +421,7 @@ SMOOTH = {
     "gelu by tanh": lambda g: smooth_mlp(g, Gelu(tanh=True), 4, 6, 5, 3),
     "normalised": normalized_mlp,
     "smooth cnn": smooth_cnn,
+    "attention": attention,
 }
 """Networks of the operators that are not piecewise linear, for sampling."""
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from asi_verify.core.operators import Relu
+import numpy as np
+
+from asi_verify.core.operators import Operator, Relu
+from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, Tanh
 from asi_verify.lowering.graph import Graph, OnnxNode
+from asi_verify.lowering.operators.elementwise import for_one_sample
 from asi_verify.lowering.registry import REGISTRY
 
 
@@ -12,6 +16,53 @@ from asi_verify.lowering.registry import REGISTRY
 def relu(node: OnnxNode, graph: Graph) -> None:
     node.done()
     graph.define(node, graph.add(Relu(), node.value(0)))
+
+
+@REGISTRY.converts("LeakyRelu", to="LeakyRelu")
+def leaky_relu(node: OnnxNode, graph: Graph) -> None:
+    slope = np.array(node.take("alpha", float(np.float32(0.01))), dtype=np.float32)
+    node.done()
+    graph.define(node, graph.add(LeakyRelu(slope), node.value(0)))
+
+
+@REGISTRY.converts("PRelu", to="LeakyRelu", limits="constant slopes")
+def prelu(node: OnnxNode, graph: Graph) -> None:
+    node.done()
+    value = node.value(0)
+    slope = for_one_sample(node, node.weights(1), value)
+    graph.define(node, graph.add(LeakyRelu(slope.copy()), value))
+
+
+@REGISTRY.converts("Abs", to="LeakyRelu")
+def absolute(node: OnnxNode, graph: Graph) -> None:
+    node.done()
+    graph.define(node, graph.add(LeakyRelu(np.array(-1, dtype=np.float32)), node.value(0)))
+
+
+_LARGEST = float(np.finfo(np.float32).max)
+"""What stands for no end in old files: no float32 is beyond it."""
+
+
+@REGISTRY.converts("Clip", to="Clamp, Relu or nothing", limits="constant ends, the lower one first")
+def clip(node: OnnxNode, graph: Graph) -> None:
+    ends = [-_LARGEST, _LARGEST]
+    for position, name in enumerate(("min", "max")):
+        if node.version < 11:
+            ends[position] = node.take(name, ends[position])
+        elif node.has(position + 1):
+            given = node.weights(position + 1)
+            if given.size != 1:
+                node.refuse(f"{name} of shape {given.shape}; one number is expected")
+            ends[position] = float(given.item())
+    node.done()
+    lower = -np.inf if ends[0] <= -_LARGEST else ends[0]
+    upper = np.inf if ends[1] >= _LARGEST else ends[1]
+    value = node.value(0)
+    if (lower, upper) == (-np.inf, np.inf):
+        graph.define(node, value)
+        return
+    operator: Operator = Relu() if (lower, upper) == (0, np.inf) else Clamp(lower, upper)
+    graph.define(node, graph.add(operator, value))
 
 
 @REGISTRY.converts("Tanh", to="Tanh")

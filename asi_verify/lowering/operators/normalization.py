@@ -30,6 +30,8 @@ def batch_normalization(node: OnnxNode, graph: Graph) -> None:
     epsilon = node.take("epsilon", float(np.float32(1e-5)))
     node.take("momentum", 0.9)
     node.require("training_mode", 0)
+    if node.version < 9:
+        node.require("spatial", 1)
     node.done()
     value = node.value(0)
     per_channel = (-1,) + (1,) * (len(value.shape) - 1)

@@ -7,12 +7,11 @@ and a division by each window's count.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from asi_verify.core.limits import MOST_CONSTANTS
-from asi_verify.core.operators import Conv, MaxPool, Reshape, Scale, Shape
+from asi_verify.core.operators import Conv, MaxPool, Scale, Shape
 from asi_verify.errors import ModelError
 from asi_verify.lowering.graph import Graph, OnnxNode, Value
 from asi_verify.lowering.operators.convolution import explicit_pads
@@ -22,10 +21,11 @@ from asi_verify.lowering.registry import REGISTRY
 # stored one.
 _SLACK = 2 * 2.0**-53
 
-_Pads = tuple[tuple[int, int], ...]
+Pads = tuple[tuple[int, int], ...]
 
 
-def _average(graph: Graph, value: Value, kernel: Shape, strides: Shape, pads: _Pads) -> Value:
+def average(graph: Graph, value: Value, kernel: Shape, strides: Shape, pads: Pads) -> Value:
+    """The mean under each window, padding counted."""
     count = math.prod(kernel)
     channels = value.shape[0]
     if channels * count > MOST_CONSTANTS:
@@ -55,7 +55,7 @@ def _average_of_what_is_there(
     value: Value,
     kernel: Shape,
     strides: Shape,
-    pads: _Pads,
+    pads: Pads,
 ) -> Value:
     """The sum under each window, divided by how many numbers of the input lie under it."""
     channels, ones = value.shape[0], (1,) * len(kernel)
@@ -85,7 +85,7 @@ def _refuse_larger_than(
         node.refuse(f"a window {kernel} that does not fit into {value.shape}")
 
 
-def _window(node: OnnxNode, value: Value) -> tuple[Shape, Shape, _Pads, Shape, _Pads]:
+def _window(node: OnnxNode, value: Value) -> tuple[Shape, Shape, Pads, Shape, Pads]:
     """Kernel, strides, pads, dilations, and the pads with what ceil_mode adds behind them.
 
     With ceil_mode a last window may reach beyond the padded input. One that would begin behind the
@@ -140,7 +140,7 @@ def _global_max(node: OnnxNode, graph: Graph, value: Value) -> Value:
     return graph.add(MaxPool(kernel, ones, none, ones), value)
 
 
-def _one_window(node: OnnxNode, value: Value) -> tuple[Shape, Shape, _Pads]:
+def _one_window(node: OnnxNode, value: Value) -> tuple[Shape, Shape, Pads]:
     """A window over all that a channel has, with its strides (or dilations) and pads."""
     kernel = value.shape[1:]
     _refuse_larger_than(node, kernel, value, (0,) * len(kernel))
@@ -169,10 +169,10 @@ def average_pool(node: OnnxNode, graph: Graph) -> None:
         _refuse_windows_of_padding(node, kernel, pads)
         graph.define(node, _average_of_what_is_there(graph, value, kernel, strides, pads))
     else:
-        graph.define(node, _average(graph, value, kernel, strides, pads))
+        graph.define(node, average(graph, value, kernel, strides, pads))
 
 
-def _refuse_windows_of_padding(node: OnnxNode, kernel: Shape, pads: _Pads) -> None:
+def _refuse_windows_of_padding(node: OnnxNode, kernel: Shape, pads: Pads) -> None:
     """An average over no numbers is 0 / 0."""
     if any(max(both) >= extent for extent, both in zip(kernel, pads, strict=True)):
         node.refuse(f"pads {pads} that hold a whole window {kernel}")
@@ -185,36 +185,4 @@ def global_average_pool(node: OnnxNode, graph: Graph) -> None:
 
 
 def _global_average(node: OnnxNode, graph: Graph, value: Value) -> Value:
-    return _average(graph, value, *_one_window(node, value))
-
-
-@REGISTRY.converts("ReduceMean", to="Conv and Reshape", limits="over all spatial axes")
-def reduce_mean(node: OnnxNode, graph: Graph) -> None:
-    _reduce(node, graph, "mean", _global_average)
-
-
-@REGISTRY.converts("ReduceMax", to="MaxPool and Reshape", limits="over all spatial axes")
-def reduce_max(node: OnnxNode, graph: Graph) -> None:
-    _reduce(node, graph, "maximum", _global_max)
-
-
-def _reduce(
-    node: OnnxNode, graph: Graph, what: str, pool: Callable[[OnnxNode, Graph, Value], Value]
-) -> None:
-    keep = _keeps_all_spatial_axes(node, what)
-    pooled = pool(node, graph, node.value(0))
-    graph.define(node, pooled if keep else graph.add(Reshape(pooled.shape[:1]), pooled))
-
-
-def _keeps_all_spatial_axes(node: OnnxNode, what: str) -> bool:
-    """Whether a reduction over all spatial axes keeps them; any other reduction is refused."""
-    value = node.value(0)
-    rank = len(value.shape) + 1
-    axes = tuple(node.integers(1)) if node.has(1) else node.take("axes", ())
-    keep = node.take("keepdims", 1)
-    node.take("noop_with_empty_axes", 0)
-    node.done()
-    spatial = tuple(range(2, rank))
-    if not spatial or tuple(sorted(axis % rank for axis in axes)) != spatial:
-        node.refuse(f"axes {axes}; only the {what} over all spatial axes is supported")
-    return bool(keep)
+    return average(graph, value, *_one_window(node, value))

@@ -6,10 +6,14 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
-from asi_verify.core.operators import Concat, Reshape, Transpose
+from asi_verify.core.moves import Pad
+from asi_verify.core.operators import Concat, Reshape, Scale, Transpose
+from asi_verify.lowering.folding import is_constant, joined, moved
 from asi_verify.lowering.graph import Graph, OnnxNode, Value
+from asi_verify.lowering.operators.selection import axis_of_sample
 from asi_verify.lowering.registry import REGISTRY
 from asi_verify.lowering.tensors import read_tensor
 
@@ -26,12 +30,15 @@ def flatten(node: OnnxNode, graph: Graph) -> None:
 
 @REGISTRY.converts("Reshape", to="Reshape", limits="a constant shape that keeps the batch axis")
 def reshape(node: OnnxNode, graph: Graph) -> None:
-    value = node.value(0)
-    target = node.integers(1)
+    target = node.extents(1)
     literal_zeros = node.take("allowzero", 0)
     node.done()
     if not target or (literal_zeros and 0 in target):
         node.refuse(f"the shape {target}")
+    if is_constant(node):
+        _reshaped_constant(node, graph, target)
+        return
+    value = node.value(0)
     batch, rest = target[0], target[1:]
     # 0 copies an extent of the input, axis by axis.
     rest = [
@@ -39,13 +46,30 @@ def reshape(node: OnnxNode, graph: Graph) -> None:
         for axis, extent in enumerate(rest)
     ]
     count = math.prod(value.shape)
-    known = math.prod(extent for extent in rest if extent != -1)
-    if rest.count(-1) == 1 and known > 0 and count % known == 0:
-        rest[rest.index(-1)] = count // known
-    keeps_batch = batch in (0, -1) or (batch == 1 and graph.batch == 1)
-    if not keeps_batch or any(extent < 1 for extent in rest) or math.prod(rest) != count:
+    extents = [-2 if extent is None else extent for extent in rest]
+    known = math.prod(extent for extent in extents if extent != -1)
+    # -1 in front is the batch if the rest leaves nothing else for it.
+    if extents.count(-1) == 1 and batch != -1 and known > 0 and count % known == 0:
+        extents[extents.index(-1)] = count // known
+    keeps_batch = batch in (None, 0, -1) or (batch == 1 and graph.batch == 1)
+    if not keeps_batch or any(extent < 1 for extent in extents) or math.prod(extents) != count:
         node.refuse(f"the shape {target} does not keep the batch axis of a value {value.shape}")
-    graph.define(node, graph.add(Reshape(tuple(rest)), value))
+    graph.define(node, graph.add(Reshape(tuple(extents)), value))
+
+
+def _reshaped_constant(node: OnnxNode, graph: Graph, target: list[int | None]) -> None:
+    given = node.constant(0)
+    wanted = [
+        given.shape[axis] if extent == 0 and axis < given.ndim else extent
+        for axis, extent in enumerate(target)
+    ]
+    extents = [extent for extent in wanted if extent is not None]
+    known = math.prod(extent for extent in extents if extent != -1)
+    if extents.count(-1) == 1 and known > 0:
+        extents[extents.index(-1)] = given.size // known
+    if len(extents) != len(target) or min(extents) < 0 or math.prod(extents) != given.size:
+        node.refuse(f"the shape {target} for a constant of shape {given.shape}")
+    moved(node, graph, lambda a: a.reshape(extents), *extents)
 
 
 @REGISTRY.converts("Transpose", to="Transpose", limits="the batch axis stays first")
@@ -60,26 +84,75 @@ def transpose(node: OnnxNode, graph: Graph) -> None:
 
 
 @REGISTRY.converts(
-    "Concat", to="Concat or nothing", limits="values, no constants; not along the batch axis"
+    "Concat",
+    to="Concat; with constants Pad and Scale too",
+    limits="not along the batch axis; constants for one image",
 )
 def concat(node: OnnxNode, graph: Graph) -> None:
-    values = [node.value(position) for position in range(len(node.inputs))]
     axis = node.take("axis", 0)
     node.done()
-    rank = len(values[0].shape) + 1
-    if not -rank <= axis < rank or axis % rank == 0:
-        node.refuse(f"axis={axis} of values with {rank} axes; the batch axis has to stay")
-    if len(values) == 1:
-        graph.define(node, values[0])
+    values = [given for given in node.inputs if isinstance(given, Value)]
+    if not values:
+        joined(node, graph, axis)
+        return
+    axis = axis_of_sample(node, axis, len(values[0].shape) + 1)
+    parts: list[Value] = []
+    ahead: list[npt.NDArray[Any]] = []
+    position = 0
+    while position < len(node.inputs):
+        given = node.inputs[position]
+        position += 1
+        if not isinstance(given, Value):
+            ahead.append(_for_one_image(node, position - 1, values[0]))
+            continue
+        behind: list[npt.NDArray[Any]] = []
+        while position < len(node.inputs) and not isinstance(node.inputs[position], Value):
+            behind.append(_for_one_image(node, position, values[0]))
+            position += 1
+        parts.append(_between_constants(node, graph, given, axis, (ahead, behind)))
+        ahead = []
+    if len(parts) == 1:
+        graph.define(node, parts[0])
     else:
-        graph.define(node, graph.add(Concat(axis % rank - 1, len(values)), *values))
+        graph.define(node, graph.add(Concat(axis, len(parts)), *parts))
+
+
+def _for_one_image(node: OnnxNode, position: int, value: Value) -> npt.NDArray[Any]:
+    """A constant that stands beside values; runtimes take it for a batch of one image only."""
+    constant = node.weights(position)
+    if constant.ndim != len(value.shape) + 1 or constant.shape[0] != 1:
+        node.refuse(f"a constant of shape {constant.shape} beside a batch of values {value.shape}")
+    return np.asarray(constant[0])
+
+
+def _between_constants(
+    node: OnnxNode,
+    graph: Graph,
+    value: Value,
+    axis: int,
+    around: tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]],
+) -> Value:
+    """Zeros around the value, and constants added to them; to the value itself 0 is added."""
+    if not any(around):
+        return value
+    sizes = [sum(constant.shape[axis] for constant in constants) for constants in around]
+    pads = [(0, 0)] * len(value.shape)
+    pads[axis] = (sizes[0], sizes[1])
+    padded = graph.add(Pad(tuple(pads), (0,) * len(pads)), value)
+    graph.admit_constant(node, *padded.shape)
+    zeros = np.zeros(value.shape, dtype=np.float32)
+    try:
+        shift = np.concatenate([*around[0], zeros, *around[1]], axis)
+    except ValueError as error:
+        node.refuse(f"constants beside a value {value.shape}: {error}")
+    return graph.add(Scale(np.ones((), dtype=np.float32), shift), padded)
 
 
 @REGISTRY.converts("Identity", to="nothing")
 def identity(node: OnnxNode, graph: Graph) -> None:
     node.done()
     given = node.inputs[0]
-    graph.define(node, given if isinstance(given, np.ndarray | Value) else node.value(0))
+    graph.define(node, node.value(0) if given is None else given)
 
 
 @REGISTRY.converts("Dropout", to="nothing", limits="inference mode")

@@ -1,6 +1,6 @@
 """GELU as exporters spell it out before operator set 20: ``0.5 x (1 + erf(x / sqrt(2)))``.
 
-A product of two values is supported where it is that, with the factor 1/2 in any place or still to
+A product of two values is read as that, with the factor 1/2 in any place or still to
 come. ``1 / sqrt(2)`` is a float32 in the file, and runtimes that recognise the pattern replace it
 by their own; the operator's slack covers both.
 """
@@ -10,10 +10,10 @@ from __future__ import annotations
 from fractions import Fraction
 
 from asi_verify.core.operators import Scale
-from asi_verify.core.smooth import Erf, Gelu
+from asi_verify.core.smooth import Erf, Gelu, Tanh
 from asi_verify.lowering.graph import Graph, Value
 
-__all__ = ["spelled_gelu"]
+__all__ = ["looks_like_a_gate", "spelled_gelu"]
 
 _Line = tuple[Fraction, Fraction, float]
 """Factor, shift and slack of an element-wise map with one number for all."""
@@ -39,6 +39,22 @@ def spelled_gelu(graph: Graph, first: Value, second: Value) -> tuple[Value, Gelu
         if same and off is not None and factor in (1, 2):
             return x, Gelu(slack=off), factor
     return None
+
+
+def looks_like_a_gate(graph: Graph, value: Value) -> bool:
+    """Whether a factor may be the gate of a GELU: an error function, or a tanh with a shift.
+
+    Runtimes take such products for a GELU if their constants are those of one up to a tolerance,
+    and then compute another function. So what is not one exactly is no product either.
+    """
+    shifted = False
+    node = graph.made_by(value)
+    while node is not None and isinstance(node.operator, Scale):
+        shifted |= bool(node.operator.shift.any())
+        node = graph.made_by(graph.value(node.inputs[0]))
+    if node is None:
+        return False
+    return isinstance(node.operator, Erf) or (shifted and isinstance(node.operator, Tanh))
 
 
 def _difference(factor: Fraction, slack: float) -> float | None:
