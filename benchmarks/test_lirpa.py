@@ -54,9 +54,9 @@ def main(source: str) -> None:
     counts = {name: int(number) for number, name in re.findall(r"(\d+) (passed|skipped)", last)}
     figures = {"auto_LiRPA": version, **counts}
     text = (
-        f"auto_LiRPA {version}: {counts['passed']} tests passed, {counts.get('skipped', 0)} skipped "
-        "(what is known to be wrong in 0.3 alone). Proposals of all three methods, every operator of "
-        "the allow-list, and parity with the network, as for the installed release."
+        f"auto_LiRPA {version}: {counts['passed']} tests passed, {counts.get('skipped', 0)} "
+        "skipped (what is known to be wrong in 0.3 alone). Proposals of all three methods, every "
+        "operator of the allow-list, and parity with the network, as for the installed release."
     )
     write("test_lirpa", "auto_LiRPA from its repository works through the adapter", figures, text)
 
