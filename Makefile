@@ -10,7 +10,7 @@ ifeq ($(strip $(ASI_VERIFY_SHARED)),)
 unexport ASI_VERIFY_SHARED
 endif
 
-.PHONY: help setup demo test lint trusted-tests tests trusted benchmark mutation clean
+.PHONY: help setup demo test lint trusted-tests tests trusted benchmark mutation test-lirpa clean
 
 help:
 	@echo "make demo        run the main job and open out/demo/report.html"
@@ -19,6 +19,7 @@ help:
 	@echo "make trusted     the size of everything that has to be believed"
 	@echo "make benchmark   the claims of docs/results.md again (about an hour)"
 	@echo "make mutation    what the tests of the trusted pass notice (an hour or more; goes on)"
+	@echo "make test-lirpa LIRPA_SRC=PATH   the adapter with a clone of auto_LiRPA's repository"
 	@echo "make clean       remove the environment and what was built"
 
 setup:
@@ -59,6 +60,9 @@ benchmark: setup
 mutation: setup
 	$(BIN)/python -m pip install --quiet --group mutation
 	$(BIN)/python benchmarks/mutation_score.py
+
+test-lirpa: setup
+	$(BIN)/python benchmarks/test_lirpa.py $(LIRPA_SRC)
 
 clean:
 	rm -rf .venv .tools build dist

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asi_verify._certify import certify, check, correct
+    from asi_verify._compare import Comparison, compare
+    from asi_verify._plan import Plan, plan
     from asi_verify._query import write_query
+    from asi_verify._radius_map import RadiusMap, radius_map
     from asi_verify._result import Result, load
     from asi_verify._run import run
     from asi_verify._vnnlib import solve_vnnlib
@@ -30,20 +33,26 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsiVerifyError",
+    "Comparison",
     "KPixel",
     "LInf",
+    "Plan",
     "Preprocess",
     "Radius",
+    "RadiusMap",
     "Result",
     "SoundnessAlarm",
     "Status",
     "UsageError",
     "certify",
     "check",
+    "compare",
     "correct",
     "load",
     "load_dataset",
     "phantom",
+    "plan",
+    "radius_map",
     "run",
     "sign",
     "solve_vnnlib",
@@ -53,20 +62,26 @@ __all__ = [
 
 _HOME = {
     "AsiVerifyError": "errors",
+    "Comparison": "_compare",
     "KPixel": "core.k_pixel",
     "LInf": "core.linf",
+    "Plan": "_plan",
     "Preprocess": "data",
     "Radius": "core.radius",
+    "RadiusMap": "_radius_map",
     "Result": "_result",
     "SoundnessAlarm": "errors",
     "Status": "core.status",
     "UsageError": "errors",
     "certify": "_certify",
     "check": "_certify",
+    "compare": "_compare",
     "correct": "_certify",
     "load": "_result",
     "load_dataset": "data",
     "phantom": "data",
+    "plan": "_plan",
+    "radius_map": "_radius_map",
     "run": "_run",
     "sign": "attest",
     "solve_vnnlib": "_vnnlib",

@@ -78,8 +78,7 @@ def certify(
     """
     from asi_verify.repair import tried_at_ceilings
 
-    if target not in _TARGETS:
-        raise UsageError(f"target: {target!r}; one of {', '.join(_TARGETS)} is expected")
+    require_target(target)
     arithmetic = Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
     data.split(split)  # refused before anything is written
@@ -227,6 +226,12 @@ def corrected(
             "samples": len(subject.samples),
         },
     )
+
+
+def require_target(target: str) -> None:
+    """Refuse anything but a target of certification."""
+    if target not in _TARGETS:
+        raise UsageError(f"target: {target!r}; one of {', '.join(_TARGETS)} is expected")
 
 
 def attested(folder: RunFolder) -> None:

@@ -72,6 +72,7 @@ RegionsOption = Annotated[
 SemanticsOption = Annotated[
     str, typer.Option(help="'float32': a runtime's rounding is covered; or 'real'.")
 ]
+TargetOption = Annotated[str, typer.Option(help="'label' or 'prediction'.")]
 SeedOption = Annotated[int, typer.Option(help="Of everything random.", min=0)]
 OutOption = Annotated[Path, typer.Option(help="The run folder; a run in it goes on.")]
 DataRootOption = Annotated[
@@ -195,7 +196,7 @@ def certify(
     dataset: DatasetArgument,
     radius: RegionsOption = "1/255",
     split: Annotated[str, typer.Option(help="The samples to certify.")] = "train",
-    target: Annotated[str, typer.Option(help="'label' or 'prediction'.")] = "label",
+    target: TargetOption = "label",
     semantics: SemanticsOption = "float32",
     out: OutOption = Path("out"),
     scale: ScaleOption = None,
@@ -323,6 +324,117 @@ def _check_proof(folder: Path, as_json: bool) -> None:
             markup=False,
         )
     raise typer.Exit(0 if checked.holds else _OPEN)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="The run folder of the model as it was.")],
+    after: Annotated[Path, typer.Argument(help="The run folder of the model as it is.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="The data set, if the folders do not name it.")
+    ] = None,
+    data_root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which guarantees a retrained model keeps, gains and loses; both are checked anew."""
+    from asi_verify._compare import compare as compare_
+
+    found = compare_(before, after, dataset, data_root=data_root)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        for row in found.lost:
+            _out.print(f"row {row} lost")
+        _out.print(
+            f"{len(found.kept)} kept, {len(found.gained)} gained, {len(found.lost)} lost, "
+            f"{len(found.neither)} in neither"
+        )
+    raise typer.Exit(0 if found.holds else _OPEN)
+
+
+@app.command()
+def plan(
+    model: ModelArgument,
+    dataset: DatasetArgument,
+    radius: RegionsOption = "1/255",
+    split: Annotated[str, typer.Option(help="The samples to certify.")] = "train",
+    semantics: SemanticsOption = "float32",
+    scale: ScaleOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    layout: LayoutOption = None,
+    data_root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a run would find unsupported, impossible or slow, before hours are spent."""
+    from asi_verify._plan import plan as plan_
+
+    found = plan_(
+        model,
+        dataset,
+        radius,
+        split=split,
+        semantics=semantics,
+        preprocess=_preprocess(scale, mean, std, layout),
+        data_root=data_root,
+    )
+    if as_json:
+        _print_json(found.to_json())
+        return
+    counts = ", ".join(f"{count} {name}" for name, count in found.operators.items())
+    _out.print(f"operators: {counts}; {found.parameters} parameters; all supported")
+    _out.print(f"accuracy: {found.accuracy:.1%} of {found.samples} samples")
+    _out.print(
+        f"contradictions: {found.contradictions} samples; outside them nothing contradicts below "
+        f"{found.ceiling or 'any size'}"
+    )
+    table = Table("stage, by itself", "all samples that are right")
+    for name, seconds in found.seconds.items():
+        table.add_row(name, f"{seconds:.0f} s")
+    if found.epoch_seconds is not None:
+        table.add_row("an epoch of certified training", f"{found.epoch_seconds:.1f} s")
+    _out.print(table)
+    _out.print(f"memory of the passes: about {found.memory / 2**20:.0f} MiB")
+
+
+@app.command()
+def radii(
+    model: ModelArgument,
+    dataset: DatasetArgument,
+    most: Annotated[str, typer.Option(help="The largest radius tried.")] = "8/255",
+    step: Annotated[str, typer.Option(help="The radii tried are its multiples.")] = "0.5/255",
+    split: Annotated[str, typer.Option(help="The samples.")] = "train",
+    target: TargetOption = "label",
+    semantics: SemanticsOption = "float32",
+    scale: ScaleOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    layout: LayoutOption = None,
+    data_root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The largest radius at which each sample is proved."""
+    from asi_verify._radius_map import radius_map
+
+    found = radius_map(
+        model,
+        dataset,
+        most,
+        step=step,
+        split=split,
+        target=target,
+        semantics=semantics,
+        preprocess=_preprocess(scale, mean, std, layout),
+        data_root=data_root,
+        progress=_Shown(),
+    )
+    if as_json:
+        _print_json(found.to_json())
+        return
+    table = Table("row", "proved at", "refuted at")
+    for row, (proved, refuted) in enumerate(zip(found.proved, found.refuted, strict=True)):
+        table.add_row(str(row), *("" if r is None else str(r) for r in (proved, refuted)))
+    _out.print(table)
 
 
 @app.command()

@@ -20,8 +20,8 @@ from _results import RUNS, table, write
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.images import encode
-from asi_verify.core.properties import property_for
 from asi_verify.core.linf import LInf
+from asi_verify.core.properties import property_for
 from asi_verify.core.semantics import Semantics
 from asi_verify.data import load_dataset
 from asi_verify.export import Artifact

@@ -24,8 +24,8 @@ from asi_verify.checker.split_tree import tree_margins
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.images import encode
-from asi_verify.core.properties import Property, property_for
 from asi_verify.core.linf import LInf
+from asi_verify.core.properties import Property, property_for
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.split_tree import SplitTree
 from asi_verify.data import load_dataset

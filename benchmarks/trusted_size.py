@@ -23,7 +23,8 @@ KERNEL = {
     "split_tree",
     "trusted",
 }
-FILES = {"", "__main__", "command", "contradictions", "folder"}
+FILES = {"", "__main__", "command", "folder"}
+REGIONS = {"enumeration"}
 
 
 def lines(module: str) -> int:
@@ -39,7 +40,9 @@ def part(module: str) -> str:
     if room == "checker":
         if rest[0] in FILES:
             return "checker, files and command"
-        return "checker, kernel" if rest[0] in KERNEL else f"checker, operators: {rest[0]}"
+        if rest[0] in KERNEL:
+            return "checker, kernel"
+        return f"checker, {'regions' if rest[0] in REGIONS else 'operators'}: {rest[0]}"
     return room
 
 

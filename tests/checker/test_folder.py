@@ -510,7 +510,7 @@ def test_the_command_prints_one_line_of_json(made, tmp_path, capsys):
 
 def test_the_command_exits_with_0_when_nothing_is_open(tmp_path, capsys):
     """At radius 0 all of these samples can be certified."""
-    made = make_folder(tmp_path / "certificates", radius="0")
+    made = make_folder(tmp_path / "certificates", family=LInf.of(0))
     write_npz(made, tmp_path / "data.npz")
     assert main([str(made.place), "--data", str(tmp_path / "data.npz")]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "zero_except(2)"

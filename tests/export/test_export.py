@@ -61,6 +61,24 @@ class Dense(nn.Module):
         return self.last(torch.flatten(self.most(h), 1))
 
 
+class Gated(nn.Module):
+    """A user's network with leaky and clamped numbers, upsampling, slices and gates of channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(1, 4, 2, stride=2)
+        self.leaky, self.slopes = nn.LeakyReLU(0.1), nn.PReLU(4)
+        self.up = nn.ConvTranspose2d(4, 3, 3, stride=2, padding=1, output_padding=1)
+        self.gate = nn.Conv2d(3, 3, 1)
+        self.last = nn.Linear(3, 3)
+
+    def forward(self, x):
+        h = nn.functional.relu6(self.up(self.slopes(self.leaky(self.a(x)))))
+        h = nn.functional.pad(h, (1, 0, 0, 2))[:, :, 1:-1, ::2]
+        h = h * torch.sigmoid(self.gate(h.mean((2, 3), keepdim=True)))
+        return self.last(h.amax((2, 3)) - h.abs().sum((2, 3)))
+
+
 def trained_residual():
     torch.manual_seed(0)
     module = Residual()
@@ -304,3 +322,17 @@ def test_the_exported_file_is_valid_onnx():
     """Other tools can read it."""
     artifact = Artifact.from_network(LARGER["cnn"](np.random.default_rng(0)))
     onnx.checker.check_model(onnx.load_from_string(artifact.data), full_check=True)
+
+
+def test_a_module_with_gates_and_upsampling_is_exported_as_it_is():
+    """What it is lowered to computes what it does, and so does the artifact."""
+    torch.manual_seed(0)
+    module = Gated().eval()
+    network = network_from_torch(module, (1, 8, 8))
+    x = torch.rand(5, 1, 8, 8)
+    with torch.no_grad():
+        wanted = module(x).numpy()
+        found = NetworkModule(network)(x).numpy()
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    artifact = Artifact.from_network(network)
+    np.testing.assert_allclose(artifact.session.run(x.numpy()), wanted, atol=1e-4)

@@ -21,6 +21,7 @@ from asi_verify.lowering.registry import REGISTRY
 # the stored one.
 _SLACK = 2 * 2.0**-53
 _ONE = np.ones((), dtype=np.float32)
+_MINUS_ONE = np.array(-1, dtype=np.float32)
 _ZERO = np.zeros((), dtype=np.float32)
 
 
@@ -83,11 +84,11 @@ def sub(node: OnnxNode, graph: Graph) -> None:
         return
     if _both_are_values(node):
         first, second = _alike(node, graph)
-        negated = graph.add(Scale(-_ONE, _ZERO), second)
+        negated = graph.add(Scale(_MINUS_ONE, _ZERO), second)
         graph.define(node, graph.add(Add(), first, negated))
         return
     value, constant, swapped = _operands(node)
-    operator = Scale(-_ONE, constant.copy()) if swapped else Scale(_ONE, -constant)
+    operator = Scale(_MINUS_ONE, constant.copy()) if swapped else Scale(_ONE, np.asarray(-constant))
     graph.define(node, graph.add(operator, value))
 
 
