@@ -56,6 +56,7 @@ benchmark: setup
 	$(BIN)/python benchmarks/zero_repeatable_errors.py
 	$(BIN)/python benchmarks/certify_again.py
 	$(BIN)/python benchmarks/attack_certified.py
+	$(BIN)/python benchmarks/proposal_cost.py
 
 mutation: setup
 	$(BIN)/python -m pip install --quiet --group mutation

@@ -9,14 +9,12 @@ which they are needed. Medians of five.
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
 from _results import RUNS, table, write
+from _timing import median_seconds
 
 from asi_verify.bounds import BackwardTwin, Method, proposer_for
 from asi_verify.checker import TrustedPass
@@ -34,7 +32,6 @@ from asi_verify.prove import AlphaCrown
 from asi_verify.prove.alpha_crown import LARGEST, slopes_tree
 from asi_verify.prove.twins import boxes_for, open_slopes
 
-REPEATS = 5
 ONE_BY_ONE = 64
 FEW = 16
 FEWER = 4
@@ -43,17 +40,6 @@ LINEAR = {
     Method.CROWN_IBP: LinearEvidence(Intermediate.INTERVAL),
     Method.CROWN: LinearEvidence(Intermediate.BACKWARD),
 }
-
-
-def median_seconds(work: Callable[[], object]) -> float:
-    """The median over a few repetitions, after one that is not counted."""
-    work()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def optimised(
@@ -156,7 +142,7 @@ def main() -> None:
     ]
     text = (
         "The artifact of `benchmarks/zero_repeatable_errors.py` (PneumoniaMNIST, seed 0), region "
-        f"L-infinity 1/255, medians of {REPEATS}.\n\n{table(['what', 'result'], rows)}"
+        f"L-infinity 1/255, medians of five.\n\n{table(['what', 'result'], rows)}"
     )
     write("certify_again", "PneumoniaMNIST certified again with the trusted pass", figures, text)
 
