@@ -1,0 +1,155 @@
+"""Claim: of 200 test images of an ordinary network, fewer than 5 % stay undecided at 60 s an image.
+
+A CNN of 165,598 parameters, trained ordinarily on PneumoniaMNIST (seed 0, nothing for robustness),
+first 200 test images, at 0.5/255, 1/255 and 2/255, float32 semantics. First the stages that do not
+branch, over all images at once; then branch and bound, one image after the other, 60 s each. Images
+that were settled before are not done again: results lie in ``out/benchmarks/ordinary-165k``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+from _results import RUNS, table, write
+
+from asi_verify.bugs import evaluate
+from asi_verify.core.linf import LInf
+from asi_verify.core.properties import property_for
+from asi_verify.core.verdict import Proved, Refuted, Verdict
+from asi_verify.data import Dataset, load_dataset
+from asi_verify.export import Artifact, network_from_torch
+from asi_verify.prove import Branch, Crown, CrownIbp, Falsify, Intervals, prove
+from asi_verify.repair import OrdinaryTraining
+from asi_verify.zoo import SmallCNN
+
+PLACE = RUNS / "ordinary-165k"
+RADII = ["0.5/255", "1/255", "2/255"]
+IMAGES = 200
+SECONDS = 60.0
+WINNER_SECONDS = 7.2
+"""The competition's winner on one instance, each proved by its initial bound (same kind of CNN)."""
+
+
+def trained(data: Dataset) -> Artifact:
+    """The network, trained once."""
+    file = PLACE / "artifact.onnx"
+    if not file.is_file():
+        pixels = data.split("train").images / 255
+        torch.manual_seed(0)
+        mean, spread = [float(pixels.mean())], [float(pixels.std())]
+        module = SmallCNN(data.image_shape, 2, mean, spread, (16, 32), 100)
+        network = network_from_torch(module, data.image_shape)
+        PLACE.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(Artifact.from_network(OrdinaryTraining().train(network, data, 0)).data)
+    return Artifact.from_bytes(file.read_bytes())
+
+
+def found(verdict: Verdict) -> str:
+    """A verdict in one word."""
+    match verdict:
+        case Proved():
+            return "proved"
+        case Refuted():
+            return "refuted"
+        case _:
+            return "undecided"
+
+
+def settle(artifact: Artifact, data: Dataset, radius: str) -> dict[str, Any]:
+    """Verdicts and seconds of each image at one radius."""
+    file = PLACE / f"{radius.replace('/', '_')}.json"
+    if file.is_file():
+        result: dict[str, Any] = json.loads(file.read_text())
+        return result
+    samples = data.split("test")
+    rows = list(range(IMAGES))
+    wanted = [property_for(samples.labels[row], artifact.network.logits) for row in rows]
+    family = LInf.of(radius)
+
+    def ask(some: list[int], *stages: Any, seconds: float | None = None) -> Any:
+        return prove(
+            artifact,
+            family,
+            samples.images[some],
+            [samples.image_digests[row] for row in some],
+            [wanted[row] for row in some],
+            stages,
+            per_query_s=seconds,
+        )
+
+    start = time.perf_counter()
+    proof = ask(rows, Falsify(), Intervals(), CrownIbp(), Crown(proposes=False))
+    cheap = time.perf_counter() - start
+    verdicts = [found(verdict) for verdict in proof.verdicts]
+    settled = sum(verdict != "undecided" for verdict in verdicts)
+    branched = {}
+    for row in rows:
+        if verdicts[row] == "undecided":
+            start = time.perf_counter()
+            again = ask([row], Falsify(steps=30, restarts=8), Branch(100_000), seconds=SECONDS)
+            verdicts[row] = found(again.verdicts[0])
+            branched[row] = time.perf_counter() - start
+            print(radius, row, verdicts[row], f"{branched[row]:.1f} s", flush=True)
+    result = {
+        "branched": branched,
+        "seconds_without_branching": cheap,
+        "settled_without_branching": settled,
+        "stages": [[s.name, s.given, s.proved, s.refuted, s.seconds] for s in proof.stages],
+        "verdicts": verdicts,
+    }
+    file.write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def main() -> None:
+    """Train, prove and write the page."""
+    data = load_dataset("pneumoniamnist")
+    artifact = trained(data)
+    accuracy = evaluate(artifact, data.split("test")).accuracy
+    results = {radius: settle(artifact, data, radius) for radius in RADII}
+    rows = []
+    for radius, result in results.items():
+        counts = Counter(result["verdicts"])
+        rate = result["settled_without_branching"] / result["seconds_without_branching"]
+        result["settled_in_winners_time"] = rate * WINNER_SECONDS
+        times = list(result["branched"].values())
+        without = f"{result['settled_without_branching']} of {IMAGES} in "
+        without += f"{result['seconds_without_branching']:.0f} s"
+        rows.append(
+            [
+                radius,
+                counts["proved"],
+                counts["refuted"],
+                f"{counts['undecided']} ({counts['undecided'] / IMAGES:.1%})",
+                without,
+                f"{rate * WINNER_SECONDS:.0f}",
+                f"{np.median(times):.1f} s" if times else "none",
+            ]
+        )
+    header = ["radius", "proved", "refuted", "undecided", "without branching"]
+    header += [f"of those in {WINNER_SECONDS} s", "branched, median"]
+    text = (
+        f"{artifact.network.parameters} parameters, test accuracy {accuracy:.1%}, no certified "
+        f"training; {IMAGES} test images, asked about their labels (misclassified ones are "
+        f"refuted); at most {SECONDS:.0f} s an image for branch and bound. The competition's "
+        f"winner takes {WINNER_SECONDS} s for one instance of this kind.\n\n" + table(header, rows)
+    )
+    text += "\n\nStages, with images given, proved, refuted and seconds:\n\n" + table(
+        ["radius", "stage", "given", "proved", "refuted", "seconds"],
+        [
+            [radius, name, given, proved, refuted, f"{seconds:.1f}"]
+            for radius, result in results.items()
+            for name, given, proved, refuted, seconds in result["stages"]
+        ],
+    )
+    claim = "Test images of an ordinary network: fewer than 5 % undecided at 60 s each"
+    write("ordinary_network", claim, {"accuracy": accuracy, "radii": results}, text)
+
+
+if __name__ == "__main__":
+    main()
