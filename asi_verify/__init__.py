@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from asi_verify._result import Result, load
     from asi_verify._run import run
     from asi_verify.attest import sign, verify
+    from asi_verify.core.balls import L1, L2
     from asi_verify.core.k_pixel import KPixel
     from asi_verify.core.linf import LInf
     from asi_verify.core.radius import Radius
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from asi_verify.errors import AsiVerifyError, SoundnessAlarm, UsageError
 
 __all__ = [
+    "L1",
+    "L2",
     "AsiVerifyError",
     "Comparison",
     "KPixel",
@@ -59,6 +62,8 @@ __all__ = [
 _HOME = {
     "AsiVerifyError": "errors",
     "Comparison": "_compare",
+    "L1": "core.balls",
+    "L2": "core.balls",
     "KPixel": "core.k_pixel",
     "LInf": "core.linf",
     "Plan": "_plan",

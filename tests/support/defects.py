@@ -175,14 +175,14 @@ _CONVOLUTION = [
     Defect(
         "conv: padding before and after swapped",
         "checker/convolution.py",
-        "for size, (before, _) in zip(\n                    self._input_shape",
-        "for size, (_, before) in zip(\n                    self._input_shape",
+        "for size, (pad, _) in zip(",
+        "for size, (_, pad) in zip(",
         _LAWS + "every_rule_keeps_the_interval_law[conv]",
     ),
     Defect(
         "conv: padding ignored on the way back",
         "checker/convolution.py",
-        "slice(before, before + size)",
+        "slice(pad, pad + size)",
         "slice(0, size)",
         _LAWS + "every_rule_keeps_the_backward_law[conv]",
     ),
@@ -224,8 +224,8 @@ _CONVOLUTION = [
     Defect(
         "conv: inputs of the groups interleaved on the way back",
         "checker/convolution.py",
-        "unpadded = padded[self._inner()].reshape(",
-        "unpadded = padded[self._inner()].swapaxes(0, 1).reshape(",
+        "padded[self._inner()].reshape(given), 1, 0)",
+        "padded[self._inner()].swapaxes(0, 1).reshape(given), 1, 0)",
         _LAWS + "every_rule_keeps_the_backward_law[conv]",
     ),
     Defect(
@@ -436,8 +436,8 @@ _MAX_POOL = [
     Defect(
         "max pool: pushed back to another number",
         "checker/max_pool.py",
-        "self._places[window, top][owners]",
-        "self._places[window, below][owners]",
+        "for n in (top, below))",
+        "for n in (below, below))",
         _LAWS + "the_bound_of_a_maximum_holds_where_it_is_weakest",
     ),
     Defect(
@@ -788,8 +788,8 @@ _RULES_OF_ALL = [
     Defect(
         "functionals mixed up between samples",
         "checker/rules.py",
-        "np.repeat(np.arange(samples), count)",
-        "np.tile(np.arange(samples), count)",
+        "np.repeat(np.arange(samples), len(self.coefficients))",
+        "np.tile(np.arange(samples), len(self.coefficients))",
         _PASS + "a_batch_gives_each_sample_what_it_gets_alone[crown]",
     ),
 ]
@@ -832,16 +832,16 @@ _PASS_OVER_NETWORKS = [
     ),
     Defect(
         "finish: the radius weighed without abs",
-        "checker/trusted.py",
-        "functionals.absolute().dot(radius +",
-        "functionals.dot(radius +",
+        "checker/rules.py",
+        "self.absolute().dot(r +",
+        "self.dot(r +",
         _PASS + "no_bound_exceeds_the_exact_minimum[mlp-interval]",
     ),
     Defect(
         "finish: the rounding of the last sum forgotten",
-        "checker/trusted.py",
-        "radius + gamma(terms) * np.abs(centre)",
-        "radius",
+        "checker/rules.py",
+        "r + gamma(self.size) * np.abs(centre)",
+        "r",
         _LAWS + "terms_that_the_last_sum_loses_are_covered",
     ),
     Defect(
@@ -889,15 +889,15 @@ _PASS_OVER_NETWORKS = [
     Defect(
         "upper bounds before a relu with the sign of lower ones",
         "checker/trusted.py",
-        "bound[owners, chosen] = sign * self._push_back(",
-        "bound[owners, chosen] = self._push_back(",
+        "bound[owners, chosen] = sign * found",
+        "bound[owners, chosen] = found",
         _PASS + "crown_is_not_looser_than_crown_ibp_and_that_not_than_intervals",
     ),
     Defect(
         "bounds before a relu written to another number",
         "checker/trusted.py",
-        "bound[owners, chosen] = sign * self._push_back(",
-        "bound[owners, chosen[::-1]] = sign * self._push_back(",
+        "bound[owners, chosen] = sign * found",
+        "bound[owners, chosen[::-1]] = sign * found",
         _PASS + "a_batch_gives_each_sample_what_it_gets_alone[crown]",
     ),
     Defect(
@@ -1112,30 +1112,30 @@ _REGIONS = [
     ),
     Defect(
         "region: float boxes not clipped",
-        "core/linf.py",
-        "            np.clip(lower, np.float32(0), np.float32(1)),\n            np.clip(upper",
-        "            lower,\n            np.clip(upper",
+        "core/box.py",
+        "        np.clip(lower, np.float32(0), np.float32(1)),\n        np.clip(upper",
+        "        lower,\n        np.clip(upper",
         _REGION + "float_images_get_boxes_that_cover_the_exact_ball",
     ),
     Defect(
         "region: float boxes rounded inward",
-        "core/linf.py",
+        "core/box.py",
         "np.where(lower > below, np.nextafter(lower, np.float32(-np.inf)), lower)",
         "np.where(lower < below, np.nextafter(lower, np.float32(np.inf)), lower)",
         _REGION + "float_images_get_boxes_that_cover_the_exact_ball",
     ),
     Defect(
         "region: the radius of float images rounded to nearest",
-        "core/linf.py",
-        "np.nextafter(float(self.radius.value), np.inf)",
-        "float(self.radius.value)",
+        "core/box.py",
+        "float(np.nextafter(float(value), np.inf)) if value else 0.0",
+        "float(value)",
         _REGION + "float_boxes_cover_a_radius_that_no_float_holds",
     ),
     Defect(
         "region: the ends of float images rounded to nearest",
-        "core/linf.py",
-        "np.nextafter(centre - radius, -np.inf)",
-        "centre - radius",
+        "core/box.py",
+        "np.nextafter(below - distance, -np.inf)",
+        "below - distance",
         _REGION + "float_boxes_cover_a_radius_that_no_float_holds",
     ),
     Defect(
@@ -2634,7 +2634,7 @@ _MOVES = [
         "pad: nothing between the numbers",
         "core/moves.py",
         "slice(before, before + (size - 1) * (gap + 1) + 1, gap + 1)",
-        "slice(before, before + size)",
+        "slice(pad, pad + size)",
         _LAWS + "every_rule_keeps_the_interval_law[pad, zeros]",
     ),
     Defect(
