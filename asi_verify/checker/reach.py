@@ -29,11 +29,10 @@ def lowest_over(reach: Reach | None, functionals: Functionals, box: Box) -> Arra
     if reach is None:
         return lowest
     each = functionals.one_per_sample(len(box))
-    match reach:
-        case BallReach():
-            further = _over_ball(reach, each, box)
-        case PixelReach():
-            further = _over_pixels(reach, each)
+    if isinstance(reach, BallReach):
+        further = _over_ball(reach, each, box)
+    else:
+        further = _over_pixels(reach, each)
     return np.maximum(lowest, further.reshape(lowest.shape))
 
 

@@ -62,10 +62,8 @@ Reach: TypeAlias = BallReach | PixelReach
 
 def take(reach: Reach | None, rows: Rows) -> Reach | None:
     """What is known of some of the samples."""
-    match reach:
-        case None:
-            return None
-        case BallReach(centre=centre):
-            return replace(reach, centre=centre[rows])
-        case PixelReach(centre=centre, hull=hull):
-            return replace(reach, centre=centre[rows], hull=hull[rows])
+    if reach is None:
+        return None
+    if isinstance(reach, BallReach):
+        return replace(reach, centre=reach.centre[rows])
+    return replace(reach, centre=reach.centre[rows], hull=reach.hull[rows])

@@ -150,6 +150,20 @@ def test_extreme_coefficients_leave_a_bound_or_none(norm):
     assert not np.isnan(found)
 
 
+def test_a_search_that_ends_before_the_best_split_leaves_a_bound():
+    """Each round takes one coefficient to the end of its room here, and there are many."""
+    a = 100.0 ** np.arange(12)[None]
+    ends = np.zeros((1, 12), np.float32)
+    reach = BallReach(Box(ends, ends.copy()), 4.5, Norm.L2)
+    box = Box(np.full((1, 12), -1.0), np.ones((1, 12)))
+    (found,) = lowest_over(reach, Functionals(a, np.array([0])), box)
+    assert found <= lowest_change(L2, a[0], np.ones(12), 4.5)
+    assert found >= -a.sum() * (1 + 1e-12)
+    smaller = a / a.max()
+    (found,) = lowest_over(reach, Functionals(smaller, np.array([0])), box)
+    assert found > -4.5 * np.linalg.norm(smaller)
+
+
 def test_a_radius_of_0_is_the_centre():
     """The box of the encodings, which intervals are exact on."""
     image = np.array([[[[3, 250]]]], np.uint8)

@@ -36,6 +36,9 @@ _CERTIFICATE = "tests/core/test_certificate.py::test_"
 _CLAUSES = "tests/core/test_clauses.py::test_"
 _PROPERTIES = "tests/core/test_properties.py::test_"
 _K_PIXEL = "tests/core/test_k_pixel.py::test_"
+_BALLS = "tests/core/test_balls.py::test_"
+_REACH = "tests/checker/test_reach.py::test_"
+_OVER_REACH = "tests/soundness/test_reach.py::test_"
 _FINITE = "tests/checker/test_enumeration.py::test_"
 _RADIUS = "tests/core/test_radius.py::test_"
 _REGION = "tests/core/test_region.py::test_"
@@ -1346,6 +1349,142 @@ _CONTRADICTIONS = [
         "return first.classes == second.classes and first.label != second.label",
         "return first.classes == second.classes",
         _PROPERTIES + "properties_exclude_each_other_only_where_no_logits_satisfy_both",
+    ),
+]
+
+_REGIONS_BEYOND_BOXES = [
+    Defect(
+        "ball: the boundary left out",
+        "core/balls.py",
+        "total * under**self.power <= over",
+        "total * under**self.power < over",
+        _BALLS + "membership_is_decided_at_the_boundary_itself",
+    ),
+    Defect(
+        "ball: membership by floats alone",
+        "core/balls.py",
+        "self._holds(points[row], nearest[row])",
+        "found[row] <= limit",
+        _BALLS + "a_distance_that_no_float64_tells_from_the_radius_is_told",
+    ),
+    Defect(
+        "ball: members beyond the range of pixels",
+        "core/balls.py",
+        "((points >= 0) & (points <= 1))",
+        "((points >= -1) & (points <= 2))",
+        _BALLS + "what_is_no_number_or_not_an_image_lies_in_no_ball",
+    ),
+    Defect(
+        "ball: the radius of its reach rounded down",
+        "core/balls.py",
+        "float64_above(self.radius), self.norm",
+        "float(np.nextafter(float(self.radius), 0)), self.norm",
+        _BALLS + "members_lie_in_the_box_and_within_the_reach",
+    ),
+    Defect(
+        "ball: a point of one of two regions taken for a common one",
+        "core/balls.py",
+        "self.contains(np.stack([point, point]), images).all()",
+        "self.contains(np.stack([point, point]), images).any()",
+        _BALLS + "neighbouring_grey_levels_meet_half_way",
+    ),
+    Defect(
+        "ball: L1 read as L2",
+        "core/balls.py",
+        'L1 if match["power"] == "1" else L2',
+        'L2 if match["power"] == "1" else L1',
+        _BALLS + "balls_are_read_from_text",
+    ),
+    Defect(
+        "ball: taken for its centre",
+        "checker/reach.py",
+        "up(reach.radius * dual)",
+        "up(0 * dual)",
+        _REACH + "no_point_of_a_ball_lies_below_its_bound",
+    ),
+    Defect(
+        "ball: the rounding of a norm forgotten",
+        "checker/reach.py",
+        'enlarged(np.einsum("pn,pn->p", p, p), functionals.size)',
+        'np.einsum("pn,pn->p", p, p)',
+        _REACH + "the_rounding_of_a_norm_is_covered",
+    ),
+    Defect(
+        "ball: squares that underflow forgotten",
+        "checker/reach.py",
+        'enlarged(np.einsum("pn,pn->p", p, p), functionals.size)',
+        'np.einsum("pn,pn->p", p, p) * (1 + 2.0**-30)',
+        _REACH + "squares_that_underflow_are_covered",
+    ),
+    Defect(
+        "ball: the smallest coefficient for the largest",
+        "checker/reach.py",
+        "dual = share.max(axis=1)",
+        "dual = share.min(axis=1)",
+        _REACH + "no_point_of_a_ball_lies_below_its_bound",
+    ),
+    Defect(
+        "ball: the part beyond the ball bounded over the centre",
+        "checker/reach.py",
+        "over_box.lowest(box)",
+        "over_box.lowest(centre)",
+        _REACH + "no_point_of_a_ball_lies_below_its_bound",
+    ),
+    Defect(
+        "reach: ends of another sample's box",
+        "checker/reach.py",
+        "numbers.reshape(len(numbers), -1)[owners]",
+        "numbers.reshape(len(numbers), -1)[np.sort(owners)]",
+        _REACH + "functionals_are_bounded_over_their_own_samples",
+    ),
+    Defect(
+        "reach: one changed pixel too few",
+        "checker/reach.py",
+        "by_pixel.shape[1] - reach.pixels, 0",
+        "by_pixel.shape[1] - reach.pixels + 1, 1",
+        _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
+    ),
+    Defect(
+        "reach: one channel of a changed pixel",
+        "checker/reach.py",
+        "falls.reshape(len(a), channels, -1).sum(axis=1)",
+        "falls.reshape(len(a), channels, -1).max(axis=1)",
+        _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
+    ),
+    Defect(
+        "reach: the side to which a pixel falls mistaken",
+        "checker/reach.py",
+        "np.abs(a) * np.where(a > 0, ",
+        "np.abs(a) * np.where(a < 0, ",
+        _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
+    ),
+    Defect(
+        "reach: that of other samples after a part is taken",
+        "core/reach.py",
+        "return replace(reach, centre=reach.centre[rows])",
+        "return reach",
+        _OVER_REACH + "a_batch_gives_each_region_what_it_gets_alone",
+    ),
+    Defect(
+        "reach: the first samples' for every part of a batch",
+        "checker/trusted.py",
+        "self.bounds(box[part], evidence.intermediate, reach=take(reach, part))",
+        "self.bounds(box[part], evidence.intermediate, reach=reach)",
+        _OVER_REACH + "a_batch_gives_each_region_what_it_gets_alone",
+    ),
+    Defect(
+        "trees: the first samples' reach for every part of a batch",
+        "checker/split_tree.py",
+        "trusted.bounds(box[part], intermediate, reach=take(reach, part))",
+        "trusted.bounds(box[part], intermediate, reach=reach)",
+        _OVER_REACH + "split_trees_know_the_regions_too",
+    ),
+    Defect(
+        "k-pixel: a reach of one pixel",
+        "core/k_pixel.py",
+        "self.boxes(images), self.pixels)",
+        "self.boxes(images), 1)",
+        _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
     ),
 ]
 
@@ -2977,6 +3116,7 @@ DEFECTS = [
     *_PROPERTIES_OF_LOGITS,
     *_CONTRADICTIONS,
     *_FINITE_REGIONS,
+    *_REGIONS_BEYOND_BOXES,
     *_FOLDERS,
     *_CERTIFICATES,
     *_LOWERING,
