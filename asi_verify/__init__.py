@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asi_verify._run import run
     from asi_verify._vnnlib import solve_vnnlib
     from asi_verify.attest import sign, verify
+    from asi_verify.core.balls import L1, L2
     from asi_verify.core.k_pixel import KPixel
     from asi_verify.core.linf import LInf
     from asi_verify.core.radius import Radius
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from asi_verify.errors import AsiVerifyError, SoundnessAlarm, UsageError
 
 __all__ = [
+    "L1",
+    "L2",
     "AsiVerifyError",
     "Comparison",
     "KPixel",
@@ -63,6 +66,8 @@ __all__ = [
 _HOME = {
     "AsiVerifyError": "errors",
     "Comparison": "_compare",
+    "L1": "core.balls",
+    "L2": "core.balls",
     "KPixel": "core.k_pixel",
     "LInf": "core.linf",
     "Plan": "_plan",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from asi_verify._provenance import machine, versions
 from asi_verify._result import AUDIT_FILE, CERTIFICATES, GIVEN, RESULT_FILE, Result
 from asi_verify.checker import CheckResult, check_folder, read_claims
+from asi_verify.core.balls import ball_in
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.claims import ARTIFACT_FILE
 from asi_verify.core.family import RegionFamily
@@ -19,7 +20,7 @@ from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, DatasetLike, Preprocess, load_dataset, medmnist_sets
-from asi_verify.errors import CertificateError, DataError, UsageError
+from asi_verify.errors import CertificateError, DataError, RadiusError, UsageError
 from asi_verify.store import RunFolder
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def certify(
         dataset: a MedMNIST name, a folder, an NPZ file, ``(images, labels)``, a torch data set.
         radius: of the L-infinity regions: ``"1/255"``, ``"2 grey levels"``, a fraction or a float
             in pixel units, where [0, 1] is the range of a pixel. Or ``"1 pixel"``, ``"3 voxels"``:
-            at most so many take any other of the data set's grey levels; or a ``KPixel``.
+            at most so many take any other of the data set's grey levels. Or ``"l2 0.5"``,
+            ``"l1 3"``: the changes of all pixels count together, in that norm. Or a family:
+            ``KPixel``, ``L1``, ``L2``.
         split: the samples to certify.
         target: ``"label"``: the label holds everywhere in the region; ``"prediction"``: whatever
             the model answers for the sample does.
@@ -154,7 +157,7 @@ def correct(
     """
     from asi_verify.repair import CertifiedTraining
 
-    family, arithmetic = LInf.of(radius), Semantics.of(semantics)
+    family, arithmetic = linf_for(radius), Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
     data.split("train")  # refused before anything is written
     chosen = corrector if corrector is not None else CertifiedTraining()
@@ -292,7 +295,7 @@ def audited(
 
 
 def family_for(radius: RadiusLike | RegionFamily, data: Dataset) -> RegionFamily:
-    """The regions that a user asks for by a radius, by a number of pixels, or by their family.
+    """The regions that a user asks for: by a radius, a norm and one, a number of pixels, a family.
 
     Raises:
         UsageError: it is none of these, or there are no such regions around these images.
@@ -302,7 +305,26 @@ def family_for(radius: RadiusLike | RegionFamily, data: Dataset) -> RegionFamily
         return KPixel(pixels, data.grey_levels)
     if pixels is not None:
         raise DataError(f"radius: {radius!r} is meant of 8-bit images; {data.name} holds floats")
-    return radius if isinstance(radius, RegionFamily) else LInf.of(radius)
+    if isinstance(radius, RegionFamily):
+        return radius
+    return ball_in(radius) or LInf.of(radius)
+
+
+def linf_for(radius: object) -> LInf:
+    """The regions to correct a model for.
+
+    Raises:
+        RadiusError: they are others than L-infinity regions, or their radius is none.
+    """
+    if isinstance(radius, LInf):
+        return radius
+    asked = radius if isinstance(radius, RegionFamily) else ball_in(radius)
+    if asked is not None or KPixel.pixels_in(radius) is not None:
+        raise RadiusError(
+            f"radius: {radius!r}: models are corrected for L-infinity regions alone; give such a "
+            'radius, like "1/255", and certify the corrected model for these regions'
+        )
+    return LInf.of(radius)  # type: ignore[arg-type]  # it refuses what is no radius
 
 
 def dataset_configuration(data: Dataset) -> dict[str, Any]:

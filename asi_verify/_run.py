@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asi_verify._certify import attested, corrected, run_configuration, stage_settings
+from asi_verify._certify import (
+    attested,
+    corrected,
+    linf_for,
+    run_configuration,
+    stage_settings,
+)
 from asi_verify._result import RESULT_FILE, Result
-from asi_verify.core.linf import LInf
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics
@@ -45,7 +50,7 @@ def run(
 
     Args:
         dataset: as for ``certify``; with a split ``train``, and ``val`` to choose the epoch on.
-        radius: as for ``certify``.
+        radius: as for ``correct``.
         seed: of everything random.
         architecture: one of ``asi_verify.zoo.ARCHITECTURES``.
         semantics: as for ``certify``.
@@ -66,7 +71,7 @@ def run(
     from asi_verify.export import Artifact
     from asi_verify.repair import CertifiedTraining, Checkpoints, OrdinaryTraining
 
-    family, arithmetic = LInf.of(radius), Semantics.of(semantics)
+    family, arithmetic = linf_for(radius), Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
     training = ordinary if ordinary is not None else OrdinaryTraining()
     chosen = corrector if corrector is not None else CertifiedTraining()

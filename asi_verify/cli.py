@@ -66,7 +66,8 @@ RegionsOption = Annotated[
     typer.Option(
         "--radius",
         help='Radius of the regions: "1/255", "2 grey levels", 0.01 of [0, 1]; or how many pixels '
-        'may take any other value of the data set: "1 pixel", "3 voxels".',
+        'may take any other value of the data set: "1 pixel", "3 voxels"; or "l2 0.5", "l1 3": '
+        "all changes count together, in that norm.",
     ),
 ]
 SemanticsOption = Annotated[

@@ -24,7 +24,7 @@ KERNEL = {
     "trusted",
 }
 FILES = {"", "__main__", "command", "folder"}
-REGIONS = {"enumeration"}
+REGIONS = {"enumeration", "reach"}
 
 
 def lines(module: str) -> int:

@@ -10,8 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from asi_verify.audit.distances import CHEBYSHEV, PIXELS, LabelDistances, Metric, label_distances
+from asi_verify.audit.distances import (
+    CHEBYSHEV,
+    EUCLIDEAN,
+    MANHATTAN,
+    PIXELS,
+    LabelDistances,
+    Metric,
+    label_distances,
+)
 from asi_verify.audit.duplicates import DuplicateGroup, find_duplicates
+from asi_verify.core.balls import L1, L2
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.k_pixel import KPixel
@@ -143,8 +152,10 @@ def audit(
     samples = dataset.split(split)
     family.boxes(samples.images[:1])
     unit = _unit(family, samples)
-    metric = PIXELS if unit is Unit.PIXELS else CHEBYSHEV
-    distances = label_distances(samples, _farthest_meeting(family, unit), metric, progress)
+    metric = _metric(family)
+    distances = label_distances(
+        samples, _farthest_meeting(family, unit, samples.images[0].size), metric, progress
+    )
     contradictions = tuple(
         found
         for first, second in distances.close
@@ -160,8 +171,21 @@ def _unit(family: RegionFamily, samples: Samples) -> Unit:
     return Unit.GREY_LEVELS if samples.images.dtype == np.uint8 else Unit.PIXEL_UNITS
 
 
-def _farthest_meeting(family: RegionFamily, unit: Unit) -> float:
-    """A distance beyond which no two regions meet."""
+def _metric(family: RegionFamily) -> Metric:
+    """In which regions are as large as they are said to be."""
+    match family:
+        case KPixel():
+            return PIXELS
+        case L1():
+            return MANHATTAN
+        case L2():
+            return EUCLIDEAN
+        case _:
+            return CHEBYSHEV
+
+
+def _farthest_meeting(family: RegionFamily, unit: Unit, numbers: int) -> float:
+    """A distance beyond which no two regions of images with so many numbers meet."""
     match family:
         case KPixel(pixels=pixels):
             return 2 * pixels
@@ -170,6 +194,10 @@ def _farthest_meeting(family: RegionFamily, unit: Unit) -> float:
             return float(2 * radius.value) + 1e-6
         case LInf():
             return _levels_that_meet(family)
+        case L1(radius=radius) | L2(radius=radius):
+            # The usual encodings of a centre lie within 2**-23 of it in every number.
+            in_pixel_units = 2 * radius + numbers * Fraction(1, 10**6)
+            return float(in_pixel_units * (255 if unit is Unit.GREY_LEVELS else 1))
         case _:
             raise UsageError(f"{family}: contradictions of such regions are not known")
 

@@ -1,14 +1,14 @@
-"""Distances between samples of different labels: exact, in integers for 8-bit images.
+"""Distances between samples of different labels; for 8-bit images in integers, but for L2 exact.
 
-A metric is either the largest difference of any two numbers (L-infinity), or in how many pixels two
-images differ.
+A metric is the largest difference of any two numbers (L-infinity), the sum of all differences (L1),
+the root of the sum of their squares (L2), or in how many pixels two images differ.
 """
 
 from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,28 @@ import numpy.typing as npt
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.data import Samples
 
-__all__ = ["CHEBYSHEV", "PIXELS", "LabelDistances", "Metric", "label_distances"]
+__all__ = [
+    "CHEBYSHEV",
+    "EUCLIDEAN",
+    "MANHATTAN",
+    "PIXELS",
+    "LabelDistances",
+    "Metric",
+    "label_distances",
+]
 
 # Rows handled at once, so that a tile of distances to all others stays in the processor's cache.
 _TILE = 64
 
 
 class Metric(abc.ABC):
-    """A distance of two images."""
+    """A distance of two images.
+
+    Attributes:
+        whole: whether distances of 8-bit images are whole numbers.
+    """
+
+    whole: ClassVar[bool] = True
 
     def between(self, some: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """All distances, shape ``(len(some), len(others))``, of ``(N, C, *spatial)`` images."""
@@ -68,8 +82,36 @@ class _DifferingPixels(Metric):
         return result
 
 
+class _Manhattan(Metric):
+    def compare(self, some: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return _sum(some, others, np.abs)
+
+
+class _Euclidean(Metric):
+    whole = False
+
+    def compare(self, some: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.asarray(np.sqrt(_sum(some, others, np.square)))
+
+
+def _sum(some: npt.NDArray[Any], others: npt.NDArray[Any], of: np.ufunc) -> npt.NDArray[np.float64]:
+    """Of all differences; in float64, which is exact for whole numbers."""
+    result = np.zeros((some.shape[-1], others.shape[-1]))
+    lines = (array.reshape(-1, array.shape[-1]).astype(np.float64) for array in (some, others))
+    for ours, theirs in zip(*lines, strict=True):
+        gap = ours[:, None] - theirs[None, :]
+        result += of(gap, out=gap)
+    return result
+
+
 CHEBYSHEV: Metric = _Chebyshev()
 """The largest difference of two numbers; grey levels or pixel units."""
+
+MANHATTAN: Metric = _Manhattan()
+"""The sum of the differences of all numbers; grey levels or pixel units."""
+
+EUCLIDEAN: Metric = _Euclidean()
+"""The root of the sum of their squares; grey levels or pixel units, rounded."""
 
 PIXELS: Metric = _DifferingPixels()
 """How many pixels differ, in any channel."""
@@ -80,8 +122,8 @@ class LabelDistances:
     """For each sample, the nearest one of another label.
 
     Attributes:
-        distance: shape ``(N,)``: int64 grey levels or pixels for 8-bit images, float64 pixel units
-            otherwise. -1 where every sample has the same label.
+        distance: shape ``(N,)``: int64 grey levels or pixels for 8-bit images (float64 grey levels
+            in L2), float64 pixel units otherwise. -1 where every sample has the same label.
         partner: row of the nearest sample, shape ``(N,)``, the lowest among equals; -1 as above.
         close: pairs of rows ``first < second`` of different labels within the limit, in order.
     """
@@ -96,8 +138,9 @@ def label_distances(
 ) -> LabelDistances:
     """Compare every pair of samples with different labels.
 
-    Exact: absolute differences of 8-bit numbers are 8-bit numbers; those of float32 numbers are
-    taken in float64. Memory: a tile of 64 x N distances; time: N^2 D / 2 differences.
+    Exact for whole numbers: absolute differences of 8-bit numbers are 8-bit numbers; those of
+    float32 numbers are taken in float64. Memory: a tile of 64 x N distances; time: N^2 D / 2
+    differences.
 
     Args:
         samples: N of them.
@@ -114,7 +157,7 @@ def label_distances(
     order = np.argsort(group, kind="stable")
     columns = metric.columns(images[order], samples.images.shape[1])
     ends = np.searchsorted(group[order], group[order], side="right")
-    nearest = _Nearest(count, is_grey)
+    nearest = _Nearest(count, is_grey and metric.whole)
     close: list[tuple[int, int]] = []
     with progress.task("comparing labels", count) as advance:
         start = 0
@@ -136,8 +179,8 @@ def label_distances(
 class _Nearest:
     """The nearest sample found so far, for each sample."""
 
-    def __init__(self, count: int, is_grey: bool) -> None:
-        self.distance = np.full(count, -1, dtype=np.int64 if is_grey else np.float64)
+    def __init__(self, count: int, whole: bool) -> None:
+        self.distance = np.full(count, -1, dtype=np.int64 if whole else np.float64)
         self.partner = np.full(count, -1, dtype=np.int64)
 
     def update(

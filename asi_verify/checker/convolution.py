@@ -81,19 +81,16 @@ class ConvRule(LinearRule):
         padded = np.zeros((groups, inputs, batch, *self._padded))
         for offset, window in self._windows():
             padded[window] += columns[offset]
-        unpadded = padded[self._inner()].reshape(
-            self._input_shape[0], batch, *self._input_shape[1:]
-        )
-        return np.ascontiguousarray(np.moveaxis(unpadded, 1, 0))
+        given = (self._input_shape[0], batch, *self._input_shape[1:])
+        return np.ascontiguousarray(np.moveaxis(padded[self._inner()].reshape(given), 1, 0))
 
     def _correlate(self, weight: Array, x: Array) -> Array:
         groups, inputs = self._operator.groups, self._input_shape[0] // self._operator.groups
         positions = self._output_shape[1:]
         batch = len(x)
         padded = np.zeros((groups, inputs, batch, *self._padded))
-        padded[self._inner()] = np.moveaxis(x, 0, 1).reshape(
-            groups, inputs, batch, *self._input_shape[1:]
-        )
+        given = (groups, inputs, batch, *self._input_shape[1:])
+        padded[self._inner()] = np.moveaxis(x, 0, 1).reshape(given)
         columns = np.empty((groups, inputs, *self._operator.kernel, batch, *positions))
         for offset, window in self._windows():
             columns[offset] = padded[window]
@@ -103,28 +100,17 @@ class ConvRule(LinearRule):
 
     def _inner(self) -> Index:
         """Where the input lies inside the padded input."""
-        return (
-            ...,
-            *(
-                slice(before, before + size)
-                for size, (before, _) in zip(
-                    self._input_shape[1:], self._operator.pads, strict=True
-                )
-            ),
-        )
+        sizes, pads = self._input_shape[1:], self._operator.pads
+        inner = (slice(pad, pad + size) for size, (pad, _) in zip(sizes, pads, strict=True))
+        return (..., *inner)
 
     def _windows(self) -> Iterator[tuple[Index, Index]]:
         """For each kernel position, its place in the columns and the inputs that lie under it."""
         operator = self._operator
+        axes = list(zip(operator.dilations, operator.strides, self._output_shape[1:], strict=True))
         for offset in itertools.product(*map(range, operator.kernel)):
             inputs = (
                 slice(k * dilation, k * dilation + (count - 1) * stride + 1, stride)
-                for k, dilation, count, stride in zip(
-                    offset,
-                    operator.dilations,
-                    self._output_shape[1:],
-                    operator.strides,
-                    strict=True,
-                )
+                for k, (dilation, stride, count) in zip(offset, axes, strict=True)
             )
             yield (slice(None), slice(None), *offset), (..., *inputs)

@@ -19,7 +19,7 @@ from asi_verify.core.evidence import (
     LinearEvidence,
 )
 from asi_verify.core.family import RegionFamily
-from asi_verify.core.k_pixel import KPixel, Pieces
+from asi_verify.core.k_pixel import KPixel, Pieces, shown_count
 from asi_verify.core.limits import MOST_PIECES
 from asi_verify.core.properties import Property
 from asi_verify.errors import CertificateError
@@ -47,7 +47,7 @@ def require_enumerable(
         raise CertificateError(f"{family}: not a finite region that could be enumerated")
     count = family.count(shape, evidence.pieces)
     if count > MOST_PIECES:
-        raise CertificateError(f"{count} pieces; {MOST_PIECES} are allowed")
+        raise CertificateError(f"{shown_count(count)} pieces; {MOST_PIECES} are allowed")
 
 
 def enumerated_margin(

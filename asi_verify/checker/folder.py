@@ -276,9 +276,10 @@ def _margins(
             each = (enumerated_margin(trusted, family, i, property_, pieces) for i in images)
             return np.array(list(each))
         case Intermediate():
-            return tree_margins(trusted, family.boxes(images), property_, way, trees)
+            box, reach = family.boxes(images), family.reach(images)
+            return tree_margins(trusted, box, property_, way, trees, reach)
         case _:
-            return trusted.margins(family.boxes(images), property_, way)
+            return trusted.margins(family.boxes(images), property_, way, family.reach(images))
 
 
 class _Asked(NamedTuple):

@@ -105,9 +105,8 @@ class MaxPoolRule(Rule):
         b = np.where(a < 0, a * chord[owners], a)
         constants = np.minimum(a * rest[owners] - b * l_m[owners], (a - b) * u_m[owners])
         window = np.arange(len(self._places))
-        place = np.where(
-            a < 0, self._places[window, top][owners], self._places[window, below][owners]
-        )
+        from_above, from_below = (self._places[window, n][owners] for n in (top, below))
+        place = np.where(a < 0, from_above, from_below)
         place = place + self._size * np.arange(count * channels).reshape(count, channels, 1)
         pushed = np.bincount(place.ravel(), b.ravel(), count * channels * self._size)
         magnitudes = self._under(largest_magnitude(box)).max(axis=3)

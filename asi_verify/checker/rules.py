@@ -86,6 +86,17 @@ class Functionals:
         products = self.flat @ value.reshape(-1)
         return products[None] if self.owners is None else products
 
+    def lowest(self, box: Box) -> Array:
+        """At most their smallest values over each sample's box, in the form of the results.
+
+        ``a . x >= a . c - |a| . r`` for ``|x - c| <= r``. The computed ``a . c`` is off by at most
+        ``gamma(N) |a| . |c| + N ETA``, so ``|a| . (r + gamma(N) |c|) + N ETA`` is subtracted.
+        """
+        centre = 0.5 * (box.lower + box.upper)
+        r = np.maximum(box.upper - centre, centre - box.lower)
+        spread = self.absolute().dot(r + gamma(self.size) * np.abs(centre))
+        return down(self.dot(centre) - enlarged(spread, self.size))
+
     def of_owner(self, numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """One number per sample, in the form of the results."""
         return numbers[:, None] if self.owners is None else numbers[self.owners]
@@ -94,11 +105,9 @@ class Functionals:
         """Functionals that have an owner each: shared ones are repeated for every sample."""
         if self.owners is not None:
             return self
-        count = len(self.coefficients)
-        return Functionals(
-            np.tile(self.coefficients, (samples, *([1] * (self.coefficients.ndim - 1)))),
-            np.repeat(np.arange(samples), count),
-        )
+        repeats = (samples, *([1] * (self.coefficients.ndim - 1)))
+        owners = np.repeat(np.arange(samples), len(self.coefficients))
+        return Functionals(np.tile(self.coefficients, repeats), owners)
 
 
 class PushedBack(NamedTuple):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from asi_verify.checker.trusted import Advice, Bounds, TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.properties import Property
+from asi_verify.core.reach import Reach, take
 from asi_verify.core.split_tree import PHASE, Cut, Leaf, SplitTree
 
 __all__ = ["leaf_bounds", "leaf_margins", "margins_over", "require_tree", "tree_margins"]
@@ -50,6 +52,7 @@ def tree_margins(
     property_: Property,
     intermediate: Intermediate,
     trees: Sequence[SplitTree],
+    reach: Reach | None = None,
 ) -> Array:
     """A lower bound on the property's rows, taken together, over each box.
 
@@ -59,6 +62,7 @@ def tree_margins(
         property_: one property for all samples of the batch.
         intermediate: how the bounds over a whole region are obtained.
         trees: one for each sample, each fit for the network and the property.
+        reach: what else is known of the inputs.
 
     Returns:
         Shape ``(B,)``; -inf where the error analysis does not hold, +inf where no leaf has an
@@ -69,7 +73,7 @@ def tree_margins(
     """
     result = np.empty(len(box))
     for part in trusted.batches(len(box)):
-        root = trusted.bounds(box[part], intermediate)
+        root = trusted.bounds(box[part], intermediate, reach=take(reach, part))
         result[part] = margins_over(trusted, root, property_, intermediate, trees[part])
     return result
 
@@ -151,8 +155,8 @@ def leaf_bounds(
                 lower[position, number] = max(lower[position, number], cut.threshold)
             else:
                 upper[position, number] = min(upper[position, number], cut.threshold)
-    bounds = trusted.bounds(root.boxes[0], intermediate, known)
-    return Bounds(bounds.boxes, bounds.sound & root.sound, bounds.empty)
+    bounds = trusted.bounds(root.boxes[0], intermediate, known, root.reach)
+    return replace(bounds, sound=bounds.sound & root.sound)
 
 
 def _advice(trusted: TrustedPass, leaves: Leaves) -> Advice:
@@ -164,8 +168,7 @@ def _advice(trusted: TrustedPass, leaves: Leaves) -> Advice:
     for position, (tree, leaf) in enumerate(leaves):
         if leaf.slopes is not None:
             slopes[position] = tree.slopes[leaf.slopes].dense()
-        phases = [cut for cut in leaf.cuts if cut.kind == PHASE]
-        for column, cut in enumerate(phases):
+        for column, cut in enumerate(c for c in leaf.cuts if c.kind == PHASE):
             # A neuron may be cut twice on one path; a sum of sound multiples is one.
             multipliers[position, :, cut.number] -= cut.sign * leaf.multipliers[:, column]
     return Advice(_by_value(trusted, slopes), _by_value(trusted, multipliers))

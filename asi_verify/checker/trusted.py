@@ -23,24 +23,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.arithmetic import ETA, LIMIT, LIMIT32, UNIT, down, enlarged, gamma
+from asi_verify.checker.arithmetic import ETA, LIMIT, LIMIT32, UNIT, down, enlarged
+from asi_verify.checker.reach import lowest_over
 from asi_verify.checker.relu import ReluRule
-from asi_verify.checker.rules import (
-    Functionals,
-    Rule,
-    largest_magnitude,
-    largest_of_each,
-)
+from asi_verify.checker.rules import Functionals, Rule, largest_magnitude, largest_of_each
 from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.limits import LARGEST_PASS
 from asi_verify.core.network import Network
-from asi_verify.core.operators import (
-    Relu,
-    largest_step,
-)
+from asi_verify.core.operators import Relu, largest_step
 from asi_verify.core.properties import Property
+from asi_verify.core.reach import Reach, take
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import ModelError
 
@@ -48,7 +42,6 @@ __all__ = ["Advice", "Bounds", "TrustedPass"]
 
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
-Owners = npt.NDArray[np.intp]
 
 # Bytes of coefficients and boxes that one step may hold at once; batches are cut to fit. Small
 # enough for a processor's cache: three times as much takes a fifth longer.
@@ -65,15 +58,18 @@ class Bounds:
             holds; the sample's boxes are then meaningless and nothing is proved of it.
         empty: shape ``(B,)``. Where True, and ``sound``, no input of the sample's box gives values
             that all lie where they are known to lie.
+        reach: what else is known of the inputs.
     """
 
     boxes: tuple[Box, ...]
     sound: npt.NDArray[np.bool_]
     empty: npt.NDArray[np.bool_]
+    reach: Reach | None = None
 
     def take(self, rows: slice | npt.NDArray[np.intp]) -> Bounds:
         """The bounds of some samples, as a batch again."""
-        return Bounds(tuple(box[rows] for box in self.boxes), self.sound[rows], self.empty[rows])
+        boxes, reach = tuple(box[rows] for box in self.boxes), take(self.reach, rows)
+        return Bounds(boxes, self.sound[rows], self.empty[rows], reach)
 
 
 @dataclass(frozen=True)
@@ -158,7 +154,11 @@ class TrustedPass:
         }
 
     def margins(
-        self, box: Box, property_: Property, evidence: IntervalEvidence | LinearEvidence
+        self,
+        box: Box,
+        property_: Property,
+        evidence: IntervalEvidence | LinearEvidence,
+        reach: Reach | None = None,
     ) -> Array:
         """A lower bound on the property's rows, taken together, over each box.
 
@@ -168,16 +168,14 @@ class TrustedPass:
             box: float32 or float64, shape ``(B, *input_shape)``.
             property_: one property for all samples of the batch.
             evidence: which pass to make.
+            reach: what else is known of the inputs.
 
         Returns:
             Shape ``(B,)``; -inf where the error analysis does not hold. Never NaN.
         """
-        intermediate = (
-            evidence.intermediate if isinstance(evidence, LinearEvidence) else Intermediate.INTERVAL
-        )
         result = np.empty(len(box))
         for part in self.batches(len(box)):
-            bounds = self.bounds(box[part], intermediate)
+            bounds = self.bounds(box[part], evidence.intermediate, reach=take(reach, part))
             lower = self.rows(bounds, property_, to_input=isinstance(evidence, LinearEvidence))
             result[part] = property_.overall(lower)
         return result
@@ -202,6 +200,7 @@ class TrustedPass:
         box: Box,
         intermediate: Intermediate,
         known: Sequence[tuple[Floats, Floats]] | None = None,
+        reach: Reach | None = None,
     ) -> Bounds:
         """Boxes of every value: the forward pass.
 
@@ -212,6 +211,8 @@ class TrustedPass:
                 two values, and keeps the tighter of the two.
             known: lower and upper bounds for every value; the boxes are then those of the inputs
                 for which every value lies between its own.
+            reach: what else is known of the inputs. Boxes are loose then from the first layer on,
+                and ``BACKWARD`` tightens there too.
 
         Raises:
             ValueError: the boxes are not of the network's input shape.
@@ -225,12 +226,12 @@ class TrustedPass:
         boxes.append(_within_limit(first, sound))
         for node, rule in zip(self.network.nodes, self._rules, strict=True):
             for value in dict.fromkeys(node.inputs):
-                if intermediate is Intermediate.BACKWARD and self._relaxed[value]:
+                loose = self._relaxed[value] or reach is not None
+                if intermediate is Intermediate.BACKWARD and loose:
                     worth_it = rule.open_numbers(boxes[value])
                     if worth_it is not None:
-                        boxes[value] = self._tightened(
-                            Bounds(tuple(boxes), sound, empty), value, worth_it
-                        )
+                        so_far = Bounds(tuple(boxes), sound, empty, reach)
+                        boxes[value] = self._tightened(so_far, value, worth_it)
             inputs = [boxes[value] for value in node.inputs]
             if self.semantics is Semantics.FLOAT32:
                 sound &= rule.largest_sum(*inputs) <= LIMIT32
@@ -238,7 +239,7 @@ class TrustedPass:
             boxes.append(found if known is None else _meet(found, *known[len(boxes)], empty))
         # A whole box of inputs is never empty: bounds that say so are wrong and prove nothing.
         sound = sound & ~empty if known is None else sound
-        return Bounds(tuple(boxes), sound, empty)
+        return Bounds(tuple(boxes), sound, empty, reach)
 
     def local_errors(self, bounds: Bounds) -> tuple[Array | None, ...]:
         """For each value, by how much the arithmetic that makes it may be off; None if by nothing.
@@ -316,7 +317,7 @@ class TrustedPass:
             current = _refuse_beyond_limit(pending.pop(value), usable)
             rule, inputs = self._rules[value - 1], self.network.nodes[value - 1].inputs
             if rule.relaxes and not to_input:
-                _finish(current, bounds.boxes[value], total)
+                total.add(current.lowest(bounds.boxes[value]), 0.0)
                 continue
             if (rule.relaxes or value in advice.multipliers) and current.owners is None:
                 # What follows differs from sample to sample: from here on each has its own.
@@ -340,7 +341,8 @@ class TrustedPass:
                     _merge(pending[key], new, bounds.boxes[key], total) if key in pending else new
                 )
         if 0 in pending:
-            _finish(_refuse_beyond_limit(pending[0], usable), bounds.boxes[0], total)
+            last = _refuse_beyond_limit(pending[0], usable)
+            total.add(lowest_over(bounds.reach, last, bounds.boxes[0]), 0.0)
         lower = total.lower()
         # Shared functionals have one row of results per sample, whether or not they were split up.
         form = (-1, count) if functionals.owners is None else (-1,)
@@ -360,9 +362,8 @@ class TrustedPass:
                 one_hot = np.zeros((len(chosen), lower.shape[1]))
                 one_hot[np.arange(len(chosen)), chosen] = sign
                 functionals = Functionals(one_hot.reshape(-1, *box.shape), owners)
-                bound[owners, chosen] = sign * self._push_back(
-                    bounds, functionals, value, to_input=True
-                )
+                found = self._push_back(bounds, functionals, value, to_input=True)
+                bound[owners, chosen] = sign * found
         form = box.lower.shape
         return _meet(box, lower.reshape(form), upper.reshape(form), bounds.empty)
 
@@ -451,16 +452,3 @@ def _merge(first: Functionals, second: Functionals, box: Box, total: _Total) -> 
     reach = enlarged(merged.absolute().dot(largest_magnitude(box)), merged.size)
     total.add(0.0, enlarged(2 * UNIT * reach, 1) + 2 * merged.size * ETA)
     return merged
-
-
-def _finish(functionals: Functionals, box: Box, total: _Total) -> None:
-    """Replace functionals of a value by their lower bound over its box.
-
-    ``a . x >= a . c - |a| . r`` for ``|x - c| <= r``. The computed ``a . c`` is off by at most
-    ``gamma(N) |a| . |c| + N ETA``, so ``|a| . (r + gamma(N) |c|) + N ETA`` is subtracted.
-    """
-    centre = 0.5 * (box.lower + box.upper)
-    radius = np.maximum(box.upper - centre, centre - box.lower)
-    terms = functionals.size
-    reach = functionals.absolute().dot(radius + gamma(terms) * np.abs(centre))
-    total.add(functionals.dot(centre), enlarged(reach, terms))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Box", "float32_above", "float32_below", "read_only"]
+__all__ = ["Box", "float32_above", "float32_below", "float64_above", "read_only", "widened"]
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -85,3 +85,28 @@ def float32_above(value: Fraction) -> np.float32:
     while Fraction(float(nearest)) < value:
         nearest = np.nextafter(nearest, np.float32(np.inf))
     return nearest
+
+
+def float64_above(value: Fraction) -> float:
+    """A float64 above ``value``, at most two steps from it; 0 for 0."""
+    return float(np.nextafter(float(value), np.inf)) if value else 0.0
+
+
+def widened(box: Box, radius: Fraction) -> Box:
+    """All that lies within a radius of some float32 boxes in every number, cut to [0, 1].
+
+    Each end is at most one float32 beyond the exact one, and never inside it.
+    """
+    # A float64 at least the radius, and one more step outwards after the rounded subtraction.
+    distance = float64_above(radius)
+    below, above = box.lower.astype(np.float64), box.upper.astype(np.float64)
+    if distance:
+        below = np.nextafter(below - distance, -np.inf)
+        above = np.nextafter(above + distance, np.inf)
+    lower, upper = below.astype(np.float32), above.astype(np.float32)
+    lower = np.where(lower > below, np.nextafter(lower, np.float32(-np.inf)), lower)
+    upper = np.where(upper < above, np.nextafter(upper, np.float32(np.inf)), upper)
+    return Box(
+        np.clip(lower, np.float32(0), np.float32(1)),
+        np.clip(upper, np.float32(0), np.float32(1)),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from asi_verify.core.k_pixel import Pieces
 from asi_verify.errors import CertificateError
@@ -36,6 +36,8 @@ class Intermediate(Enum):
 @dataclass(frozen=True)
 class IntervalEvidence:
     """Interval arithmetic proves it, with the property merged into the last linear layers."""
+
+    intermediate: ClassVar[Intermediate] = Intermediate.INTERVAL
 
     def to_json(self) -> dict[str, Any]:
         """The canonical form."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asi_verify.core.box import Box, float32_above, float32_below
+from asi_verify.core.reach import Reach
 
 __all__ = ["LEVELS", "RegionFamily", "encodings"]
 
@@ -52,6 +53,16 @@ class RegionFamily(abc.ABC):
         """
 
     @abc.abstractmethod
+    def reach(self, images: npt.NDArray[Any]) -> Reach | None:
+        """What is true of every input in the regions besides lying in its box; None if nothing.
+
+        Of every float32 input and every real member that ``boxes`` covers.
+
+        Args:
+            images: as for ``boxes``; raises what that does.
+        """
+
+    @abc.abstractmethod
     def sample(
         self, images: npt.NDArray[Any], generator: np.random.Generator
     ) -> npt.NDArray[np.float32]:
@@ -61,7 +72,7 @@ class RegionFamily(abc.ABC):
     def project(
         self, points: npt.NDArray[np.float32], images: npt.NDArray[Any]
     ) -> npt.NDArray[np.float32]:
-        """For each point the nearest float32 member of its image's region."""
+        """For each point the nearest float32 member of its image's region, or one near it."""
 
     @abc.abstractmethod
     def contains(

@@ -17,9 +17,10 @@ from asi_verify.core.box import Box
 from asi_verify.core.family import LEVELS, RegionFamily
 from asi_verify.core.images import encode, refuse_unusable_images
 from asi_verify.core.linf import LInf
+from asi_verify.core.reach import PixelReach
 from asi_verify.errors import CertificateError, DataError, UsageError
 
-__all__ = ["KPixel", "Pieces"]
+__all__ = ["KPixel", "Pieces", "shown_count"]
 
 Images = npt.NDArray[np.uint8]
 _TEXT = re.compile(r"\s*(?P<count>[0-9]{1,9})\s*(pixel|voxel)s?\s*")
@@ -92,6 +93,9 @@ class KPixel(RegionFamily):
         centre = _POINT.boxes(images)
         lowest, highest = self._ends
         return Box(np.minimum(centre.lower, lowest), np.maximum(centre.upper, highest))
+
+    def reach(self, images: npt.NDArray[Any]) -> PixelReach:
+        return PixelReach(_POINT.boxes(images), self.boxes(images), self.pixels)
 
     def count(self, shape: tuple[int, ...], pieces: Pieces) -> int:
         """How many boxes ``cover`` gives for one image of a shape ``(C, *spatial)``."""
@@ -250,6 +254,11 @@ class KPixel(RegionFamily):
             other = np.clip(points, lower[value], upper[value])
             moved = np.where(np.abs(points - other) < np.abs(points - moved), other, moved)
         return kept, moved
+
+
+def shown_count(count: int) -> str:
+    """A number of boxes as text; Python writes no integer of thousands of digits."""
+    return str(count) if count < 10**18 else "10**18 or more"
 
 
 def _changed(image: Images, where: npt.NDArray[np.intp], values: npt.NDArray[np.int64]) -> Images:

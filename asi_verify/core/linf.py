@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.core.box import Box, float32_above, float32_below, read_only
+from asi_verify.core.box import Box, float32_above, float32_below, read_only, widened
 from asi_verify.core.family import LEVELS, RegionFamily, encodings
 from asi_verify.core.images import refuse_unusable_images
 from asi_verify.core.radius import Radius, RadiusLike
@@ -62,7 +62,7 @@ class LInf(RegionFamily):
         if images.dtype == np.uint8:
             lower, upper = self.level_bounds
             return Box(lower[images], upper[images])
-        return self._float_boxes(images)
+        return widened(Box(images.copy(), images.copy()), self.radius.value)
 
     @cached_property
     def level_bounds(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -85,20 +85,9 @@ class LInf(RegionFamily):
             read_only(np.clip(upper, np.float32(0), np.float32(1))),
         )
 
-    def _float_boxes(self, images: npt.NDArray[Any]) -> Box:
-        # A float64 at least the radius, and one more step outwards after the rounded subtraction:
-        # at most one float32 wider than the smallest box, never narrower.
-        radius = np.nextafter(float(self.radius.value), np.inf) if self.radius.value else 0.0
-        centre = images.astype(np.float64)
-        below = np.nextafter(centre - radius, -np.inf) if radius else centre
-        above = np.nextafter(centre + radius, np.inf) if radius else centre
-        lower, upper = below.astype(np.float32), above.astype(np.float32)
-        lower = np.where(lower > below, np.nextafter(lower, np.float32(-np.inf)), lower)
-        upper = np.where(upper < above, np.nextafter(upper, np.float32(np.inf)), upper)
-        return Box(
-            np.clip(lower, np.float32(0), np.float32(1)),
-            np.clip(upper, np.float32(0), np.float32(1)),
-        )
+    def reach(self, images: npt.NDArray[Any]) -> None:
+        """Nothing: the region is the box."""
+        del images
 
     def sample(
         self, images: npt.NDArray[Any], generator: np.random.Generator

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
+from asi_verify.core.limits import LARGEST_VALUE
 from asi_verify.errors import RadiusError
 
-__all__ = ["Radius", "RadiusLike"]
+__all__ = ["Radius", "RadiusLike", "ball_radius"]
 
 # A float within this distance of a multiple of half a grey level is read as that multiple:
 # `1/255` typed in Python is a double that is not 1/255, and means it.
@@ -75,6 +76,25 @@ class Radius:
             whole = str(levels) if levels.denominator == 1 else f"{float(levels)}"
             return f"{whole}/255"
         return str(self.value)
+
+
+def ball_radius(given: RadiusLike) -> Fraction:
+    """Read the radius of a ball, in which the changes of all pixels count together.
+
+    Args:
+        given: as for ``Radius.of``. Radii of 1/2 and more are usual: a ball of radius 2 is far from
+            holding every image whose pixels each change by 2.
+
+    Raises:
+        RadiusError: it is not a number, is negative, or is more than any two images differ by.
+    """
+    value = given.value if isinstance(given, Radius) else _read(given)
+    if not 0 <= value <= LARGEST_VALUE:
+        raise RadiusError(
+            f"radius: {given!r:.200} of a ball; between 0 and {LARGEST_VALUE}, which no two images "
+            f"are apart; {_REMEDY}"
+        )
+    return value
 
 
 def _refuse_unusable(value: Fraction, shown: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from asi_verify.core.balls import L1, L2
 from asi_verify.core.canonical import digest
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.k_pixel import KPixel
@@ -30,9 +31,13 @@ def family_from_json(value: Any) -> RegionFamily:
             family: RegionFamily = LInf.from_json(value)
         case "k-pixel":
             family = KPixel.from_json(value)
+        case "l1":
+            family = L1.from_json(value)
+        case "l2":
+            family = L2.from_json(value)
         case _:
             raise CertificateError(
-                f"the region {value!r} is of no known kind; known: k-pixel, linf"
+                f"the region {value!r} is of no known kind; known: k-pixel, l1, l2, linf"
             )
     if family.to_json() != value:
         raise CertificateError(f"the region {value!r} is not in its canonical form")

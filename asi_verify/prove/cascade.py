@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from asi_verify.core.balls import L1, L2
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.family import RegionFamily
@@ -49,8 +50,18 @@ def default_stages(device: str = "cpu") -> tuple[Stage, ...]:
 
 
 def stages_for(family: RegionFamily) -> tuple[Stage, ...]:
-    """The stages that are used for regions of a family if none are asked for."""
-    return (Members(),) if isinstance(family, KPixel) else default_stages()
+    """The stages that are used for regions of a family if none are asked for.
+
+    Balls: falsify and CROWN. k-pixel regions: CROWN over all choices of pixels at once, then their
+    members, where these are few. The other stages know boxes alone.
+    """
+    match family:
+        case KPixel():
+            return (Crown(), Members())
+        case L1() | L2():
+            return (Falsify(), Crown())
+        case _:
+            return default_stages()
 
 
 @dataclass

@@ -55,9 +55,10 @@ class Falsify(Stage):
         found_by: str,
         found: list[Verdict | None],
     ) -> None:
-        witnesses = batch.artifact.session.replay(
-            points, batch.box[rows], batch.property_, found_by
-        )
+        some = batch.take(rows)
+        if some.regions is not None:
+            points = some.regions.family.project(points, some.regions.images)
+        witnesses = batch.artifact.session.replay(points, some.box, batch.property_, found_by)
         for row, witness in zip(rows.tolist(), witnesses, strict=True):
             if witness is not None:
                 found[row] = Refuted(witness)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from asi_verify.checker.enumeration import enumerated_margin
 from asi_verify.core.evidence import EnumerationEvidence
-from asi_verify.core.k_pixel import KPixel, Pieces
+from asi_verify.core.k_pixel import KPixel, Pieces, shown_count
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict, Witness
 from asi_verify.prove.stage import Batch, Stage, StageResult
 
@@ -57,7 +57,7 @@ class Members(Stage):
         if witness is not None:
             return Refuted(witness)
         if count > self.most_pieces:
-            return Undecided(Reason.BUDGET, f"a region of {count} members")
+            return Undecided(Reason.BUDGET, f"a region of {shown_count(count)} members")
         if self._proves(batch, family, image, Pieces.EACH):
             return Proved(EnumerationEvidence(Pieces.EACH))
         return Undecided(Reason.TOO_LOOSE, "no member was found wrong, but no bound closes on each")

@@ -14,6 +14,7 @@ from asi_verify.checker import TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.properties import Property
+from asi_verify.core.reach import Reach
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Verdict
 from asi_verify.export import Artifact
@@ -65,6 +66,11 @@ class Batch:
     def trusted(self) -> TrustedPass:
         """The trusted pass over the model under these semantics."""
         return self.artifact.trusted(self.semantics)
+
+    @property
+    def reach(self) -> Reach | None:
+        """What is known of the regions' inputs besides their boxes."""
+        return None if self.regions is None else self.regions.family.reach(self.regions.images)
 
     def __len__(self) -> int:
         return len(self.keys)

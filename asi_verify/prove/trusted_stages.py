@@ -28,8 +28,9 @@ class _Decided(Stage):
         promising, proposed = self._promising(batch)
         margins = np.full(len(batch), -np.inf)
         if promising.any():
+            some = batch.take(np.flatnonzero(promising))
             margins[promising] = batch.trusted.margins(
-                batch.box[np.flatnonzero(promising)], batch.property_, self.evidence
+                some.box, some.property_, self.evidence, some.reach
             )
         proved = margins > 0
         declined = int((promising & ~proved).sum()) if proposed else 0
@@ -40,10 +41,11 @@ class _Decided(Stage):
     def _promising(self, batch: Batch) -> tuple[npt.NDArray[np.bool_], bool]:
         """Where the trusted pass is worth asking, and whether an engine says so.
 
-        Without an engine, or if it fails, the trusted pass is asked about all of the batch.
+        Without an engine, or if it fails, the trusted pass is asked about all of the batch; and
+        about regions that are far smaller than the boxes that engines know.
         """
         everything = np.ones(len(batch), dtype=np.bool_)
-        proposer = self._proposer(batch)
+        proposer = None if batch.reach is not None else self._proposer(batch)
         if proposer is None:
             return everything, False
         try:

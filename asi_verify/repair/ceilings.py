@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from asi_verify.bugs import evaluate
+from asi_verify.core.balls import L1, L2
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
 from asi_verify.core.radius import Radius
 from asi_verify.core.verdict import describe
+from asi_verify.errors import UsageError
 from asi_verify.export import Artifact
 from asi_verify.prove import Stage, prove
 from asi_verify.repair.examine import Subject
@@ -73,6 +75,15 @@ def _largest_below(family: RegionFamily, ceiling: Fraction) -> tuple[str, Region
         case KPixel(values=values):
             pixels = -(-ceiling // 1) - 1
             return (str(pixels), KPixel(pixels, values)) if pixels > 0 else None
-        case _:
-            radius = (-(-ceiling // _STEP) - 1) * _STEP
+        case L1() | L2():
+            radius = _radius_below(ceiling)
+            return (str(radius), type(family)(radius)) if radius > 0 else None
+        case LInf():
+            radius = _radius_below(ceiling)
             return (str(radius), LInf(Radius(radius))) if radius > 0 else None
+        case _:
+            raise UsageError(f"{family}: such regions have no sizes to try")
+
+
+def _radius_below(ceiling: Fraction) -> Fraction:
+    return (-(-ceiling // _STEP) - 1) * _STEP

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from asi_verify.audit import Unit, audit, find_duplicates, label_distances
+from asi_verify.core.balls import L1, L2
+from asi_verify.core.images import encode
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
 from asi_verify.data import Dataset, Samples, Task, load_medmnist, phantom
@@ -161,7 +163,7 @@ def test_k_pixel_regions_contradict_where_they_share_a_member(images, labels, pi
     expected = []
     for i in range(6):
         others = np.flatnonzero(labels != labels[i])
-        differ = (images[others] != images[i]).any(axis=1).reshape(len(others), -1).sum(axis=1)
+        differ = (images[others] != images[i]).any(axis=1).sum(axis=(1, 2))
         assert found.distances.distance[i] == min(differ, default=-1)
         expected += [
             (i, int(j))
@@ -172,3 +174,31 @@ def test_k_pixel_regions_contradict_where_they_share_a_member(images, labels, pi
     for pair in found.contradictions:
         first, second = images[list(pair.rows)]
         assert pair.distance == (first != second).any(axis=0).sum()
+
+
+@pytest.mark.parametrize("kind", [L1, L2])
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    hnp.arrays(np.uint8, (6, 2, 1, 3), elements=st.sampled_from([0, 9, 11, 255])),
+    hnp.arrays(np.int64, 6, elements=st.integers(0, 1)),
+    st.sampled_from(["1/255", "2/255", "0.5", "1", "3"]),
+    st.booleans(),
+)
+def test_balls_contradict_where_they_meet(kind, images, labels, radius, floats):
+    """Distances are those of the norm; the pairs listed are all that have a common point."""
+    family = kind.of(radius)
+    stored = encode(images) if floats else images
+    found = audit(data_of(stored, labels), family)
+    assert found.unit is (Unit.PIXEL_UNITS if floats else Unit.GREY_LEVELS)
+    expected = []
+    wide = stored.reshape(6, -1).astype(np.float64)
+    for i in range(6):
+        others = np.flatnonzero(labels != labels[i])
+        gaps = [float(np.linalg.norm(wide[i] - wide[j], 1 if kind is L1 else 2)) for j in others]
+        assert float(found.distances.distance[i]) == pytest.approx(min(gaps, default=-1))
+        expected += [
+            (i, int(j))
+            for j in others
+            if i < j and family.meeting_point(stored[[i, j]]) is not None
+        ]
+    assert [pair.rows for pair in found.contradictions] == expected

@@ -94,20 +94,16 @@ def test_a_total_is_repeated_for_every_functional_of_its_sample():
 
 def test_the_end_of_a_functional_is_as_derived():
     """``|a| . (r + gamma(N) |c|)``: around 0 the radius alone, in a point the centre's rounding."""
-    total = trusted._Total(np.zeros((1, 1)))
-    trusted._finish(Functionals(np.array([[1.0, 0.0]]), None), box([[-1, 0]], [[1, 0]]), total)
-    assert units(total.error.item()) == 2 + 8
-    assert total.constant.item() == 0
-    total = trusted._Total(np.zeros((1, 1)))
-    trusted._finish(Functionals(np.array([[1.0, -1.0]]), None), box([[1, 1]], [[1, 1]]), total)
+    nothing = Functionals(np.array([[0.0, 0.0]]), None).lowest(box([[-1, 0]], [[1, 0]]))
+    wanted = (2 * (2 + 8) + 1) * SMALL
+    assert wanted <= Fraction(-nothing.item()) <= wanted * (1 + CLOSE)
+    found = Functionals(np.array([[1.0, -1.0]]), None).lowest(box([[1, 1]], [[1, 1]]))
     wanted = 2 * (2 * U / (1 - 2 * U))
-    assert wanted <= Fraction(total.error.item()) <= wanted * (1 + CLOSE)
-    total = trusted._Total(np.zeros((2, 1)))
-    a = Functionals(np.array([[2.0]]), None)
-    trusted._finish(a, box([[-5], [2]], [[1], [4]]), total)
-    assert total.constant.tolist() == [[-4], [6]]
-    for error, wanted in zip(total.error.reshape(-1), (6, 2), strict=True):
-        assert wanted <= error <= wanted * (1 + 1e-14)
+    assert wanted <= Fraction(-found.item()) <= wanted * (1 + CLOSE)
+    found = Functionals(np.array([[2.0]]), None).lowest(box([[-5], [2]], [[1], [4]]))
+    assert found.shape == (2, 1)
+    for lowest, wanted in zip(found.reshape(-1), (-10, 4), strict=True):
+        assert wanted - 1e-13 <= lowest < wanted
 
 
 def test_the_rounding_of_a_merged_functional_is_as_derived():

@@ -36,6 +36,9 @@ _CERTIFICATE = "tests/core/test_certificate.py::test_"
 _CLAUSES = "tests/core/test_clauses.py::test_"
 _PROPERTIES = "tests/core/test_properties.py::test_"
 _K_PIXEL = "tests/core/test_k_pixel.py::test_"
+_BALLS = "tests/core/test_balls.py::test_"
+_REACH = "tests/checker/test_reach.py::test_"
+_OVER_REACH = "tests/soundness/test_reach.py::test_"
 _FINITE = "tests/checker/test_enumeration.py::test_"
 _VNNLIB = "tests/lowering/test_vnnlib.py::test_"
 _PROOFS = "tests/checker/test_vnnlib_proofs.py::test_"
@@ -178,14 +181,14 @@ _CONVOLUTION = [
     Defect(
         "conv: padding before and after swapped",
         "checker/convolution.py",
-        "for size, (before, _) in zip(\n                    self._input_shape",
-        "for size, (_, before) in zip(\n                    self._input_shape",
+        "for size, (pad, _) in zip(",
+        "for size, (_, pad) in zip(",
         _LAWS + "every_rule_keeps_the_interval_law[conv]",
     ),
     Defect(
         "conv: padding ignored on the way back",
         "checker/convolution.py",
-        "slice(before, before + size)",
+        "slice(pad, pad + size)",
         "slice(0, size)",
         _LAWS + "every_rule_keeps_the_backward_law[conv]",
     ),
@@ -227,8 +230,8 @@ _CONVOLUTION = [
     Defect(
         "conv: inputs of the groups interleaved on the way back",
         "checker/convolution.py",
-        "unpadded = padded[self._inner()].reshape(",
-        "unpadded = padded[self._inner()].swapaxes(0, 1).reshape(",
+        "padded[self._inner()].reshape(given), 1, 0)",
+        "padded[self._inner()].swapaxes(0, 1).reshape(given), 1, 0)",
         _LAWS + "every_rule_keeps_the_backward_law[conv]",
     ),
     Defect(
@@ -439,8 +442,8 @@ _MAX_POOL = [
     Defect(
         "max pool: pushed back to another number",
         "checker/max_pool.py",
-        "self._places[window, top][owners]",
-        "self._places[window, below][owners]",
+        "for n in (top, below))",
+        "for n in (below, below))",
         _LAWS + "the_bound_of_a_maximum_holds_where_it_is_weakest",
     ),
     Defect(
@@ -791,8 +794,8 @@ _RULES_OF_ALL = [
     Defect(
         "functionals mixed up between samples",
         "checker/rules.py",
-        "np.repeat(np.arange(samples), count)",
-        "np.tile(np.arange(samples), count)",
+        "np.repeat(np.arange(samples), len(self.coefficients))",
+        "np.tile(np.arange(samples), len(self.coefficients))",
         _PASS + "a_batch_gives_each_sample_what_it_gets_alone[crown]",
     ),
 ]
@@ -835,16 +838,16 @@ _PASS_OVER_NETWORKS = [
     ),
     Defect(
         "finish: the radius weighed without abs",
-        "checker/trusted.py",
-        "functionals.absolute().dot(radius +",
-        "functionals.dot(radius +",
+        "checker/rules.py",
+        "self.absolute().dot(r +",
+        "self.dot(r +",
         _PASS + "no_bound_exceeds_the_exact_minimum[mlp-interval]",
     ),
     Defect(
         "finish: the rounding of the last sum forgotten",
-        "checker/trusted.py",
-        "radius + gamma(terms) * np.abs(centre)",
-        "radius",
+        "checker/rules.py",
+        "r + gamma(self.size) * np.abs(centre)",
+        "r",
         _LAWS + "terms_that_the_last_sum_loses_are_covered",
     ),
     Defect(
@@ -892,15 +895,15 @@ _PASS_OVER_NETWORKS = [
     Defect(
         "upper bounds before a relu with the sign of lower ones",
         "checker/trusted.py",
-        "bound[owners, chosen] = sign * self._push_back(",
-        "bound[owners, chosen] = self._push_back(",
+        "bound[owners, chosen] = sign * found",
+        "bound[owners, chosen] = found",
         _PASS + "crown_is_not_looser_than_crown_ibp_and_that_not_than_intervals",
     ),
     Defect(
         "bounds before a relu written to another number",
         "checker/trusted.py",
-        "bound[owners, chosen] = sign * self._push_back(",
-        "bound[owners, chosen[::-1]] = sign * self._push_back(",
+        "bound[owners, chosen] = sign * found",
+        "bound[owners, chosen[::-1]] = sign * found",
         _PASS + "a_batch_gives_each_sample_what_it_gets_alone[crown]",
     ),
     Defect(
@@ -1115,30 +1118,30 @@ _REGIONS = [
     ),
     Defect(
         "region: float boxes not clipped",
-        "core/linf.py",
-        "            np.clip(lower, np.float32(0), np.float32(1)),\n            np.clip(upper",
-        "            lower,\n            np.clip(upper",
+        "core/box.py",
+        "        np.clip(lower, np.float32(0), np.float32(1)),\n        np.clip(upper",
+        "        lower,\n        np.clip(upper",
         _REGION + "float_images_get_boxes_that_cover_the_exact_ball",
     ),
     Defect(
         "region: float boxes rounded inward",
-        "core/linf.py",
+        "core/box.py",
         "np.where(lower > below, np.nextafter(lower, np.float32(-np.inf)), lower)",
         "np.where(lower < below, np.nextafter(lower, np.float32(np.inf)), lower)",
         _REGION + "float_images_get_boxes_that_cover_the_exact_ball",
     ),
     Defect(
         "region: the radius of float images rounded to nearest",
-        "core/linf.py",
-        "np.nextafter(float(self.radius.value), np.inf)",
-        "float(self.radius.value)",
+        "core/box.py",
+        "float(np.nextafter(float(value), np.inf)) if value else 0.0",
+        "float(value)",
         _REGION + "float_boxes_cover_a_radius_that_no_float_holds",
     ),
     Defect(
         "region: the ends of float images rounded to nearest",
-        "core/linf.py",
-        "np.nextafter(centre - radius, -np.inf)",
-        "centre - radius",
+        "core/box.py",
+        "np.nextafter(below - distance, -np.inf)",
+        "below - distance",
         _REGION + "float_boxes_cover_a_radius_that_no_float_holds",
     ),
     Defect(
@@ -1349,6 +1352,142 @@ _CONTRADICTIONS = [
         "return first.classes == second.classes and first.label != second.label",
         "return first.classes == second.classes",
         _PROPERTIES + "properties_exclude_each_other_only_where_no_logits_satisfy_both",
+    ),
+]
+
+_REGIONS_BEYOND_BOXES = [
+    Defect(
+        "ball: the boundary left out",
+        "core/balls.py",
+        "total * under**self.power <= over",
+        "total * under**self.power < over",
+        _BALLS + "membership_is_decided_at_the_boundary_itself",
+    ),
+    Defect(
+        "ball: membership by floats alone",
+        "core/balls.py",
+        "self._holds(points[row], nearest[row])",
+        "found[row] <= limit",
+        _BALLS + "a_distance_that_no_float64_tells_from_the_radius_is_told",
+    ),
+    Defect(
+        "ball: members beyond the range of pixels",
+        "core/balls.py",
+        "((points >= 0) & (points <= 1))",
+        "((points >= -1) & (points <= 2))",
+        _BALLS + "what_is_no_number_or_not_an_image_lies_in_no_ball",
+    ),
+    Defect(
+        "ball: the radius of its reach rounded down",
+        "core/balls.py",
+        "float64_above(self.radius), self.norm",
+        "float(np.nextafter(float(self.radius), 0)), self.norm",
+        _BALLS + "members_lie_in_the_box_and_within_the_reach",
+    ),
+    Defect(
+        "ball: a point of one of two regions taken for a common one",
+        "core/balls.py",
+        "self.contains(np.stack([point, point]), images).all()",
+        "self.contains(np.stack([point, point]), images).any()",
+        _BALLS + "neighbouring_grey_levels_meet_half_way",
+    ),
+    Defect(
+        "ball: L1 read as L2",
+        "core/balls.py",
+        'L1 if match["power"] == "1" else L2',
+        'L2 if match["power"] == "1" else L1',
+        _BALLS + "balls_are_read_from_text",
+    ),
+    Defect(
+        "ball: taken for its centre",
+        "checker/reach.py",
+        "up(reach.radius * dual)",
+        "up(0 * dual)",
+        _REACH + "no_point_of_a_ball_lies_below_its_bound",
+    ),
+    Defect(
+        "ball: the rounding of a norm forgotten",
+        "checker/reach.py",
+        'enlarged(np.einsum("pn,pn->p", p, p), functionals.size)',
+        'np.einsum("pn,pn->p", p, p)',
+        _REACH + "the_rounding_of_a_norm_is_covered",
+    ),
+    Defect(
+        "ball: squares that underflow forgotten",
+        "checker/reach.py",
+        'enlarged(np.einsum("pn,pn->p", p, p), functionals.size)',
+        'np.einsum("pn,pn->p", p, p) * (1 + 2.0**-30)',
+        _REACH + "squares_that_underflow_are_covered",
+    ),
+    Defect(
+        "ball: the smallest coefficient for the largest",
+        "checker/reach.py",
+        "dual = share.max(axis=1)",
+        "dual = share.min(axis=1)",
+        _REACH + "no_point_of_a_ball_lies_below_its_bound",
+    ),
+    Defect(
+        "ball: the part beyond the ball bounded over the centre",
+        "checker/reach.py",
+        "over_box.lowest(box)",
+        "over_box.lowest(centre)",
+        _REACH + "no_point_of_a_ball_lies_below_its_bound",
+    ),
+    Defect(
+        "reach: ends of another sample's box",
+        "checker/reach.py",
+        "numbers.reshape(len(numbers), -1)[owners]",
+        "numbers.reshape(len(numbers), -1)[np.sort(owners)]",
+        _REACH + "functionals_are_bounded_over_their_own_samples",
+    ),
+    Defect(
+        "reach: one changed pixel too few",
+        "checker/reach.py",
+        "by_pixel.shape[1] - reach.pixels, 0",
+        "by_pixel.shape[1] - reach.pixels + 1, 1",
+        _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
+    ),
+    Defect(
+        "reach: one channel of a changed pixel",
+        "checker/reach.py",
+        "falls.reshape(len(a), channels, -1).sum(axis=1)",
+        "falls.reshape(len(a), channels, -1).max(axis=1)",
+        _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
+    ),
+    Defect(
+        "reach: the side to which a pixel falls mistaken",
+        "checker/reach.py",
+        "np.abs(a) * np.where(a > 0, ",
+        "np.abs(a) * np.where(a < 0, ",
+        _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
+    ),
+    Defect(
+        "reach: that of other samples after a part is taken",
+        "core/reach.py",
+        "return replace(reach, centre=reach.centre[rows])",
+        "return reach",
+        _OVER_REACH + "a_batch_gives_each_region_what_it_gets_alone",
+    ),
+    Defect(
+        "reach: the first samples' for every part of a batch",
+        "checker/trusted.py",
+        "self.bounds(box[part], evidence.intermediate, reach=take(reach, part))",
+        "self.bounds(box[part], evidence.intermediate, reach=reach)",
+        _OVER_REACH + "a_batch_gives_each_region_what_it_gets_alone",
+    ),
+    Defect(
+        "trees: the first samples' reach for every part of a batch",
+        "checker/split_tree.py",
+        "trusted.bounds(box[part], intermediate, reach=take(reach, part))",
+        "trusted.bounds(box[part], intermediate, reach=reach)",
+        _OVER_REACH + "split_trees_know_the_regions_too",
+    ),
+    Defect(
+        "k-pixel: a reach of one pixel",
+        "core/k_pixel.py",
+        "self.boxes(images), self.pixels)",
+        "self.boxes(images), 1)",
+        _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
     ),
 ]
 
@@ -2637,7 +2776,7 @@ _MOVES = [
         "pad: nothing between the numbers",
         "core/moves.py",
         "slice(before, before + (size - 1) * (gap + 1) + 1, gap + 1)",
-        "slice(before, before + size)",
+        "slice(pad, pad + size)",
         _LAWS + "every_rule_keeps_the_interval_law[pad, zeros]",
     ),
     Defect(
@@ -3144,6 +3283,7 @@ DEFECTS = [
     *_PROPERTIES_OF_LOGITS,
     *_CONTRADICTIONS,
     *_FINITE_REGIONS,
+    *_REGIONS_BEYOND_BOXES,
     *_FOLDERS,
     *_CERTIFICATES,
     *_LOWERING,

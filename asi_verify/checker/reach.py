@@ -1,0 +1,128 @@
+"""Lower bounds on functionals of the input over balls and over images with few changed pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.checker.arithmetic import UNIT, down, enlarged, up
+from asi_verify.checker.rules import Functionals, largest_magnitude
+from asi_verify.core.box import Box
+from asi_verify.core.reach import BallReach, Norm, PixelReach, Reach
+
+__all__ = ["lowest_over"]
+
+Array = npt.NDArray[np.float64]
+_ROUNDS = 8
+"""Of the search for a good split; any number is right."""
+
+
+def lowest_over(reach: Reach | None, functionals: Functionals, box: Box) -> Array:
+    """At most the smallest value of functionals of the input, in the form of their results.
+
+    Args:
+        reach: what is known of the inputs of ``B`` samples besides their box.
+        functionals: of the input.
+        box: float64, where all these inputs lie.
+    """
+    lowest = functionals.lowest(box)
+    if reach is None:
+        return lowest
+    each = functionals.one_per_sample(len(box))
+    if isinstance(reach, BallReach):
+        further = _over_ball(reach, each, box)
+    else:
+        further = _over_pixels(reach, each)
+    return np.maximum(lowest, further.reshape(lowest.shape))
+
+
+def _over_ball(reach: BallReach, functionals: Functionals, box: Box) -> Array:
+    """For every split ``a = p + q``: ``p`` over the ball, and ``q`` over the box.
+
+    By Hoelder, ``p . x = p . c + p . (x - c) >= p . c - R |p|`` in the dual norm: the largest
+    coefficient for L1, the Euclidean norm for L2. The computed sum of squares is off by roundings
+    and by at most ``N 2**-1022`` for squares that underflow, which ``enlarged`` covers.
+
+    The computed ``q = a - p`` is off by at most one unit of roundoff of it (``2 UNIT |q|`` and, as
+    that product may underflow, what ``enlarged`` adds), so ``q . x`` by that times ``|x|``.
+    """
+    a, owners = functionals.flat, functionals.owners
+    centre = _wide(reach.centre)
+    below, above = centre.lower - box.lower, box.upper - centre.upper
+    room = np.maximum(np.where(a > 0, _of_owners(below, owners), _of_owners(above, owners)), 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if reach.norm is Norm.L1:
+            most = _level(np.abs(a), room, reach.radius)
+        else:
+            most = _slope(np.abs(a), room, reach.radius) * room
+        # Without a choice, which extreme numbers may leave, all of it goes to the ball.
+        share = np.fmin(np.abs(a), most)
+    p = np.copysign(share, a)
+    over_ball = Functionals(p.reshape(functionals.coefficients.shape), owners)
+    over_box = Functionals((a - p).reshape(functionals.coefficients.shape), owners)
+    if reach.norm is Norm.L1:
+        dual = share.max(axis=1)
+    else:
+        dual = up(np.sqrt(enlarged(np.einsum("pn,pn->p", p, p), functionals.size)))
+    lowest = down(over_ball.lowest(centre) - up(reach.radius * dual))
+    lowest = down(lowest + over_box.lowest(box))
+    rounded = 2 * UNIT * over_box.absolute().dot(largest_magnitude(box))
+    return down(lowest - enlarged(rounded, functionals.size))
+
+
+def _level(sizes: Array, room: Array, radius: float) -> Array:
+    """The best ``|p_i| = min(|a_i|, level)`` for L1, shape ``(P, 1)``; only a choice.
+
+    The largest coefficients use up their room in the box until the radius is used up.
+    """
+    order = np.argsort(-sizes, axis=1)
+    used_up = np.take_along_axis(room, order, axis=1).cumsum(axis=1) >= radius
+    last = np.take_along_axis(order, used_up.argmax(axis=1)[:, None], axis=1)
+    return np.where(used_up[:, -1:], np.take_along_axis(sizes, last, axis=1), 0)
+
+
+def _slope(sizes: Array, room: Array, radius: float) -> Array:
+    """The best ``|p_i| = min(|a_i|, slope room_i)`` for L2, shape ``(P, 1)``; only a choice.
+
+    The lowest point changes by ``min(|a_i| / slope, room_i)``, with the slope that makes its length
+    the radius. Whatever reaches the end of its room leaves more of the radius to the others.
+    """
+    slope = np.zeros((len(sizes), 1))
+    free = room > 0
+    for _ in range(_ROUNDS):
+        left = radius**2 - np.where(free, 0, room**2).sum(axis=1, keepdims=True)
+        pull = np.where(free, sizes**2, 0).sum(axis=1, keepdims=True)
+        slope = np.sqrt(np.divide(pull, left, out=np.zeros_like(pull), where=left > 0))
+        ended = free & (sizes > slope * room)
+        if not bool(ended.any()):
+            break
+        free &= ~ended
+    return slope
+
+
+def _over_pixels(reach: PixelReach, functionals: Functionals) -> Array:
+    """The lowest value over the centre, less what the pixels that lower it most can take away.
+
+    A changed pixel lowers it by at most the sum of ``|a_i| d_i`` over its channels, ``d_i`` being
+    how far the hull exceeds the centre on the side to which ``a_i`` falls; an unchanged one by
+    nothing. These sums are rounded upwards, so the largest of them, as computed, together exceed
+    the exact ones of any other pixels.
+    """
+    centre, hull = _wide(reach.centre), _wide(reach.hull)
+    a, owners = functionals.flat, functionals.owners
+    below, above = centre.lower - hull.lower, hull.upper - centre.upper
+    falls = np.abs(a) * np.where(a > 0, _of_owners(below, owners), _of_owners(above, owners))
+    channels = centre.shape[0]
+    by_pixel = enlarged(falls.reshape(len(a), channels, -1).sum(axis=1), channels)
+    kept = max(by_pixel.shape[1] - reach.pixels, 0)
+    largest = np.partition(by_pixel, kept, axis=1)[:, kept:]
+    return down(functionals.lowest(centre) - enlarged(largest.sum(axis=1), largest.shape[1]))
+
+
+def _wide(box: Box) -> Box:
+    return Box(box.lower.astype(np.float64), box.upper.astype(np.float64))
+
+
+def _of_owners(numbers: Array, owners: npt.NDArray[np.intp] | None) -> Array:
+    """Each functional's own sample's numbers, flat."""
+    return numbers.reshape(len(numbers), -1)[owners]

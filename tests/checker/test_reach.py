@@ -1,0 +1,216 @@
+"""Lower bounds over balls and changed pixels: never above the exact minimum, and tight."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.exact import exact
+
+from asi_verify.checker.reach import lowest_over
+from asi_verify.checker.rules import Functionals
+from asi_verify.core.balls import L1, L2
+from asi_verify.core.box import Box
+from asi_verify.core.k_pixel import KPixel, Pieces
+from asi_verify.core.reach import BallReach, Norm
+
+KINDS = [L1, L2]
+seeds = st.integers(0, 2**32 - 1)
+
+
+def wide(box):
+    return Box(box.lower.astype(np.float64), box.upper.astype(np.float64))
+
+
+def functionals(generator, count, shape, samples=None):
+    """Some with zeros and with coefficients of very different sizes."""
+    a = generator.normal(size=(count, *shape)) * 10.0 ** generator.integers(-3, 3, (count, *shape))
+    a[generator.random(a.shape) < 0.2] = 0
+    owners = None if samples is None else generator.integers(0, samples, count)
+    return Functionals(a, owners)
+
+
+def lowest_change(kind, a, room, radius):
+    """The smallest ``a . d`` with ``|d| <= radius`` and each ``|d_i| <= room_i``, in float64.
+
+    L1: the largest coefficients first. L2: by bisection of the slope.
+    """
+    a = np.abs(a)
+    if kind is L1:
+        left, total = radius, 0.0
+        for i in np.argsort(-a):
+            used = min(room[i], left)
+            left, total = left - used, total - a[i] * used
+        return total
+    low, high = 0.0, 1e30
+    for _ in range(300):
+        middle = math.sqrt(low * high) if low else high / 1e6
+        length = np.linalg.norm(np.minimum(a / middle, room)) if middle else np.inf
+        low, high = (middle, high) if length > radius else (low, middle)
+        if high < 1e-30:
+            break
+    return -float(a @ np.minimum(a / high, room))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(seeds, st.sampled_from(["1/255", "0.1", "1/2", "2"]))
+def test_no_point_of_a_ball_lies_below_its_bound(kind, seed, radius):
+    """Evaluated exactly: random points, and those that the functional is smallest at."""
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 256, (2, 1, 2, 3), dtype=np.uint8)
+    images[generator.random(images.shape) < 0.4] = 0
+    family = kind.of(radius)
+    some = functionals(generator, 5, (1, 2, 3), samples=2)
+    found = lowest_over(family.reach(images), some, wide(family.boxes(images)))
+    away = np.sign(some.coefficients) * np.abs(some.coefficients) ** (1 if kind is L2 else 9)
+    for p, owner in enumerate(some.owners):
+        image = images[[owner]]
+        size = np.abs(away[p]).max() or 1.0
+        starts = [family.sample(image, generator)[0] for _ in range(5)]
+        starts += [image[0] / 255 - scale * away[p] / size for scale in (0.01, 0.3, 1, 3, 100)]
+        points = np.array(starts, np.float32)
+        points = family.project(points, np.repeat(image, len(points), axis=0))
+        for point in points:
+            assert Fraction(float(found[p])) <= exact(some.flat[p]).dot(exact(point).reshape(-1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(seeds, st.sampled_from([1 / 255, 0.1, 0.5, 2.0, 50.0]))
+def test_bounds_over_balls_are_the_minimum(kind, seed, radius):
+    """With the range of the pixels taken into account, up to rounding."""
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 256, (3, 1, 2, 4), dtype=np.uint8)
+    images[generator.random(images.shape) < 0.4] = 0
+    images[generator.random(images.shape) < 0.2] = 255
+    centre = (images / 255).astype(np.float32)
+    family = kind.of(float(np.float32(radius)))
+    some = functionals(generator, 4, (1, 2, 4))
+    found = lowest_over(family.reach(centre), some, wide(family.boxes(centre)))
+    assert found.shape == (3, 4)
+    for sample, p in np.ndindex(found.shape):
+        a, c = some.flat[p], centre[sample].reshape(-1).astype(float)
+        room = np.minimum(np.where(a > 0, c, 1 - c), radius)
+        wanted = a @ c + lowest_change(kind, a, room, radius)
+        assert found[sample, p] == pytest.approx(wanted, abs=1e-6 * (1 + np.abs(a).sum()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bound_is_tight_at_the_vertex_or_along_the_gradient(kind):
+    """L1: the whole radius on the largest coefficient; L2: against all of them; to 14 digits."""
+    a = np.array([[3.0, -4.0, 0.5]])
+    ends = np.full((1, 3), 0.5, np.float32)
+    reach = BallReach(Box(ends, ends.copy()), 0.25, Norm.L1 if kind is L1 else Norm.L2)
+    box = Box(np.zeros((1, 3)), np.ones((1, 3)))
+    dual = 4 if kind is L1 else math.sqrt(25.25)
+    (found,) = lowest_over(reach, Functionals(a, np.array([0])), box)
+    assert found == pytest.approx(-0.25 - 0.25 * dual, abs=1e-14)
+
+
+def test_the_rounding_of_a_norm_is_covered():
+    """Squares that a sum loses one by one, around 0, where nothing else leaves room for them."""
+    count = 1 << 16
+    a = np.full((1, count), 2.0**-27.5)
+    a[0, 0] = 1
+    ends = np.zeros((1, count), np.float32)
+    reach = BallReach(Box(ends, ends.copy()), 1.0, Norm.L2)
+    box = Box(np.full((1, count), -9.0), np.full((1, count), 9.0))
+    (found,) = lowest_over(reach, Functionals(a, np.array([0])), box)
+    squares = 1 + (count - 1) * Fraction(float(a[0, 1])) ** 2
+    assert Fraction(float(found)) ** 2 >= squares
+    assert float(Fraction(float(found)) ** 2 - squares) <= 1e-10
+
+
+@pytest.mark.parametrize("size", [1e-160, 1e-200, 1e-320])
+def test_squares_that_underflow_are_covered(size):
+    """Their sum is 0 as computed; the norm is not."""
+    a = np.full((1, 4), size)
+    ends = np.zeros((1, 4), np.float32)
+    reach = BallReach(Box(ends, ends.copy()), 1.0, Norm.L2)
+    box = Box(np.full((1, 4), -9.0), np.full((1, 4), 9.0))
+    (found,) = lowest_over(reach, Functionals(a, np.array([0])), box)
+    assert Fraction(float(found)) <= -2 * Fraction(size)
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_extreme_coefficients_leave_a_bound_or_none(norm):
+    """Up to the limit of the analysis; a choice that overflows falls back on the ball."""
+    ends = np.zeros((1, 3), np.float32)
+    reach = BallReach(Box(ends, ends.copy()), 1e-200, norm)
+    box = Box(np.full((1, 3), -1e-300), np.full((1, 3), 1e-300))
+    a = np.array([[2.0**500, 2.0**500, 1e-300]])
+    (found,) = lowest_over(reach, Functionals(a, np.array([0])), box)
+    assert found <= 0
+    assert not np.isnan(found)
+
+
+def test_a_search_that_ends_before_the_best_split_leaves_a_bound():
+    """Each round takes one coefficient to the end of its room here, and there are many."""
+    a = 100.0 ** np.arange(12)[None]
+    ends = np.zeros((1, 12), np.float32)
+    reach = BallReach(Box(ends, ends.copy()), 4.5, Norm.L2)
+    box = Box(np.full((1, 12), -1.0), np.ones((1, 12)))
+    (found,) = lowest_over(reach, Functionals(a, np.array([0])), box)
+    assert found <= lowest_change(L2, a[0], np.ones(12), 4.5)
+    assert found >= -a.sum() * (1 + 1e-12)
+    smaller = a / a.max()
+    (found,) = lowest_over(reach, Functionals(smaller, np.array([0])), box)
+    assert found > -4.5 * np.linalg.norm(smaller)
+
+
+def test_a_radius_of_0_is_the_centre():
+    """The box of the encodings, which intervals are exact on."""
+    image = np.array([[[[3, 250]]]], np.uint8)
+    some = Functionals(np.array([[[[1.0, -2.0]]]]), None)
+    for kind in KINDS:
+        family = kind.of(0)
+        box = wide(family.boxes(image))
+        found = lowest_over(family.reach(image), some, box)
+        np.testing.assert_allclose(found, some.lowest(box), rtol=1e-14)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(seeds, st.integers(1, 5), st.sets(st.sampled_from([0, 7, 130, 255]), min_size=1))
+def test_bounds_over_changed_pixels_are_the_minimum_over_all_members(seed, pixels, values):
+    """By brute force, in rationals; at least the smallest and hardly smaller."""
+    generator = np.random.default_rng(seed)
+    shape = [(1, 2, 2), (2, 1, 2), (1, 1, 3)][seed % 3]
+    family = KPixel(pixels, tuple(sorted(values)))
+    images = generator.integers(0, 256, (2, *shape), dtype=np.uint8)
+    some = functionals(generator, 3, shape)
+    found = lowest_over(family.reach(images), some, wide(family.boxes(images)))
+    for sample, p in itertools.product(range(2), range(3)):
+        a = exact(some.flat[p])
+        smallest = None
+        for box in family.cover(images[sample], Pieces.EACH, 1 << 16):
+            ends = np.where(some.coefficients[p] > 0, box.lower, box.upper).reshape(len(box), -1)
+            # Far fewer are evaluated exactly than there are members: those that floats call low.
+            values_at = ends.astype(np.float64) @ some.flat[p]
+            for at in np.argsort(values_at)[:3]:
+                value = a.dot(exact(ends[at]))
+                smallest = value if smallest is None else min(smallest, value)
+        assert Fraction(float(found[sample, p])) <= smallest
+        assert float(smallest) - found[sample, p] <= 1e-12 * (1 + np.abs(some.flat[p]).sum())
+
+
+@pytest.mark.parametrize("family", [L1.of("0.2"), L2.of("0.2"), KPixel(2, (0, 255))])
+def test_functionals_are_bounded_over_their_own_samples(family):
+    """Together as alone; shared functionals as if each sample were asked by itself."""
+    generator = np.random.default_rng(7)
+    images = generator.integers(0, 256, (4, 1, 3, 3), dtype=np.uint8)
+    shared = functionals(generator, 3, (1, 3, 3))
+    box = wide(family.boxes(images))
+    together = lowest_over(family.reach(images), shared, box)
+    for i in range(4):
+        alone = lowest_over(family.reach(images[[i]]), shared, box[[i]])
+        np.testing.assert_allclose(together[[i]], alone, rtol=1e-12)
+    owners = np.array([3, 0, 1])
+    owned = Functionals(shared.coefficients, owners)
+    found = lowest_over(family.reach(images), owned, box)
+    np.testing.assert_allclose(found, together[owners, [0, 1, 2]], rtol=1e-12)

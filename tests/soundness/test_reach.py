@@ -1,0 +1,146 @@
+"""The trusted pass over balls and changed pixels, against exact rationals."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from support import exact
+from support.methods import METHODS
+from support.networks import LARGER, TINY, seeds, small_cnn
+
+from asi_verify.checker import TrustedPass
+from asi_verify.checker.split_tree import tree_margins
+from asi_verify.core.balls import L1, L2
+from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate
+from asi_verify.core.images import encode
+from asi_verify.core.k_pixel import KPixel
+from asi_verify.core.properties import SingleLabel
+from asi_verify.core.reach import take
+from asi_verify.core.semantics import Semantics
+from asi_verify.core.split_tree import LEAF, NODE, THRESHOLD, SplitTree
+
+FAMILIES = [L1.of("0.4"), L2.of("0.3"), KPixel(1, (0, 90, 255))]
+NETWORKS = {name: (TINY | LARGER)[name] for name in ("conv", "pool", "cnn", "grouped")}
+
+
+def _points(x):
+    return Box(x.copy(), x.copy())
+
+
+def images_for(network, generator, count):
+    return generator.integers(0, 256, (count, *network.input_shape), dtype=np.uint8)
+
+
+def lower_bounds(trusted, family, images, rows, intermediate, *, to_input=True):
+    box, reach = family.boxes(images), family.reach(images)
+    return trusted.lower(trusted.bounds(box, intermediate, reach=reach), rows, to_input=to_input)
+
+
+def towards(network, trusted, family, image, row, generator):
+    """Members: random ones, and those that a linear model of the network is smallest at."""
+    yield family.sample(image[None], generator)[0]
+    centre = encode(image[None])
+    flat = np.repeat(centre, centre.size, axis=0).reshape(centre.size, -1)
+    step = np.where(flat.diagonal() < 0.5, 0.05, -0.05).astype(np.float32)
+    flat[np.arange(centre.size), np.arange(centre.size)] += step
+    moved = flat.reshape(-1, *network.input_shape)
+    values = [trusted.enclosure(_points(x)).lower @ row for x in (centre, moved)]
+    slope = ((values[1] - values[0]) / step).reshape(image.shape)
+    for size in (0.1, 30):
+        away = -size * slope / (np.abs(slope).max() + 1e-30)
+        yield family.project((centre + away).astype(np.float32), image[None])[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "semantics"),
+    [("conv", s) for s in Semantics] + [(n, Semantics.REAL) for n in ("pool", "cnn", "grouped")],
+)
+@settings(max_examples=2, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_no_member_lies_below_its_bound(name, family, semantics, seed):
+    """Evaluated exactly, for every way of bounding; what float32 allows is around that."""
+    generator = np.random.default_rng(seed)
+    network = NETWORKS[name](generator)
+    trusted = TrustedPass(network, semantics)
+    images = images_for(network, generator, 2)
+    rows = generator.normal(size=(2, network.logits))
+    bounds = [
+        lower_bounds(trusted, family, images, rows, Intermediate.INTERVAL, to_input=False),
+        lower_bounds(trusted, family, images, rows, Intermediate.INTERVAL),
+        lower_bounds(trusted, family, images, rows, Intermediate.BACKWARD),
+    ]
+    for sample, row in np.ndindex(2, 2):
+        members = towards(network, trusted, family, images[sample], rows[row], generator)
+        for point in members:
+            value = exact.exact(rows[row]).dot(exact.evaluate(network, point))
+            for bound in bounds:
+                assert Fraction(float(bound[sample, row])) <= value
+
+
+@pytest.mark.parametrize("family", [L1.of("0.2"), L2.of("0.1"), KPixel(1, (100, 150))])
+def test_far_more_is_proved_than_over_the_box(family):
+    """The gap between CROWN over the box and the smallest value found is mostly the box's."""
+    generator = np.random.default_rng(3)
+    network = small_cnn(generator)
+    trusted = TrustedPass(network, Semantics.REAL)
+    images = images_for(network, generator, 6)
+    box, reach = family.boxes(images), family.reach(images)
+    loose, tight = (
+        trusted.margins(box, SingleLabel(0, 3), METHODS["crown"], what) for what in (None, reach)
+    )
+    assert np.all(tight > loose)
+    points = np.concatenate([family.sample(images, generator) for _ in range(50)])
+    outputs = trusted.enclosure(_points(points)).lower
+    smallest = SingleLabel(0, 3).margins(outputs).reshape(50, 6).min(axis=0)
+    assert np.median((smallest - tight) / (smallest - loose)) < 0.5
+
+
+@pytest.mark.parametrize("family", [L1.of("0.2"), L2.of("0.1"), KPixel(1, (100, 150))])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_batch_gives_each_region_what_it_gets_alone(family, method):
+    """More than are bounded together, so that what is known of them is taken apart."""
+    generator = np.random.default_rng(5)
+    network = small_cnn(generator)
+    trusted = TrustedPass(network, Semantics.REAL)
+    trusted.batches = lambda samples: (slice(i, min(i + 2, samples)) for i in range(0, samples, 2))
+    images = images_for(network, generator, 5)
+    box, reach = family.boxes(images), family.reach(images)
+    together = trusted.margins(box, SingleLabel(1, 3), METHODS[method], reach)
+    for i in range(5):
+        alone = trusted.margins(
+            box[[i]], SingleLabel(1, 3), METHODS[method], take(reach, np.array([i]))
+        )
+        np.testing.assert_allclose(together[[i]], alone, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("intermediate", Intermediate)
+def test_split_trees_know_the_regions_too(family, intermediate):
+    """With a cut of an input: no member lies below, and the leaves are bounded over the region."""
+    generator = np.random.default_rng(11)
+    network = small_cnn(generator)
+    trusted = TrustedPass(network, Semantics.REAL)
+    trusted.batches = lambda samples: (slice(i, i + 1) for i in range(samples))
+    images = images_for(network, generator, 2)
+    wanted = SingleLabel(2, 3)
+    neurons = max(part.stop for part in trusted.neurons.values())
+    none = np.zeros((len(wanted.rows()), 0), np.float32)
+    nodes = np.array([(THRESHOLD, 9, 0.5), (LEAF, 0, 0), (LEAF, 0, 0)], dtype=NODE)
+    tree = SplitTree(len(wanted.rows()), neurons, nodes, (none, none), ())
+    box, reach = family.boxes(images), family.reach(images)
+    found = tree_margins(trusted, box, wanted, intermediate, [tree] * 2, reach)
+    assert np.all(found > tree_margins(trusted, box, wanted, intermediate, [tree] * 2))
+    for i in range(2):
+        one = take(reach, np.array([i]))
+        alone = tree_margins(trusted, box[[i]], wanted, intermediate, [tree], one)
+        np.testing.assert_allclose(found[[i]], alone, rtol=1e-9, atol=1e-12)
+        row = wanted.rows()[i]
+        for point in towards(network, trusted, family, images[i], row, generator):
+            logits = exact.evaluate(network, point)
+            margin = min(exact.exact(r).dot(logits) for r in wanted.rows())
+            assert Fraction(float(found[i])) <= margin
