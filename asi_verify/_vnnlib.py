@@ -80,6 +80,9 @@ _MOST_CLAIMED = 64
 
 _NAMES = {ARTIFACT_FILE, PROOF_FILE, PROPERTY_FILE, PARTS_FILE}
 
+_RESERVED = 0.15
+"""Of the time that is allowed, the share that is left for checking the proof."""
+
 _ENCLOSED = 8
 """Centres at which ONNX Runtime is compared with the trusted pass."""
 
@@ -178,7 +181,7 @@ def solve_vnnlib(
         timeout: seconds after which no further stage is begun; None for no limit.
         semantics: ``"float32"``: a runtime's rounding is covered by ``unsat``; ``"real"``: exact
             arithmetic on the model's weights, which is what the competition asks.
-        stages: of the cascade, after what needs no engine (``prove.boxes.patient_stages()``).
+        stages: of the cascade, after what needs no engine (``prove.single_query_stages()``).
 
     Returns:
         ``sat`` with a witness that ONNX Runtime confirmed on the file itself; ``unsat`` with a
@@ -200,7 +203,7 @@ def solve_vnnlib(
     asked = read_vnnlib(text)
     subject = _subject(read_file(model, LARGEST_ARTIFACT, ModelError))
     require_fit(asked, subject.network)
-    deadline = None if timeout is None else started + timeout
+    deadline = None if timeout is None else started + (1 - _RESERVED) * timeout
     return _Search(subject, asked, text, arithmetic, started, deadline).answer(stages)
 
 
@@ -340,31 +343,39 @@ class _Search:
             self._open = Undecided(Reason.DEADLINE)
         if self._is_late or (stages is not None and not stages):
             return
-        from asi_verify.prove.boxes import Boxes, patient_stages, prove_boxes
+        from asi_verify.prove import single_query_stages
 
-        chosen = patient_stages() if stages is None else tuple(stages)
-        waiting = [stage for stage in chosen if getattr(stage, "evidence", None) not in tried]
-        for wanted, cases in self._groups().items():
-            asked = Boxes(
-                self._subject.artifact,
-                self._box[cases],
-                self._searched[cases],
-                wanted,
-                self._semantics,
-                tuple(int(self._asked.digest(case)[:16], 16) for case in cases),
-                self._deadline,
-            )
-            confirmed = partial(self._confirmed_of, cases)
-            found = prove_boxes(asked, waiting, confirmed)
-            self._parts |= found.parts
-            for case, verdict in zip(cases, found.verdicts, strict=True):
-                match verdict:
-                    case Proved(evidence):
-                        self._evidence[case] = evidence
-                    case Undecided():
-                        self._open = self._open or verdict
-            if self._witness is not None:
-                return
+        chosen = single_query_stages() if stages is None else tuple(stages)
+        # What is cheap is asked of every case before what is dear is asked of one.
+        for stage in chosen:
+            if getattr(stage, "evidence", None) in tried:
+                continue
+            for wanted, cases in self._groups().items():
+                self._ask(stage, wanted, cases)
+                if self._witness is not None:
+                    return
+
+    def _ask(self, stage: Stage, wanted: Property, cases: list[int]) -> None:
+        """One stage about some cases of one property."""
+        from asi_verify.prove.boxes import Boxes, prove_boxes
+
+        asked = Boxes(
+            self._subject.artifact,
+            self._box[cases],
+            self._searched[cases],
+            wanted,
+            self._semantics,
+            tuple(int(self._asked.digest(case)[:16], 16) for case in cases),
+            self._deadline,
+        )
+        found = prove_boxes(asked, (stage,), partial(self._confirmed_of, cases))
+        self._parts |= found.parts
+        for case, verdict in zip(cases, found.verdicts, strict=True):
+            match verdict:
+                case Proved(evidence):
+                    self._evidence[case] = evidence
+                case Undecided():
+                    self._open = verdict
 
     def _confirmed_of(self, cases: Sequence[int], row: int, witness: Witness) -> bool:
         return self._confirmed(cases[row], witness.point)

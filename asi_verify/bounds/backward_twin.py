@@ -8,7 +8,7 @@ slopes, multiples of known phases added. It is differentiable in slopes and mult
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -45,6 +45,8 @@ _LINEAR = (Add, Affine, Concat, Conv, Pad, Reshape, Scale, Select, Transpose)
 _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 _RATE = 0.1
 _DECAY = 0.98
+_FIRST, _SECOND = 0.9, 0.999
+"""How slowly the optimiser's two moments forget."""
 
 
 @dataclass
@@ -80,11 +82,11 @@ class Optimised:
     """The best that was found for ``L`` samples; neurons are numbered as in ``core.split_tree``.
 
     Attributes:
-        lower: float32, shape ``(L, R)``.
+        lower: float32, shape ``(L, R)``, the rows' constants included.
         slopes: of ReLUs with an open phase, shape ``(L, R, neurons)``.
         multipliers: of known phases, shape ``(L, R, neurons)``.
-        costs: how much bound each ReLU's relaxation costs, over all rows, shape ``(L, neurons)``;
-            0 where the phase is known.
+        costs: how much bound each ReLU's relaxation costs, over the rows that are not positive,
+            shape ``(L, neurons)``; 0 where the phase is known.
         coefficients: of the rows' bounds in the input, shape ``(L, R, inputs)``.
     """
 
@@ -127,6 +129,7 @@ class BackwardTwin:
         rows: npt.NDArray[np.float64],
         steps: int,
         *,
+        constants: npt.NDArray[np.float64] | None = None,
         signs: npt.NDArray[np.int8] | None = None,
         slopes: Array | None = None,
         multipliers: Array | None = None,
@@ -137,6 +140,7 @@ class BackwardTwin:
             boxes: of value 0 and of every value that a ReLU reads, ``L`` samples.
             rows: shape ``(R, logits)``.
             steps: how many; a row stops when it is positive.
+            constants: of the rows, shape ``(R,)`` or ``(L, R)``; 0 if not given.
             signs: shape ``(L, neurons)``: +1 where the phase is known to be nonnegative, -1 where
                 nonpositive; multiples of these may be used. None for no phases.
             slopes: where to start, shape ``(L, R, neurons)``; NaN, or None altogether, for the
@@ -148,17 +152,20 @@ class BackwardTwin:
         relaxation = self._begin(ends, count, signs, slopes, multipliers)
         functionals = self._tensor(rows).repeat(samples, 1)
         functionals = functionals.reshape(len(functionals), *self._network.output_shape)
-        best, kept = self._climbed(functionals, ends, relaxation, steps)
+        given = np.zeros(count) if constants is None else constants
+        added = self._tensor(np.broadcast_to(given, (samples, count))).reshape(-1)
+        best, kept = self._climbed(functionals, added, ends, relaxation, steps)
         costs: dict[int, torch.Tensor] = {}
         with torch.no_grad():
             at_input, _ = self._push(functionals, self._network.output, ends, kept, costs)
         costs = {v: costs.get(v, torch.zeros_like(ends[v][0])) for v in self.relu_inputs}
-        none = {v: torch.zeros_like(ends[v][0]) for v in self.relu_inputs}
+        unused = {v: torch.zeros_like(ends[v][0]) for v in self.relu_inputs}
+        counts = (best <= 0).reshape(samples, count, 1).cpu().numpy()
         return Optimised(
             best.reshape(samples, count).cpu().numpy(),
             _joined(kept.slopes, samples),
-            _joined(kept.multipliers or none, samples),
-            _joined(costs, samples).sum(axis=1),
+            _joined(kept.multipliers or unused, samples),
+            (_joined(costs, samples) * counts).sum(axis=1),
             at_input.reshape(samples, count, -1).cpu().numpy(),
         )
 
@@ -185,18 +192,22 @@ class BackwardTwin:
         return coefficients.cpu().numpy(), constants.cpu().numpy()
 
     def _climbed(
-        self, functionals: torch.Tensor, ends: _Ends, relaxation: _Relaxation, steps: int
+        self,
+        functionals: torch.Tensor,
+        added: torch.Tensor,
+        ends: _Ends,
+        relaxation: _Relaxation,
+        steps: int,
     ) -> tuple[torch.Tensor, _Relaxation]:
         """The best bounds on the way, and what gave them."""
         free = relaxation.free
         for part in free:
-            part.requires_grad_(True)
-        optimiser = torch.optim.Adam(free, lr=_RATE)
-        schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, _DECAY)
+            part.requires_grad_(steps > 0)
+        optimiser = _Adam(free)
         kept = relaxation.copy()
         best = torch.full((len(functionals),), -torch.inf, device=self._device)
         for step in range(steps + 1):
-            lower = self._lower(functionals, ends, relaxation)
+            lower = self._lower(functionals, ends, relaxation) + added
             with torch.no_grad():
                 # A row that is positive stays as it is: what else is in the batch, and so goes
                 # on, changes nothing for it.
@@ -206,10 +217,10 @@ class BackwardTwin:
                     old[better] = new[better]
             if step == steps or not bool((best <= 0).any()):
                 break
-            optimiser.zero_grad()
-            lower[best <= 0].sum().neg().backward()  # type: ignore[no-untyped-call]  # torch's own
-            optimiser.step()
-            schedule.step()
+            loss = lower[best <= 0].sum().neg()
+            optimiser.step(
+                torch.autograd.grad(loss, free, allow_unused=True, materialize_grads=True)
+            )
             with torch.no_grad():
                 for slopes in relaxation.slopes.values():
                     slopes.clamp_(0, 1)
@@ -313,11 +324,42 @@ class BackwardTwin:
             return [coefficients @ layer.weight]
         if isinstance(layer, ConvLayer):
             return [_transposed_convolution(layer, shapes[0], coefficients)]
-        zeros = [torch.zeros((len(coefficients), *shape), device=self._device) for shape in shapes]
         if isinstance(layer.operator, Pad):
             return [coefficients[(slice(None), *layer.operator.inner(shapes[0]))]]
-        pull_back = torch.func.vjp(layer, *zeros)[1]
-        return list(pull_back(coefficients))
+        # What torch.func offers for this imports for seconds, more than many queries take.
+        zeros = [
+            torch.zeros((len(coefficients), *shape), device=self._device, requires_grad=True)
+            for shape in shapes
+        ]
+        with torch.enable_grad():
+            result = layer(*zeros)
+            pulled = torch.autograd.grad(result, zeros, coefficients, create_graph=True)
+        return list(pulled)
+
+
+class _Adam:
+    """Adam (Kingma and Ba 2015) with a rate that decays.
+
+    Written out because the import of torch's own takes seconds, more than many queries do.
+    """
+
+    def __init__(self, numbers: Sequence[torch.Tensor]) -> None:
+        self._numbers = numbers
+        self._first = [torch.zeros_like(part) for part in numbers]
+        self._second = [torch.zeros_like(part) for part in numbers]
+        self._taken = 0
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[torch.Tensor]) -> None:
+        """Go down along the gradients."""
+        self._taken += 1
+        rate = _RATE * _DECAY ** (self._taken - 1) / (1 - _FIRST**self._taken)
+        scale = 1 - _SECOND**self._taken
+        moments = zip(self._numbers, gradients, self._first, self._second, strict=True)
+        for number, gradient, first, second in moments:
+            first.lerp_(gradient, 1 - _FIRST)
+            second.mul_(_SECOND).addcmul_(gradient, gradient, value=1 - _SECOND)
+            number.addcdiv_(first, (second / scale).sqrt_().add_(1e-8), value=-rate)
 
 
 def _joined(parts: Mapping[int, torch.Tensor], samples: int) -> Array:

@@ -100,6 +100,13 @@ class Clauses(Property):
     def constants(self) -> npt.NDArray[np.float64]:
         return read_only(np.array([_at_most(row.constant) for row in self._inequalities]))
 
+    def clauses_of_rows(self) -> npt.NDArray[np.intp]:
+        return np.repeat(np.arange(len(self.clauses)), [len(clause) for clause in self.clauses])
+
+    def parts(self) -> tuple[Clauses, ...]:
+        """One property for each clause: together they say the same."""
+        return tuple(Clauses(self.outputs, (clause,)) for clause in self.clauses)
+
     def overall(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The smallest over the clauses of the largest number of each."""
         largest = np.maximum.reduceat(values, self._starts, axis=1)

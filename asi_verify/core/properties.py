@@ -50,6 +50,10 @@ class Property(abc.ABC):
         """The vector ``d``, shape ``(rows,)``, or smaller numbers where no float64 is exact."""
         return np.zeros(len(self.rows()))
 
+    def clauses_of_rows(self) -> npt.NDArray[np.intp]:
+        """Which clause each row is of, shape ``(rows,)``: one of a clause's rows must hold."""
+        return np.arange(len(self.rows()))
+
     def overall(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The smallest number of each sample, shape ``(B,)``, for one per row, ``(B, rows)``."""
         return np.asarray(values.min(axis=1))

@@ -1,8 +1,16 @@
 """From queries to verdicts: the cascade over a whole data set, in batches."""
 
 from asi_verify.prove.alpha_crown import AlphaCrown
-from asi_verify.prove.branch import Branch
-from asi_verify.prove.cascade import Proof, StageCount, default_stages, prove, stages_for
+from asi_verify.prove.branch import Branch, clause_by_clause
+from asi_verify.prove.cascade import (
+    Proof,
+    StageCount,
+    default_stages,
+    prove,
+    prove_all,
+    single_query_stages,
+    stages_for,
+)
 from asi_verify.prove.falsify import Falsify
 from asi_verify.prove.members import Members
 from asi_verify.prove.solve import Solve
@@ -24,7 +32,10 @@ __all__ = [
     "Stage",
     "StageCount",
     "StageResult",
+    "clause_by_clause",
     "default_stages",
     "prove",
+    "prove_all",
+    "single_query_stages",
     "stages_for",
 ]

@@ -12,7 +12,7 @@ from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.evidence import Intermediate, TreeEvidence
 from asi_verify.core.split_tree import LEAF, NODE, Slopes, SplitTree
 from asi_verify.core.verdict import Proved, Verdict
-from asi_verify.prove.stage import Batch, Stage, StageResult
+from asi_verify.prove.stage import Batch, Stage, StageResult, late_where_open
 from asi_verify.prove.twins import boxes_for, open_slopes, twin_for
 
 __all__ = ["LARGEST", "AlphaCrown", "slopes_tree"]
@@ -43,10 +43,15 @@ class AlphaCrown(Stage):
         parts: dict[str, bytes] = {}
         declined = 0
         for some in batch.trusted.batches(len(batch)):
-            bounds = batch.trusted.bounds(batch.box[some], Intermediate.BACKWARD)
-            best = twin.optimised(boxes_for(twin, bounds), rows, self.steps)
+            if batch.is_late():
+                break
+            given = batch.take(np.arange(len(batch))[some])
+            bounds = given.root_bounds(Intermediate.BACKWARD)
+            best = twin.optimised(
+                boxes_for(twin, bounds), rows, self.steps, constants=batch.property_.constants()
+            )
             advice = open_slopes(batch.trusted, bounds, best.slopes, LARGEST)
-            promising = np.flatnonzero((best.lower > 0).all(axis=1))
+            promising = np.flatnonzero(batch.property_.overall(best.lower.astype(np.float64)) > 0)
             trees = [slopes_tree(advice[i]) for i in promising]
             root = bounds.take(promising)
             margins = margins_over(
@@ -59,7 +64,7 @@ class AlphaCrown(Stage):
                     parts[bytes_digest(data)] = data
                     evidence = TreeEvidence(Intermediate.BACKWARD, bytes_digest(data))
                     found[some.start + i] = Proved(evidence)
-        return StageResult(tuple(found), declined, parts)
+        return StageResult(late_where_open(batch, found), declined, parts)
 
 
 def slopes_tree(slopes: npt.NDArray[np.floating]) -> SplitTree:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,29 +14,12 @@ from asi_verify.core.properties import Property
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict, Witness
 from asi_verify.export import Artifact
-from asi_verify.prove.alpha_crown import AlphaCrown
-from asi_verify.prove.branch import Branch
 from asi_verify.prove.falsify import Falsify
-from asi_verify.prove.solve import Solve
 from asi_verify.prove.stage import Batch, Stage
-from asi_verify.prove.trusted_stages import Crown, CrownIbp, Intervals
 
-__all__ = ["Boxes", "BoxesProof", "patient_stages", "prove_boxes"]
+__all__ = ["Boxes", "BoxesProof", "prove_boxes"]
 
 _BATCH = 256
-
-
-def patient_stages(device: str = "cpu") -> tuple[Stage, ...]:
-    """The cascade for one hard question with a deadline: large budgets, which a clock cuts off."""
-    return (
-        Falsify(steps=20, restarts=8),
-        Intervals(),
-        CrownIbp(device),
-        Crown(device),
-        AlphaCrown(device=device),
-        Branch(most_leaves=1 << 16, device=device),
-        Solve(),
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,18 +56,15 @@ class Boxes:
         """Some of the boxes as a stage takes them; who only searches sees where to search."""
         searched = self.searched[rows]
         middle = 0.5 * (searched.lower.astype(np.float64) + searched.upper)
-        batch = Batch(
+        return Batch(
             self.artifact,
             np.clip(middle.astype(np.float32), searched.lower, searched.upper),
             searched if isinstance(stage, Falsify) else self.box[rows],
             self.property_,
             self.semantics,
             tuple(self.keys[row] for row in rows),
+            self.deadline,
         )
-        if "deadline" in {known.name for known in fields(batch)}:
-            more: dict[str, Any] = {"deadline": self.deadline}
-            return replace(batch, **more)
-        return batch
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -24,16 +25,26 @@ from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict
 from asi_verify.errors import SoundnessAlarm
 from asi_verify.export import Artifact
 from asi_verify.prove.alpha_crown import AlphaCrown
-from asi_verify.prove.branch import Branch
+from asi_verify.prove.branch import FEW_INPUTS, Branch
 from asi_verify.prove.falsify import Falsify
 from asi_verify.prove.members import Members
 from asi_verify.prove.solve import Solve
 from asi_verify.prove.stage import Batch, Regions, Stage
 from asi_verify.prove.trusted_stages import Crown, CrownIbp, Intervals
 
-__all__ = ["Proof", "StageCount", "default_stages", "prove", "stages_for"]
+__all__ = [
+    "Proof",
+    "StageCount",
+    "default_stages",
+    "prove",
+    "prove_all",
+    "single_query_stages",
+    "stages_for",
+]
 
 _BATCH = 256
+_NO_END = 10_000_000
+"""Parts of a tree: the size of what may be written ends the search before."""
 
 
 def default_stages(device: str = "cpu") -> tuple[Stage, ...]:
@@ -62,6 +73,23 @@ def stages_for(family: RegionFamily) -> tuple[Stage, ...]:
             return (Falsify(), Crown())
         case _:
             return default_stages()
+
+
+def single_query_stages(device: str = "cpu") -> tuple[Stage, ...]:
+    """For one query with a deadline of its own: no engine to load, and budgets without an end.
+
+    A counterexample is looked for by a few steps and, if CROWN proves nothing, by many; then
+    branch and bound takes all the time that is left.
+    """
+    return (
+        Falsify(),
+        Crown(device, proposes=False),
+        Falsify(steps=30, restarts=2, starts=16, name="falsify longer"),
+        Falsify(
+            steps=150, starts=2000, by_moments=True, most_inputs=FEW_INPUTS, name="falsify narrow"
+        ),
+        Branch(most_leaves=_NO_END, device=device),
+    )
 
 
 @dataclass
@@ -109,6 +137,8 @@ def prove(
     stages: Sequence[Stage] | None = None,
     semantics: Semantics = Semantics.FLOAT32,
     progress: Progress = NO_PROGRESS,
+    deadline_s: float | None = None,
+    per_query_s: float | None = None,
 ) -> Proof:
     """Ask of every sample whether its property holds everywhere in its region.
 
@@ -121,6 +151,8 @@ def prove(
         stages: in order; ``stages_for(family)`` if not given. Each sees only what is still open.
         semantics: in which arithmetic.
         progress: told of samples settled or passed on.
+        deadline_s: seconds for all samples; what is open then is ``Undecided`` for that reason.
+        per_query_s: seconds for one sample; those of a batch share theirs.
 
     Returns:
         A verdict for every sample; what no stage settles is ``Undecided``. Over the reals, a
@@ -131,6 +163,7 @@ def prove(
             pass's enclosure of them, or it gets the centre of a proved region wrong.
     """
     chosen = stages_for(family) if stages is None else tuple(stages)
+    end = None if deadline_s is None else time.monotonic() + deadline_s
     verdicts: list[Verdict | None] = [None] * len(images)
     counts = [StageCount(stage.name) for stage in chosen]
     parts: dict[str, bytes] = {}
@@ -147,6 +180,7 @@ def prove(
                     property_,
                     semantics,
                     tuple(int(digests[row][:16], 16) for row in some),
+                    _earlier(end, None if per_query_s is None else per_query_s * len(some)),
                     Regions(family, images[some]),
                 )
                 _require_enclosed(batch)
@@ -159,6 +193,44 @@ def prove(
     return Proof(settled, tuple(counts), parts)
 
 
+def prove_all(batches: Sequence[Batch], stages: Sequence[Stage]) -> Proof:
+    """Ask queries that have to hold together, such as the clauses and regions of one question.
+
+    Each stage is asked about all that is open before the next one is; once anything is refuted,
+    what is open stays so.
+
+    Args:
+        batches: of any number of samples each; their deadlines are kept.
+        stages: in order.
+
+    Returns:
+        A verdict for every sample, batch after batch.
+
+    Raises:
+        SoundnessAlarm: as ``prove``.
+    """
+    found: list[list[Verdict | None]] = [[None] * len(batch) for batch in batches]
+    counts = [StageCount(stage.name) for stage in stages]
+    parts: dict[str, bytes] = {}
+    for batch in batches:
+        _require_enclosed(batch)
+    for stage, count in zip(stages, counts, strict=True):
+        for batch, verdicts in zip(batches, found, strict=True):
+            if not any(isinstance(v, Refuted) for one in found for v in one):
+                _ask(stage, count, batch, verdicts, parts)
+    settled = [
+        _without_rounding_gaps(batch, _with_reasons(batch, verdicts))
+        for batch, verdicts in zip(batches, found, strict=True)
+    ]
+    return Proof(tuple(itertools.chain.from_iterable(settled)), tuple(counts), parts)
+
+
+def _earlier(end: float | None, seconds: float | None) -> float | None:
+    """The deadline of queries that have so many seconds from now, in a run that has to end."""
+    given = [end] if seconds is None else [end, time.monotonic() + seconds]
+    return min((moment for moment in given if moment is not None), default=None)
+
+
 def _batches(rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
     for start in range(0, len(rows), _BATCH):
         yield rows[start : start + _BATCH]
@@ -169,23 +241,38 @@ def _settle(
 ) -> list[Verdict]:
     verdicts: list[Verdict | None] = [None] * len(batch)
     for stage, count in zip(stages, counts, strict=True):
-        left = np.array([i for i, v in enumerate(verdicts) if _is_open(v)], dtype=np.intp)
-        if len(left) == 0:
-            break
-        start = time.perf_counter()
-        result = stage.attempt(batch.take(left))
-        count.seconds += time.perf_counter() - start
-        count.given += len(left)
-        count.declined += result.declined
-        parts.update(result.parts)
-        found = _without_outsiders(batch.take(left), result.verdicts)
-        for row, verdict in zip(left.tolist(), found, strict=True):
-            verdicts[row] = verdict if verdict is not None else verdicts[row]
-            count.proved += isinstance(verdict, Proved)
-            count.refuted += verdict is not None and not isinstance(verdict, Proved | Undecided)
-    return _without_rounding_gaps(
-        batch, [v if v is not None else Undecided(Reason.TOO_LOOSE) for v in verdicts]
-    )
+        _ask(stage, count, batch, verdicts, parts)
+    return _without_rounding_gaps(batch, _with_reasons(batch, verdicts))
+
+
+def _ask(
+    stage: Stage,
+    count: StageCount,
+    batch: Batch,
+    verdicts: list[Verdict | None],
+    parts: dict[str, bytes],
+) -> None:
+    """Ask one stage about what is open, and write its verdicts down; nothing after the deadline."""
+    left = np.array([i for i, v in enumerate(verdicts) if _is_open(v)], dtype=np.intp)
+    if len(left) == 0 or batch.is_late():
+        return
+    start = time.perf_counter()
+    result = stage.attempt(batch.take(left))
+    count.seconds += time.perf_counter() - start
+    count.given += len(left)
+    count.declined += result.declined
+    parts.update(result.parts)
+    found = _without_outsiders(batch.take(left), result.verdicts)
+    for row, verdict in zip(left.tolist(), found, strict=True):
+        verdicts[row] = verdict if verdict is not None else verdicts[row]
+        count.proved += isinstance(verdict, Proved)
+        count.refuted += isinstance(verdict, Refuted)
+
+
+def _with_reasons(batch: Batch, verdicts: Sequence[Verdict | None]) -> list[Verdict]:
+    """Every verdict, with a reason where no stage gave one."""
+    reason = Undecided(Reason.DEADLINE if batch.is_late() else Reason.TOO_LOOSE)
+    return [reason if verdict is None else verdict for verdict in verdicts]
 
 
 def _without_outsiders(batch: Batch, verdicts: Sequence[Verdict | None]) -> list[Verdict | None]:

@@ -2,50 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from asi_verify.core.properties import Property
 from asi_verify.core.verdict import Refuted, Verdict
-from asi_verify.prove.stage import Batch, Stage, StageResult
+from asi_verify.export import Artifact
+from asi_verify.prove.stage import Batch, Stage, StageResult, late_where_open, varying
 
-__all__ = ["Falsify"]
+__all__ = ["Falsify", "descended"]
+
+_NUMBERS_AT_ONCE = 1 << 25
+"""Of all values of the starts that descend side by side."""
+_RATE = 0.1
+"""Of Adam's first step, in half widths of the region."""
 
 
 @dataclass(frozen=True)
 class Falsify(Stage):
-    """Projected gradient descent (Madry et al. 2018) on the smallest row of the property.
+    """Projected gradient descent (Madry et al. 2018) on the margin of the property.
 
     The first start is the centre, with a first step that reaches the corner which the gradient
-    points to; further ones are random. A point only counts when ONNX Runtime confirms it.
+    points to; further ones are random points and random corners in turn, and aim at one clause
+    after the other. A point only counts when ONNX Runtime confirms it.
 
     Attributes:
         steps: gradient steps from each start.
-        restarts: starts; the first from the centre.
+        restarts: rounds of starts; the first start of the first round is the centre.
+        starts: how many of a sample's starts make up a round; they descend side by side.
+        by_moments: whether steps are Adam's, which find narrow sets of few inputs.
+        most_inputs: regions in which more vary are left alone; None for no limit.
         seed: for the random starts.
     """
 
     steps: int = 5
     restarts: int = 1
+    starts: int = 1
+    by_moments: bool = False
+    most_inputs: int | None = None
     seed: int = 0
     name: str = "falsify"
 
     def attempt(self, batch: Batch) -> StageResult:
         found: list[Verdict | None] = [None] * len(batch)
-        self._replay(batch, np.arange(len(batch)), batch.centres, "the sample itself", found)
+        if self.most_inputs is not None and int(varying(batch.box).sum()) > self.most_inputs:
+            return StageResult(late_where_open(batch, found))
+        everything = np.arange(len(batch))
+        self._replay(batch, everything, batch.centres[:, None], "the sample itself", found)
         for restart in range(self.restarts):
-            left = np.array(
-                [i for i, verdict in enumerate(found) if verdict is None], dtype=np.intp
-            )
-            if len(left) == 0:
+            left = np.array([i for i, v in enumerate(found) if v is None], dtype=np.intp)
+            if len(left) == 0 or batch.is_late():
                 break
-            some = batch.take(left)
-            starts = some.centres if restart == 0 else self._random_starts(some, restart)
-            points = self._descend(some, starts)
-            self._replay(batch, left, points, "projected gradient descent", found)
-        return StageResult(tuple(found))
+            for some in self._at_once(batch, left):
+                given = batch.take(some)
+                starts = self._starts(given, restart)
+                targets = self._targets(batch.property_, restart, len(given))
+                owners = np.repeat(np.arange(len(given)), self.starts)
+                flat = starts.reshape(-1, *batch.box.shape)
+                some_starts = given.take(owners)
+                ends = descended(some_starts, flat, self.steps, targets, by_moments=self.by_moments)
+                ends = ends.reshape(starts.shape)
+                self._replay(batch, some, ends, "projected gradient descent", found)
+        return StageResult(late_where_open(batch, found))
+
+    def _at_once(self, batch: Batch, rows: npt.NDArray[np.intp]) -> Sequence[npt.NDArray[np.intp]]:
+        values = sum(int(np.prod(shape)) for shape in batch.artifact.network.shapes)
+        size = max(1, _NUMBERS_AT_ONCE // (values * self.starts))
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
 
     @staticmethod
     def _replay(
@@ -55,47 +82,111 @@ class Falsify(Stage):
         found_by: str,
         found: list[Verdict | None],
     ) -> None:
-        some = batch.take(rows)
+        """Ask ONNX Runtime about every sample's points, shape ``(B, starts, *shape)``."""
+        owners = np.repeat(rows, points.shape[1])
+        some, flat = batch.take(owners), points.reshape(-1, *batch.box.shape)
         if some.regions is not None:
-            points = some.regions.family.project(points, some.regions.images)
-        witnesses = batch.artifact.session.replay(points, some.box, batch.property_, found_by)
-        for row, witness in zip(rows.tolist(), witnesses, strict=True):
-            if witness is not None:
+            flat = some.regions.family.project(flat, some.regions.images)
+        witnesses = batch.artifact.session.replay(flat, some.box, batch.property_, found_by)
+        for row, witness in zip(owners.tolist(), witnesses, strict=True):
+            if witness is not None and found[row] is None:
                 found[row] = Refuted(witness)
 
-    def _random_starts(self, batch: Batch, restart: int) -> npt.NDArray[np.float32]:
+    def _starts(self, batch: Batch, restart: int) -> npt.NDArray[np.float32]:
+        """Shape ``(B, starts, *shape)``; every other one a corner."""
+        shape = (self.starts, *batch.box.shape)
         shares = np.stack(
             [
-                np.random.default_rng([self.seed, restart, key]).random(
-                    batch.box.shape, dtype=np.float32
-                )
+                np.random.default_rng([self.seed, restart, key]).random(shape, dtype=np.float32)
                 for key in batch.keys
             ]
         )
-        spread = batch.box.upper - batch.box.lower
-        return np.clip(batch.box.lower + shares * spread, batch.box.lower, batch.box.upper)
+        shares[:, 1::2] = np.rint(shares[:, 1::2])
+        lower, upper = batch.box.lower[:, None], batch.box.upper[:, None]
+        starts = np.clip(lower + shares * (upper - lower), lower, upper).astype(np.float32)
+        if restart == 0:
+            starts[:, 0] = batch.centres
+        return starts
 
-    def _descend(self, batch: Batch, starts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The point with the smallest margin seen on the way, for each sample."""
-        module = batch.artifact.module
-        rows = torch.from_numpy(batch.property_.rows().astype(np.float32))
-        lower = torch.from_numpy(batch.box.lower.copy())
-        upper = torch.from_numpy(batch.box.upper.copy())
-        half_width = (upper - lower) / 2
-        x = torch.from_numpy(starts.copy())
-        best, smallest = x.clone(), torch.full((len(x),), torch.inf)
-        column = (-1,) + (1,) * (x.ndim - 1)
-        for step in range(self.steps + 1):
-            x.requires_grad_(True)
-            margin = (module(x) @ rows.T).min(dim=1).values
-            with torch.no_grad():
-                better = margin < smallest
-                best = torch.where(better.reshape(column), x, best)
-                smallest = torch.where(better, margin, smallest)
-            if step == self.steps:
-                break
-            (gradient,) = torch.autograd.grad(margin.sum(), x)
-            # From a corner to the opposite one at first, then ever smaller.
-            size = 2.0 / (step + 1)
-            x = (x.detach() - size * half_width * gradient.sign()).clamp(lower, upper)
-        return best.detach().numpy()
+    def _targets(self, property_: Property, restart: int, samples: int) -> npt.NDArray[np.intp]:
+        """The clause that each start aims at; -1 for whichever is nearest."""
+        numbers = restart * self.starts + np.arange(self.starts)
+        clauses = int(property_.clauses_of_rows()[-1]) + 1
+        return np.tile(np.where(numbers == 0, -1, numbers % clauses), samples)
+
+
+def descended(
+    batch: Batch,
+    starts: npt.NDArray[np.float32],
+    steps: int,
+    targets: npt.NDArray[np.intp] | None = None,
+    *,
+    by_moments: bool = False,
+) -> npt.NDArray[np.float32]:
+    """From each start, the point with the smallest margin seen on the way down.
+
+    What is descended is the sum of a clause's rows that still hold: all of them have to fail.
+
+    Args:
+        batch: one sample for each start.
+        starts: shape ``(B, *input_shape)``.
+        steps: how many; fewer when the batch's deadline passes.
+        targets: the clause that each start aims at, -1 or not given for whichever is nearest.
+        by_moments: whether steps are Adam's (Kingma and Ba 2015), which find narrow sets, and not
+            along the gradient's signs, from a corner to the opposite one at first.
+    """
+    margins = _Margins(batch.artifact, batch.property_, targets)
+    lower = torch.from_numpy(batch.box.lower.copy())
+    upper = torch.from_numpy(batch.box.upper.copy())
+    half_width = (upper - lower) / 2
+    x = torch.from_numpy(starts.copy())
+    best, smallest = x.clone(), torch.full((len(x),), torch.inf)
+    first, second = torch.zeros_like(x), torch.zeros_like(x)
+    column = (-1,) + (1,) * (x.ndim - 1)
+    for step in range(steps + 1):
+        x.requires_grad_(True)
+        margin, loss = margins(x)
+        with torch.no_grad():
+            better = margin < smallest
+            best = torch.where(better.reshape(column), x, best)
+            smallest = torch.where(better, margin, smallest)
+        if step == steps or batch.is_late():
+            break
+        (gradient,) = torch.autograd.grad(loss, x)
+        if by_moments:
+            # The gradient by shares of the width, so that every input counts alike.
+            first.lerp_(gradient * half_width, 0.1)
+            second.lerp_((gradient * half_width) ** 2, 0.01)
+            mean, spread = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.99 ** (step + 1))
+            move = _RATE * (1 - step / steps) * mean / (spread.sqrt() + 1e-9)
+        else:
+            move = 2.0 / (step + 1) * gradient.sign()
+        x = (x.detach() - move * half_width).clamp(lower, upper)
+    return np.asarray(best.detach().numpy())
+
+
+class _Margins:
+    """The property's margin in torch, and what to descend, for one target for each sample."""
+
+    def __init__(
+        self, artifact: Artifact, property_: Property, targets: npt.NDArray[np.intp] | None
+    ) -> None:
+        self._module = artifact.module
+        self._rows = torch.from_numpy(property_.rows().astype(np.float32))
+        self._constants = torch.from_numpy(property_.constants().astype(np.float32))
+        self._of_rows = torch.from_numpy(property_.clauses_of_rows())
+        self._clauses = int(self._of_rows[-1]) + 1
+        self._targets = None if targets is None else torch.from_numpy(targets)
+
+    def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Margins, shape ``(B,)``, and the sum of the aimed-at clauses' rows that still hold."""
+        values = self._module(x) @ self._rows.T + self._constants
+        with torch.no_grad():
+            largest = torch.full((len(x), self._clauses), -torch.inf).scatter_reduce(
+                1, self._of_rows.expand(len(x), -1), values, "amax"
+            )
+            margin, aimed = largest.min(dim=1)
+            if self._targets is not None:
+                aimed = torch.where(self._targets < 0, aimed, self._targets)
+            holds = (self._of_rows[None] == aimed[:, None]) & (values > 0)
+        return margin, torch.where(holds, values, 0.0).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -61,6 +62,8 @@ class Solve(Stage):
         return StageResult(tuple(asked), parts=parts)
 
     def _ask(self, batch: Batch, parts: dict[str, bytes]) -> Verdict:
+        if batch.is_late():
+            return Undecided(Reason.DEADLINE, "z3 was not asked")
         network = batch.artifact.network
         bounds = batch.trusted.bounds(batch.box, Intermediate.INTERVAL)
         if not bool(bounds.sound.all()):
@@ -71,7 +74,7 @@ class Solve(Stage):
             script = encoded(
                 network,
                 bounds.boxes,
-                batch.property_.rows(),
+                batch.property_,
                 self.most_terms,
                 batch.trusted.local_errors(bounds),
             )
@@ -79,7 +82,8 @@ class Solve(Stage):
             return Undecided(Reason.TOO_LARGE, f"a script of more than {self.most_terms} terms")
         except UnsupportedOperatorError as error:
             return Undecided(Reason.TOO_LARGE, str(error))
-        match solve(script, int(np.prod(network.input_shape)), self.steps):
+        seconds = None if batch.deadline is None else batch.deadline - time.monotonic()
+        match solve(script, int(np.prod(network.input_shape)), self.steps, seconds):
             case Unsatisfiable():
                 shown = self._shown(batch, bounds, parts)
                 if shown is not None:
@@ -91,6 +95,8 @@ class Solve(Stage):
             case Satisfiable(point):
                 return self._replayed(batch, point)
             case Unknown(reason):
+                if batch.is_late():
+                    return Undecided(Reason.DEADLINE, f"z3: {reason}")
                 return Undecided(Reason.BUDGET, f"z3: {reason}")
 
     def _shown(self, batch: Batch, bounds: Bounds, parts: dict[str, bytes]) -> Verdict | None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from asi_verify.checker import TrustedPass
+from asi_verify.checker.trusted import Bounds
 from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.properties import Property
 from asi_verify.core.reach import Reach
 from asi_verify.core.semantics import Semantics
-from asi_verify.core.verdict import Verdict
+from asi_verify.core.verdict import Reason, Undecided, Verdict
 from asi_verify.export import Artifact
 
-__all__ = ["Batch", "Regions", "Stage", "StageResult"]
+__all__ = ["Batch", "Regions", "Stage", "StageResult", "late_where_open", "varying"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,8 @@ class Batch:
         semantics: in which arithmetic.
         keys: one whole number per sample, made from its image's digest: whatever a stage does at
             random, it does from this, so that a batch's make-up changes nothing.
+        deadline: on the clock of ``time.monotonic``; a stage that has not settled a sample by then
+            leaves it ``Undecided`` for that reason. A clock never changes what is found before.
         regions: what the boxes were made from; None where the boxes themselves are asked about.
     """
 
@@ -60,7 +67,12 @@ class Batch:
     property_: Property
     semantics: Semantics
     keys: tuple[int, ...]
+    deadline: float | None = None
     regions: Regions | None = None
+
+    def is_late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
     @property
     def trusted(self) -> TrustedPass:
@@ -72,20 +84,56 @@ class Batch:
         """What is known of the regions' inputs besides their boxes."""
         return None if self.regions is None else self.regions.family.reach(self.regions.images)
 
+    def root_bounds(self, intermediate: Intermediate) -> Bounds:
+        """The trusted pass's bounds over the whole regions.
+
+        Those of a single sample are kept for the next stage, and for the next property.
+        """
+        reach = self.reach
+        if len(self) > 1 or reach is not None:
+            return self.trusted.bounds(self.box, intermediate, reach=reach)
+        return _kept_bounds(self.trusted, _Region(self.box), intermediate)
+
     def __len__(self) -> int:
         return len(self.keys)
 
     def take(self, rows: npt.NDArray[np.intp]) -> Batch:
         """Some of the samples."""
-        return Batch(
-            self.artifact,
-            self.centres[rows],
-            self.box[rows],
-            self.property_,
-            self.semantics,
-            tuple(self.keys[row] for row in rows),
-            None if self.regions is None else self.regions.take(rows),
+        return dataclasses.replace(
+            self,
+            centres=self.centres[rows],
+            box=self.box[rows],
+            keys=tuple(self.keys[row] for row in rows),
+            regions=None if self.regions is None else self.regions.take(rows),
         )
+
+
+@dataclass(frozen=True)
+class _Region:
+    """One box, compared by its numbers."""
+
+    box: Box = field(compare=False)
+    ends: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        ends = self.box.lower.tobytes() + self.box.upper.tobytes()
+        object.__setattr__(self, "ends", ends)
+
+
+@lru_cache(maxsize=2)
+def _kept_bounds(trusted: TrustedPass, region: _Region, intermediate: Intermediate) -> Bounds:
+    return trusted.bounds(region.box, intermediate)
+
+
+def varying(box: Box) -> npt.NDArray[np.bool_]:
+    """Which numbers of the input vary in any sample's region, in C order."""
+    return np.asarray((box.lower < box.upper).reshape(len(box), -1).any(axis=0))
+
+
+def late_where_open(batch: Batch, found: Sequence[Verdict | None]) -> tuple[Verdict | None, ...]:
+    """A stage's verdicts; once the deadline has passed, what has none is undecided for that."""
+    late = Undecided(Reason.DEADLINE) if batch.is_late() else None
+    return tuple(late if verdict is None else verdict for verdict in found)
 
 
 @dataclass(frozen=True)

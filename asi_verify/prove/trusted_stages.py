@@ -28,15 +28,21 @@ class _Decided(Stage):
         promising, proposed = self._promising(batch)
         margins = np.full(len(batch), -np.inf)
         if promising.any():
-            some = batch.take(np.flatnonzero(promising))
-            margins[promising] = batch.trusted.margins(
-                some.box, some.property_, self.evidence, some.reach
-            )
+            margins[promising] = self._margins(batch.take(np.flatnonzero(promising)))
         proved = margins > 0
         declined = int((promising & ~proved).sum()) if proposed else 0
         return StageResult(
             tuple(Proved(self.evidence) if yes else None for yes in proved), declined
         )
+
+    def _margins(self, batch: Batch) -> npt.NDArray[np.float64]:
+        if len(batch) > 1 or not isinstance(self.evidence, LinearEvidence):
+            evidence = self.evidence
+            return batch.trusted.margins(batch.box, batch.property_, evidence, batch.reach)
+        # The bounds over a single region serve later stages and other properties too.
+        bounds = batch.root_bounds(self.evidence.intermediate)
+        values = batch.trusted.rows(bounds, batch.property_, to_input=True)
+        return batch.property_.overall(values)
 
     def _promising(self, batch: Batch) -> tuple[npt.NDArray[np.bool_], bool]:
         """Where the trusted pass is worth asking, and whether an engine says so.
@@ -53,7 +59,8 @@ class _Decided(Stage):
         except EngineFailedError as error:
             _log.warning("nothing proposed for %d samples: %s", len(batch), error)
             return everything, False
-        return np.asarray(bounds.min(axis=1) > 0), True
+        values = bounds + batch.property_.constants()
+        return np.asarray(batch.property_.overall(values) > 0), True
 
     def _proposer(self, batch: Batch) -> Proposer | None:
         del batch
@@ -71,9 +78,12 @@ class Intervals(_Decided):
 class _Linear(_Decided):
     method: Method
     device: str
+    proposes: bool
     _proposers: dict[str, Proposer | None]
 
     def _proposer(self, batch: Batch) -> Proposer | None:
+        if not self.proposes:
+            return None
         digest = batch.artifact.digest
         if digest not in self._proposers:
             self._proposers.clear()
@@ -87,9 +97,12 @@ class CrownIbp(_Linear):
 
     Attributes:
         device: where the engine computes its proposals.
+        proposes: whether the engine is asked first. It spares the trusted pass what cannot be
+            proved; for single queries, loading it takes longer than it spares.
     """
 
     device: str = "cpu"
+    proposes: bool = True
     name: str = "crown-ibp"
     evidence: LinearEvidence = field(default=LinearEvidence(Intermediate.INTERVAL), init=False)
     method: Method = field(default=Method.CROWN_IBP, init=False)
@@ -102,9 +115,12 @@ class Crown(_Linear):
 
     Attributes:
         device: where the engine computes its proposals.
+        proposes: whether the engine is asked first. It spares the trusted pass what cannot be
+            proved; for single queries, loading it takes longer than it spares.
     """
 
     device: str = "cpu"
+    proposes: bool = True
     name: str = "crown"
     evidence: LinearEvidence = field(default=LinearEvidence(Intermediate.BACKWARD), init=False)
     method: Method = field(default=Method.CROWN, init=False)

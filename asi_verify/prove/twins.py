@@ -16,7 +16,7 @@ from asi_verify.errors import UnsupportedOperatorError
 
 Array = npt.NDArray[np.float32]
 
-__all__ = ["boxes_for", "coarse", "open_slopes", "twin_for"]
+__all__ = ["boxes_for", "by_value", "coarse", "open_slopes", "twin_for"]
 
 
 @lru_cache(maxsize=1)
@@ -32,6 +32,14 @@ def twin_for(network: Network, device: str) -> BackwardTwin | None:
 def boxes_for(twin: BackwardTwin, bounds: Bounds) -> dict[int, Box]:
     """Of the input and of what ReLUs read."""
     return {value: bounds.boxes[value] for value in (0, *twin.relu_inputs)}
+
+
+def by_value(
+    trusted: TrustedPass, numbers: npt.NDArray[np.float64]
+) -> dict[int, npt.NDArray[np.float64]]:
+    """Numbers of neurons, ``(L, R, neurons)``, as advice for the trusted pass takes them."""
+    flat = numbers.reshape(len(numbers) * numbers.shape[1], numbers.shape[2])
+    return {value: flat[:, part] for value, part in trusted.neurons.items()}
 
 
 def open_slopes(trusted: TrustedPass, bounds: Bounds, slopes: Array, largest: int) -> Array:

@@ -1,6 +1,7 @@
 """A query's negation as an SMT-LIB script in linear real arithmetic.
 
-The script asks: is there an input in the box on which a row of the property is not positive? All
+The script asks: is there an input in the box on which no row of some clause of the property
+is positive? All
 constants are the exact rational values of the artifact's float32 weights. A ReLU whose phase sound
 bounds fix is replaced by 0 or by its input, and a maximum that only one number can be by that
 number; only the others become disjunctions. What the property does not depend on is left out.
@@ -12,6 +13,7 @@ pass's bound on its rounding error: what cannot be satisfied then cannot happen 
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -35,6 +37,7 @@ from asi_verify.core.operators import (
     Scale,
     Transpose,
 )
+from asi_verify.core.properties import Property
 from asi_verify.errors import UnsupportedOperatorError
 
 __all__ = ["EncodingTooLarge", "encoded", "has_more_choices", "input_name"]
@@ -80,7 +83,7 @@ def has_more_choices(network: Network, boxes: tuple[Box, ...], most: int) -> boo
 def encoded(
     network: Network,
     boxes: tuple[Box, ...],
-    rows: npt.NDArray[np.float64],
+    property_: Property,
     most_terms: int,
     errors: Errors | None = None,
 ) -> str:
@@ -90,7 +93,7 @@ def encoded(
         network: every weight a float32 that stands for itself.
         boxes: sound boxes of every value, batch of length 1 (``TrustedPass.bounds``); the first
             is the region.
-        rows: the property, shape ``(R, logits)``.
+        property_: whose negation is asked: of some clause all rows fail.
         most_terms: products with a weight that the script may hold.
         errors: for each value the largest rounding errors, shape ``(1, *shape)``, or None where
             nothing rounds (``TrustedPass.local_errors``); over the reals not given.
@@ -101,7 +104,7 @@ def encoded(
     """
     if not network.is_exact_float32:
         raise UnsupportedOperatorError("the network holds constants that are not exact float32")
-    return _Encoder(network, boxes, most_terms, errors).script(rows)
+    return _Encoder(network, boxes, most_terms, errors).script(property_)
 
 
 class _Encoder:
@@ -115,14 +118,19 @@ class _Encoder:
         self._names: dict[tuple[int, int], str] = {}
         self._lines: list[str] = []
 
-    def script(self, rows: npt.NDArray[np.float64]) -> str:
-        outputs = [self._name(self._network.output, i) for i in range(rows.shape[1])]
-        failures = []
-        for row in rows:
+    def script(self, property_: Property) -> str:
+        outputs = [self._name(self._network.output, i) for i in range(property_.logits)]
+        fails: dict[int, list[str]] = defaultdict(list)
+        of_rows = property_.clauses_of_rows().tolist()
+        # A constant that is smaller than the exact one lets more fail, which is the safe side.
+        for clause, row, constant in zip(
+            of_rows, property_.rows(), property_.constants().tolist(), strict=True
+        ):
             terms = [
                 (Fraction(float(c)), name) for c, name in zip(row, outputs, strict=True) if c != 0
             ]
-            failures.append(f"(<= {self._sum(terms, Fraction(0))} 0)")
+            fails[clause].append(f"(<= {self._sum(terms, Fraction(constant))} 0)")
+        failures = [f"(and {' '.join(rows)})" for rows in fails.values()]
         header = ["(set-logic QF_LRA)"]
         return "\n".join(
             [*header, *self._lines, f"(assert (or {' '.join(failures)} false))", "(check-sat)", ""]

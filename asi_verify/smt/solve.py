@@ -43,18 +43,21 @@ def solver_version() -> str:
     return str(z3.get_version_string())
 
 
-def solve(script: str, numbers: int, steps: int) -> Answer:
+def solve(script: str, numbers: int, steps: int, seconds: float | None = None) -> Answer:
     """Ask z3.
 
     Args:
         script: SMT-LIB, from ``encoded``.
         numbers: how many numbers the input has.
         steps: z3's resource limit, a count of its own steps and so the same on every machine.
+        seconds: after which z3 gives up as well.
     """
     # A context of its own: z3's global one keeps every expression for the life of the process.
     context = z3.Context()
     solver = z3.SolverFor("QF_LRA", ctx=context)
     solver.set("rlimit", steps)
+    if seconds is not None:
+        solver.set("timeout", max(1, int(seconds * 1000)))
     solver.from_string(script)
     answer = solver.check()
     if answer == z3.unsat:

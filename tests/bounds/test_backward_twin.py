@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from support.networks import LARGER, TINY, random_box, weights
 
-from asi_verify.bounds import BackwardTwin
+from asi_verify.bounds import BackwardTwin, backward_twin
 from asi_verify.checker import TrustedPass
 from asi_verify.checker.trusted import Advice
 from asi_verify.core.box import Box
@@ -136,3 +137,32 @@ def test_a_network_without_relus_has_nothing_to_optimise():
     """It has no neurons, and is left to the other stages."""
     affine = Affine(np.ones((2, 3), np.float32), np.zeros(2, np.float32))
     assert BackwardTwin(Network.sequential((3,), [affine])).relu_inputs == []
+
+
+def test_constants_are_part_of_the_bound():
+    """One for each row, or one for each row of each sample; positive rows stop there."""
+    _, _, _, twin, boxes, rows = asked("cnn")
+    without = twin.optimised(boxes, rows, 0).lower
+    of_rows = np.arange(len(rows), dtype=np.float64) - 2
+    found = twin.optimised(boxes, rows, 0, constants=of_rows).lower
+    np.testing.assert_allclose(found, without + of_rows, atol=1e-5)
+    of_samples = np.random.default_rng(0).normal(size=without.shape)
+    found = twin.optimised(boxes, rows, 0, constants=of_samples).lower
+    np.testing.assert_allclose(found, without + of_samples, atol=1e-5)
+    high = twin.optimised(boxes, rows, 5, constants=100 - without).lower
+    np.testing.assert_allclose(high, 100, atol=1e-3)
+
+
+def test_the_optimiser_is_adam_with_a_rate_that_decays():
+    """The first step is one rate along each sign; later ones forget at two speeds."""
+    rate, decay = backward_twin._RATE, backward_twin._DECAY
+    numbers = torch.zeros(3)
+    adam = backward_twin._Adam([numbers])
+    gradients = [torch.tensor([2.0, -0.5, 1e-3]), torch.tensor([1.0, 0.5, 0.0])]
+    adam.step([gradients[0]])
+    torch.testing.assert_close(numbers, -rate * gradients[0].sign(), rtol=1e-3, atol=1e-5)
+    adam.step([gradients[1]])
+    first = (0.1 * 0.9 * gradients[0] + 0.1 * gradients[1]) / (1 - 0.9**2)
+    second = (0.001 * 0.999 * gradients[0] ** 2 + 0.001 * gradients[1] ** 2) / (1 - 0.999**2)
+    wanted = -rate * gradients[0].sign() - rate * decay * first / second.sqrt()
+    torch.testing.assert_close(numbers, wanted, rtol=1e-3, atol=1e-4)

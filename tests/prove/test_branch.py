@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from support import exact
-from support.networks import LARGER, TINY, mlp, random_box, small_cnn
+from support.networks import LARGER, SMOOTH, TINY, mlp, random_box, small_cnn
 
 from asi_verify.checker.split_tree import tree_margins
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, LinearEvidence, SolverEvidence, TreeEvidence
 from asi_verify.core.limits import LARGEST_TREE
 from asi_verify.core.network import Network
-from asi_verify.core.operators import Affine
-from asi_verify.core.properties import SingleLabel
+from asi_verify.core.operators import Affine, Relu
+from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.split_tree import SplitTree
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided
 from asi_verify.export import Artifact
-from asi_verify.prove import AlphaCrown, Batch, Branch, Solve, branch
+from asi_verify.prove import AlphaCrown, Batch, Branch, Solve, branch, phase_splitting
 from asi_verify.prove.farkas import multipliers_for
 
 
@@ -116,7 +118,7 @@ def test_how_many_parts_are_bounded_at_once_changes_no_verdict(monkeypatch):
     batch = batch_of(mlp(np.random.default_rng(0), 6, 24, 24, 3), 0.2, 0, 6)
     stage = Branch(most_leaves=12, steps=8, few_inputs=0)
     together = stage.attempt(batch)
-    monkeypatch.setattr(branch, "_NUMBERS_AT_ONCE", 1)
+    monkeypatch.setattr(phase_splitting, "_NUMBERS_AT_ONCE", 1)
     alone = stage.attempt(batch)
     assert [type(v) for v in together.verdicts] == [type(v) for v in alone.verdicts]
     assert accepted(batch, together) == accepted(batch, alone)
@@ -144,7 +146,9 @@ def test_what_the_trusted_pass_does_not_confirm_is_declined(stage, monkeypatch):
     assert result.parts == {}
 
 
-@pytest.mark.parametrize("stage", [AlphaCrown(), Branch()], ids=["alpha-crown", "branch"])
+@pytest.mark.parametrize(
+    "stage", [AlphaCrown(), Branch(few_inputs=0)], ids=["alpha-crown", "branch"]
+)
 def test_a_network_without_relus_is_left_to_the_others(stage):
     """There is nothing to relax, and nothing to divide."""
     affine = Affine(np.float32([[1, 2], [2, 1]]), np.float32([0, 1]))
@@ -205,7 +209,7 @@ def test_a_leaf_on_which_the_network_is_affine_is_decided_by_a_linear_programme(
         calls.append(1)
         return multipliers_for(*arguments)
 
-    monkeypatch.setattr(branch, "multipliers_for", watched)
+    monkeypatch.setattr(phase_splitting, "multipliers_for", watched)
     proved = 0
     for seed in range(8):
         batch = batch_of(TINY["mlp"](np.random.default_rng(seed)), 0.5, seed, 4, Semantics.REAL)
@@ -214,3 +218,64 @@ def test_a_leaf_on_which_the_network_is_affine_is_decided_by_a_linear_programme(
         assert all(v is not None and not isinstance(v, Undecided) for v in result.verdicts)
     assert calls
     assert proved > 5
+
+
+def test_inputs_are_cut_where_only_a_few_of_many_vary():
+    """Of the inputs of an image all but three are fixed; the network may hold anything."""
+    for name in ("smooth cnn", "normalised"):
+        generator = np.random.default_rng(0)
+        network = SMOOTH[name](generator)
+        batch = batch_of(network, 0.0, 0, 3)
+        upper = np.array(batch.box.lower)
+        upper.reshape(len(batch), -1)[:, :3] += 0.2
+        batch = dataclasses.replace(batch, box=Box(np.array(batch.box.lower), upper))
+        stage = Branch(most_leaves=60, few_inputs=3)
+        result = stage.attempt(batch)
+        assert accepted(batch, result)
+        assert Branch(few_inputs=2).attempt(batch).verdicts == (None,) * len(batch)
+
+
+def test_flat_slopes_close_what_canonical_ones_do_not():
+    """A sum of ReLUs is not negative, which says more than that each is above its input."""
+    first = Affine(np.eye(2, dtype=np.float32), np.float32([-0.25, -0.25]))
+    last = Affine(np.float32([[1, 1]]), np.float32([0.125]))
+    network = Network.sequential((2,), [first, Relu(), last])
+    artifact = Artifact.from_network(network)
+    box = Box(np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32))
+    wanted = MultiLabel((1,))
+    batch = Batch(artifact, box.lower, box, wanted, Semantics.FLOAT32, (1,))
+    assert not by_crown(batch)
+    result = Branch().attempt(batch)
+    assert accepted(batch, result) == [0]
+    (data,) = result.parts.values()
+    assert len(SplitTree.from_bytes(data).leaves) == 1
+
+
+def test_the_lowest_bound_is_bounded_first_and_most_leaves_is_kept():
+    """A budget of n leaves makes a tree of at most n; more of them prove at least as much."""
+    batch = batch_of(mlp(np.random.default_rng(0), 6, 12, 9, 3), 0.3, 0, 8)
+    before: set[int] = set()
+    for most in (1, 8, 64):
+        result = Branch(most_leaves=most).attempt(batch)
+        now = set(accepted(batch, result))
+        assert before <= now
+        assert all(len(SplitTree.from_bytes(d).leaves) <= most for d in result.parts.values())
+        before = now
+    assert before
+
+
+def test_the_rounding_that_float32_allows_for_does_not_stop_the_search():
+    """Large values: parts that the twin closes and the trusted pass does not are divided on."""
+    kinds = []
+    for seed in range(3):
+        generator = np.random.default_rng(seed)
+        network = mlp(generator, 6, 12, 9, 2)
+        shifted = [n.operator for n in network.nodes]
+        last = shifted[-1]
+        shifted[-1] = Affine(last.weight, last.bias + np.float32(5000))
+        batch = batch_of(Network.sequential((6,), shifted), 0.2, seed, 4)
+        result = Branch(most_leaves=64, few_inputs=0).attempt(batch)
+        accepted(batch, result)
+        assert None not in result.verdicts
+        kinds += [type(v) for v in result.verdicts]
+    assert Proved in kinds

@@ -18,7 +18,7 @@ from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import Affine, MaxPool, Reshape, Scale
-from asi_verify.core.properties import SingleLabel
+from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.lowering import read_network
@@ -36,9 +36,9 @@ from asi_verify.smt import (
 STEPS = 10_000_000
 
 
-def script_for(network, box, rows, most_terms=10_000):
+def script_for(network, box, property_, most_terms=10_000):
     bounds = TrustedPass(network, Semantics.REAL).bounds(box, Intermediate.INTERVAL)
-    return encoded(network, bounds.boxes, rows, most_terms)
+    return encoded(network, bounds.boxes, property_, most_terms)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -49,9 +49,9 @@ def test_the_answer_is_the_exact_one(name, seed):
     generator = np.random.default_rng(seed)
     network = TINY[name](generator)
     box = Box(*random_box(generator, network.input_shape, 1, radius=0.4))
-    rows = SingleLabel(int(generator.integers(2)), 2).rows()
-    smallest = exact.minimum(network, box.lower[0], box.upper[0], rows[0])
-    answer = solve(script_for(network, box, rows), int(np.prod(network.input_shape)), STEPS)
+    property_ = SingleLabel(int(generator.integers(2)), 2)
+    smallest = exact.minimum(network, box.lower[0], box.upper[0], property_.rows()[0])
+    answer = solve(script_for(network, box, property_), int(np.prod(network.input_shape)), STEPS)
     match answer:
         case Unsatisfiable():
             assert smallest > 0
@@ -64,7 +64,7 @@ def test_the_answer_is_the_exact_one(name, seed):
             assert np.all(low <= filled)
             assert np.all(filled <= high)
             value = _evaluate(network, filled)
-            assert value.dot(exact.exact(rows[0])) <= 0
+            assert value.dot(exact.exact(property_.rows()[0])) <= 0
         case _:
             pytest.fail(f"{answer} on a network with at most four ReLUs")
 
@@ -88,7 +88,7 @@ def test_in_float32_no_summation_order_contradicts_an_answer(name):
         trusted = TrustedPass(network, Semantics.FLOAT32)
         bounds = trusted.bounds(Box(lower, upper), Intermediate.INTERVAL)
         errors = trusted.local_errors(bounds)
-        script = encoded(network, bounds.boxes, property_.rows(), 10_000, errors)
+        script = encoded(network, bounds.boxes, property_, 10_000, errors)
         answer = solve(script, int(np.prod(network.input_shape)), STEPS)
         answers.add(type(answer))
         if not isinstance(answer, Unsatisfiable):
@@ -105,11 +105,11 @@ def test_what_rounding_undoes_is_satisfiable_in_float32():
     large = np.float32(2**24)
     network = Network.sequential((1,), [Affine(np.float32([[1], [0]]), np.float32([large, large]))])
     box = Box(np.float32([[1]]), np.float32([[1]]))
-    rows = SingleLabel(0, 2).rows()
-    assert isinstance(solve(script_for(network, box, rows), 1, STEPS), Unsatisfiable)
+    property_ = SingleLabel(0, 2)
+    assert isinstance(solve(script_for(network, box, property_), 1, STEPS), Unsatisfiable)
     trusted = TrustedPass(network, Semantics.FLOAT32)
     bounds = trusted.bounds(box, Intermediate.INTERVAL)
-    script = encoded(network, bounds.boxes, rows, 100, trusted.local_errors(bounds))
+    script = encoded(network, bounds.boxes, property_, 100, trusted.local_errors(bounds))
     assert isinstance(solve(script, 1, STEPS), Satisfiable)
 
 
@@ -122,9 +122,9 @@ def test_groups_dilations_and_sums_are_encoded_as_they_are_computed():
     box = Box(point, point.copy())
     size = int(np.prod(network.input_shape))
     for label in range(3):
-        rows = SingleLabel(label, 3).rows()
+        property_ = SingleLabel(label, 3)
         holds = all(output[label] > output[k] for k in range(3) if k != label)
-        answer = solve(script_for(network, box, rows), size, STEPS)
+        answer = solve(script_for(network, box, property_), size, STEPS)
         assert isinstance(answer, Unsatisfiable if holds else Satisfiable)
 
 
@@ -137,9 +137,11 @@ def test_windows_and_joined_values_are_encoded_as_they_are_computed():
         output = exact.evaluate(network, point[0])
         box = Box(point, point.copy())
         for label in range(3):
-            rows = SingleLabel(label, 3).rows()
+            property_ = SingleLabel(label, 3)
             holds = all(output[label] > output[k] for k in range(3) if k != label)
-            answer = solve(script_for(network, box, rows), int(np.prod(network.input_shape)), STEPS)
+            answer = solve(
+                script_for(network, box, property_), int(np.prod(network.input_shape)), STEPS
+            )
             assert isinstance(answer, Unsatisfiable if holds else Satisfiable)
 
 
@@ -172,7 +174,7 @@ def test_only_numbers_that_may_be_the_largest_are_chosen_from(bounds, choices):
             # row * y <= least + shift, as a network that adds the constant.
             ends = Scale(np.float32([row]), np.float32([-(least + shift)]))
             moved = Network(network.input_shape, (*network.nodes, Node(ends, (2,))))
-            script = script_for(moved, box, np.ones((1, 1)))
+            script = script_for(moved, box, MultiLabel((1,)))
             assert isinstance(solve(script, len(bounds), STEPS), kind)
 
 
@@ -180,7 +182,7 @@ def test_a_maximum_of_too_many_numbers_is_not_asked():
     """Its alternatives count as terms."""
     network, box = pool_of((0, 1), (0, 1), (0, 1))
     with pytest.raises(EncodingTooLarge):
-        script_for(network, box, np.ones((1, 1)), most_terms=2)
+        script_for(network, box, MultiLabel((1,)), most_terms=2)
 
 
 def test_constants_are_exact():
@@ -196,9 +198,9 @@ def test_constants_are_exact():
         (1,), [Affine(np.zeros((2, 1), np.float32), np.array([tiny, 0.0], np.float32))]
     )
     box = Box(np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
-    rows = SingleLabel(0, 2).rows()
-    assert isinstance(solve(script_for(network, box, rows), 1, STEPS), Satisfiable)
-    assert isinstance(solve(script_for(apart, box, rows), 1, STEPS), Unsatisfiable)
+    property_ = SingleLabel(0, 2)
+    assert isinstance(solve(script_for(network, box, property_), 1, STEPS), Satisfiable)
+    assert isinstance(solve(script_for(apart, box, property_), 1, STEPS), Unsatisfiable)
 
 
 def test_what_is_too_large_is_not_asked():
@@ -206,7 +208,7 @@ def test_what_is_too_large_is_not_asked():
     network = TINY["mlp"](np.random.default_rng(0))
     box = Box(*random_box(np.random.default_rng(0), (2,), 1, radius=0.4))
     with pytest.raises(EncodingTooLarge):
-        script_for(network, box, SingleLabel(0, 2).rows(), most_terms=3)
+        script_for(network, box, SingleLabel(0, 2), most_terms=3)
 
 
 def test_a_budget_that_is_used_up_is_no_answer():
@@ -222,14 +224,14 @@ def test_constants_that_are_no_float32_are_refused():
     network = read_network(model([node("AveragePool", "x", kernel_shape=[3, 3])], (1, 3, 3)))
     box = Box(np.zeros((1, 1, 3, 3), np.float32), np.ones((1, 1, 3, 3), np.float32))
     with pytest.raises(UnsupportedOperatorError, match="exact"):
-        script_for(network, box, np.ones((1, 1)))
+        script_for(network, box, MultiLabel((1,)))
 
 
 def test_the_script_can_be_asked_of_any_solver():
     """Plain SMT-LIB of linear real arithmetic, with rationals and without z3's extensions."""
     network = TINY["mlp"](np.random.default_rng(0))
     box = Box(*random_box(np.random.default_rng(0), (2,), 1, radius=0.4))
-    script = script_for(network, box, SingleLabel(0, 2).rows())
+    script = script_for(network, box, SingleLabel(0, 2))
     assert script.startswith("(set-logic QF_LRA)")
     assert script.rstrip().endswith("(check-sat)")
     assert script.count("(") == script.count(")")

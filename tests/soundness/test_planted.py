@@ -36,8 +36,7 @@ def proved(planted, semantics):
     if np.prod(planted.network.input_shape) <= 3:
         bounds = trusted.bounds(planted.box, Intermediate.INTERVAL)
         errors = trusted.local_errors(bounds) if semantics is Semantics.FLOAT32 else None
-        rows = planted.property_.rows()
-        script = encoded(planted.network, bounds.boxes, rows, 10_000, errors)
+        script = encoded(planted.network, bounds.boxes, planted.property_, 10_000, errors)
         answer = solve(script, int(np.prod(planted.network.input_shape)), 1_000_000)
         found += ["z3"] if isinstance(answer, Unsatisfiable) else []
     return found

@@ -54,6 +54,7 @@ _MODELS = "tests/lowering/test_hostile_models.py::test_"
 _ROUNDING = "tests/soundness/test_rounding_attacks.py::test_"
 _SMT = "tests/smt/test_smt.py::test_"
 _AUDIT = "tests/audit/test_audit.py::test_"
+_OF_CLAUSES = "tests/prove/test_clauses.py::test_"
 _CASCADE = "tests/prove/test_cascade.py::test_"
 _BUGS = "tests/bugs/test_bugs.py::test_"
 _EXPORT = "tests/export/test_export.py::test_"
@@ -2012,6 +2013,34 @@ _OTHERS = [
         "if witness is not None:",
         "if True:",
         _CASCADE + "a_solver_that_lies_is_caught_where_that_is_possible",
+    ),
+    Defect(
+        "a script that leaves the constants out",
+        "smt/encoding.py",
+        "self._sum(terms, Fraction(constant))",
+        "self._sum(terms, Fraction(0))",
+        _OF_CLAUSES + "no_stage_contradicts_the_truth_or_another",
+    ),
+    Defect(
+        "a script in which all clauses have to fail",
+        "smt/encoding.py",
+        """(assert (or {' '.join(failures)} false))""",
+        """(assert (and {' '.join(failures)} true))""",
+        _OF_CLAUSES + "no_stage_contradicts_the_truth_or_another",
+    ),
+    Defect(
+        "a stage asked about bounds of another region",
+        "prove/stage.py",
+        "ends = self.box.lower.tobytes() + self.box.upper.tobytes()",
+        'ends = b""',
+        "tests/prove/test_deadlines.py::test_samples_keep_their_batchs_deadline",
+    ),
+    Defect(
+        "a refuted part does not refute the whole",
+        "prove/cascade.py",
+        "verdicts[row] = verdict if verdict is not None else verdicts[row]",
+        "verdicts[row] = verdicts[row]",
+        _OF_CLAUSES + "clause_by_clause_says_the_same_as_all_at_once",
     ),
     Defect(
         "a runtime that computes something else unnoticed",

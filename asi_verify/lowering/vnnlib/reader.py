@@ -122,6 +122,13 @@ class _Bound(NamedTuple):
         return self.lower > self.upper or (self.lower == self.upper and (self.above or self.below))
 
 
+FEW_INPUTS = 32
+"""Up to so many inputs, conjunctions over one box make one case.
+
+Few inputs are divided themselves, and most of that work is the same for all of them. With more the
+phases of neurons are, and each conjunction asks for others.
+"""
+
 _NOTHING_KNOWN = _Bound()
 _Bounds = dict[int, _Bound]
 
@@ -137,19 +144,21 @@ def _specification(inputs: int, outputs: int, assertions: tuple[Formula, ...]) -
     always = _sorted_out(chain.from_iterable(map(_plain, assertions)), {})
     branching = [formula for formula in assertions if not _is_plain(formula)]
     _refuse_blow_up(branching)
-    cases: dict[tuple[tuple[int, _Bound], ...], list[tuple[Atom, ...]]] = {}
+    cases: dict[tuple[int, tuple[tuple[int, _Bound], ...]], list[tuple[Atom, ...]]] = {}
     whole = {} if always is None else always.bounds
     if always is not None:
-        for chosen in product(*(tuple(alternatives(formula)) for formula in branching)):
+        every = product(*(tuple(alternatives(formula)) for formula in branching))
+        for number, chosen in enumerate(every):
             found = _sorted_out(chain.from_iterable(chosen), whole)
             if found is not None:
-                key = tuple(sorted(found.bounds.items()))
+                alone = number if inputs > FEW_INPUTS else -1
+                key = alone, tuple(sorted(found.bounds.items()))
                 cases.setdefault(key, []).append(always.unsafe + found.unsafe)
     if len(cases) * inputs > LARGEST_CASES:
         raise PropertyError(
             f"{len(cases)} cases of {inputs} inputs; {LARGEST_CASES} numbers are supported"
         )
-    box, searched, unreadable = _boxes(inputs, whole, [dict(key) for key in cases])
+    box, searched, unreadable = _boxes(inputs, whole, [dict(key) for _, key in cases])
     rows = sum(len(unsafe) for clauses in cases.values() for unsafe in clauses)
     if rows * outputs > LARGEST_CLAUSES:
         raise PropertyError(

@@ -1,0 +1,370 @@
+"""Branch and bound over the phases of ReLUs.
+
+A part is bounded by the torch twin with slopes and split multipliers of its own (Wang et al. 2021),
+many open parts at once; what the twin closes the trusted pass has to close too, or the part stays
+open. A part is divided at one of the phases whose relaxations cost most: at the one whose two
+halves, bounded with the slopes and multipliers of the whole, are best (Bunel et al. 2020). Where no
+phase is open the network is affine and a linear programme has the last word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.bounds import BackwardTwin, Optimised
+from asi_verify.checker.split_tree import leaf_bounds
+from asi_verify.checker.trusted import Advice, Bounds
+from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate
+from asi_verify.core.limits import DEEPEST_TREE, LARGEST_TREE
+from asi_verify.core.split_tree import LEAF, NODE, PHASE, Cut, Slopes, SplitTree
+from asi_verify.core.verdict import Reason, Refuted, Undecided, Verdict
+from asi_verify.prove.falsify import descended
+from asi_verify.prove.farkas import multipliers_for
+from asi_verify.prove.stage import Batch
+from asi_verify.prove.twins import boxes_for, by_value, coarse, open_slopes
+
+__all__ = ["PhaseSearch"]
+
+Array = npt.NDArray[np.float32]
+_AT_ONCE = 256
+_NUMBERS_AT_ONCE = 1 << 20
+"""Of all values and rows of the parts that are bounded at once: few enough that a round takes a
+few seconds and a deadline is kept."""
+_DOWN = 3
+"""Steps of the descent from where a part is bounded lowest."""
+_CANDIDATES = 8
+"""Phases of which one is chosen by bounding both halves."""
+
+
+@dataclass(eq=False)
+class _Part:
+    """A node of one sample's tree.
+
+    Attributes:
+        sample: whose region it is a part of.
+        cuts: how it is reached.
+        lower: of the property over the part that it is a half of.
+        slopes: of each row; shared by all parts that use the same, None for the canonical ones.
+        multipliers: shape ``(R, cuts)``, of the phases on the path in their order.
+        short: by how much the trusted pass fell short of the twin on the whole that it is a half
+            of, shape ``(R,)``: mostly the rounding that it allows for.
+        divided: the parts below and above its own cut.
+    """
+
+    sample: int
+    cuts: tuple[Cut, ...]
+    lower: float
+    slopes: Slopes | None
+    multipliers: Array
+    short: npt.NDArray[np.float64]
+    divided: tuple[_Part, _Part] | None = None
+
+    def divide(self, number: int, lower: float) -> list[_Part]:
+        """Cut it in two; both begin with what was found for the whole."""
+        none = np.zeros((len(self.multipliers), 1), np.float32)
+        multipliers = np.concatenate([self.multipliers, none], axis=1)
+        below, above = (
+            _Part(
+                self.sample,
+                (*self.cuts, Cut(PHASE, number, sign, 0.0)),
+                lower,
+                self.slopes,
+                multipliers,
+                self.short,
+            )
+            for sign in (-1, 1)
+        )
+        self.divided = (below, above)
+        return [below, above]
+
+    def nodes(self) -> Iterator[_Part]:
+        """This part and all below it, in preorder."""
+        waiting = [self]
+        while waiting:
+            part = waiting.pop()
+            yield part
+            if part.divided:
+                waiting += reversed(part.divided)
+
+
+class PhaseSearch:
+    """The search over some samples at once.
+
+    Args:
+        batch: the samples.
+        twin: of their network.
+        most_leaves: of one sample's tree.
+        steps: of the optimiser, for each part.
+    """
+
+    def __init__(self, batch: Batch, twin: BackwardTwin, most_leaves: int, steps: int) -> None:
+        self._batch, self._twin = batch, twin
+        self._most_leaves, self._steps = most_leaves, steps
+        self._rows = batch.property_.rows()
+        self._constants = batch.property_.constants()
+        self.root = batch.root_bounds(Intermediate.BACKWARD)
+        self._neurons = max(numbers.stop for numbers in batch.trusted.neurons.values())
+        none = np.zeros((len(self._rows), 0), np.float32)
+        exact = np.zeros(len(self._rows))
+        self._trees = [_Part(sample, (), 0.0, None, none, exact) for sample in range(len(batch))]
+        self._leaves = [1] * len(batch)
+        self.verdicts: list[Verdict | None] = [None] * len(batch)
+        values = sum(int(np.prod(shape)) for shape in batch.artifact.network.shapes)
+        most = _NUMBERS_AT_ONCE // (values * len(self._rows))
+        self._at_once = max(1, min(_AT_ONCE, most))
+
+    def run(self) -> None:
+        """Divide until nothing is open."""
+        waiting = list(self._trees)
+        while waiting:
+            if self._batch.is_late():
+                for sample in {part.sample for part in waiting}:
+                    self._give_up(sample, Undecided(Reason.DEADLINE, self._progress(sample)))
+                return
+            # Depth first, so that few parts wait; of those of one depth the worst.
+            now, waiting = waiting[-self._at_once :], waiting[: -self._at_once]
+            waiting += sorted(self._round(now), key=lambda part: -part.lower)
+            waiting = [part for part in waiting if self.verdicts[part.sample] is None]
+
+    def tree(self, sample: int) -> SplitTree:
+        """A sample's parts as evidence."""
+        nodes, multipliers = [], []
+        numbers: dict[int, int] = {}
+        slopes: list[Slopes] = []
+        for part in self._trees[sample].nodes():
+            if part.divided:
+                nodes.append((PHASE, part.divided[0].cuts[-1].number, 0.0))
+                continue
+            if part.slopes is not None and id(part.slopes) not in numbers:
+                slopes.append(part.slopes)
+                numbers[id(part.slopes)] = len(slopes)
+            number = 0 if part.slopes is None else numbers[id(part.slopes)]
+            nodes.append((LEAF, number, 0.0))
+            multipliers.append(part.multipliers)
+        return SplitTree(
+            len(self._rows),
+            self._neurons,
+            np.array(nodes, dtype=NODE),
+            tuple(multipliers),
+            tuple(slopes),
+        )
+
+    def _progress(self, sample: int) -> str:
+        return f"branch and bound: {self._leaves[sample]} parts"
+
+    def _give_up(self, sample: int, verdict: Verdict) -> None:
+        if self.verdicts[sample] is None:
+            self.verdicts[sample] = verdict
+
+    def _round(self, now: list[_Part]) -> list[_Part]:
+        """Bound some parts and divide those that stay open."""
+        bounds = self._bounded(now)
+        for i in np.flatnonzero(~bounds.sound).tolist():
+            self._give_up(now[i].sample, Undecided(Reason.TOO_LARGE, "bounds leave their range"))
+        # What the slopes and multipliers of the whole close needs none of its own.
+        left = np.flatnonzero(~self._closed(self._values(now, bounds), bounds)).tolist()
+        left = [i for i in left if self.verdicts[now[i].sample] is None]
+        if not left:
+            return []
+        now, bounds = [now[i] for i in left], bounds.take(np.array(left, dtype=np.intp))
+        best = self._optimised(now, bounds, self._steps)
+        advice = open_slopes(self._batch.trusted, bounds, best.slopes, LARGEST_TREE)
+        for i, part in enumerate(now):
+            part.slopes = Slopes.nearest(advice[i])
+            numbers = [cut.number for cut in part.cuts]
+            part.multipliers = coarse(best.multipliers[i][:, numbers])
+        values = self._values(now, bounds)
+        closed = self._closed(values, bounds)
+        for part, promised, kept in zip(now, best.lower, values, strict=True):
+            lost = np.where(np.isfinite(kept), promised - kept, 0.0)
+            part.short = np.maximum(part.short + lost, 0.0)
+        self._refute(now, best)
+        open_ = [
+            i for i, part in enumerate(now) if not closed[i] and self.verdicts[part.sample] is None
+        ]
+        if not open_:
+            return []
+        return self._divided(
+            [now[i] for i in open_], bounds.take(np.array(open_, dtype=np.intp)), best, open_
+        )
+
+    def _bounded(self, parts: Sequence[_Part]) -> Bounds:
+        owners = np.array([part.sample for part in parts], dtype=np.intp)
+        bounds = self.root.take(owners)
+        if not any(part.cuts for part in parts):
+            return bounds
+        paths = [part.cuts for part in parts]
+        return leaf_bounds(self._batch.trusted, bounds, paths, Intermediate.INTERVAL)
+
+    def _closed(self, values: npt.NDArray[np.float64], bounds: Bounds) -> npt.NDArray[np.bool_]:
+        """Which parts the trusted pass closes, given its bounds of their rows."""
+        lower = self._batch.property_.overall(values)
+        return np.asarray(bounds.sound & (bounds.empty | (lower > 0)))
+
+    def _values(self, parts: Sequence[_Part], bounds: Bounds) -> npt.NDArray[np.float64]:
+        """The trusted pass's bounds of each part's rows with what the part has."""
+        shape = (len(parts), len(self._rows), self._neurons)
+        slopes, multipliers = np.full(shape, np.nan), np.zeros(shape)
+        for i, part in enumerate(parts):
+            if part.slopes is not None:
+                slopes[i] = part.slopes.dense()
+            for column, cut in enumerate(part.cuts):
+                multipliers[i, :, cut.number] -= cut.sign * part.multipliers[:, column]
+        trusted = self._batch.trusted
+        advice = Advice(by_value(trusted, slopes), by_value(trusted, multipliers))
+        return trusted.rows(bounds, self._batch.property_, to_input=True, advice=advice)
+
+    def _optimised(self, parts: Sequence[_Part], bounds: Bounds, steps: int) -> Optimised:
+        signs = np.zeros((len(parts), self._neurons), np.int8)
+        shape = (len(parts), len(self._rows), self._neurons)
+        slopes, multipliers = np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32)
+        for i, part in enumerate(parts):
+            numbers = [cut.number for cut in part.cuts]
+            signs[i, numbers] = [cut.sign for cut in part.cuts]
+            multipliers[i][:, numbers] = part.multipliers
+            if part.slopes is not None:
+                slopes[i] = part.slopes.dense()
+        return self._twin.optimised(
+            boxes_for(self._twin, bounds),
+            self._rows,
+            steps,
+            constants=self._constants - np.stack([part.short for part in parts]),
+            signs=signs,
+            slopes=slopes,
+            multipliers=multipliers,
+        )
+
+    def _refute(self, parts: Sequence[_Part], best: Optimised) -> None:
+        """Descend from the inputs at which the parts' worst rows are bounded lowest."""
+        lower = best.lower.astype(np.float64)
+        overall = self._batch.property_.overall(lower)
+        worst = np.abs(lower - overall[:, None]).argmin(axis=1)
+        coefficients = best.coefficients[np.arange(len(parts)), worst]
+        owners = np.array([part.sample for part in parts], dtype=np.intp)
+        box = self._batch.box[owners]
+        corners = np.where(coefficients.reshape(box.lower.shape) > 0, box.lower, box.upper)
+        corners = corners.astype(np.float32)
+        self._replay(owners, corners)
+        self._replay(owners, descended(self._batch.take(owners), corners, _DOWN))
+
+    def _replay(self, owners: npt.NDArray[np.intp], points: npt.NDArray[np.floating]) -> None:
+        box = self._batch.box[owners]
+        inside = np.clip(points.astype(np.float32), box.lower, box.upper)
+        session = self._batch.artifact.session
+        witnesses = session.replay(inside, box, self._batch.property_, "branch and bound")
+        for sample, witness in zip(owners.tolist(), witnesses, strict=True):
+            if witness is not None:
+                self._give_up(sample, Refuted(witness))
+
+    def _divided(
+        self, parts: Sequence[_Part], bounds: Bounds, best: Optimised, places: Sequence[int]
+    ) -> list[_Part]:
+        """The halves of parts; none of one that is settled, or whose budget is used up."""
+        overall = self._batch.property_.overall(best.lower[places].astype(np.float64))
+        costs = best.costs[places]
+        numbers = self._chosen(parts, bounds, costs)
+        halves: list[_Part] = []
+        for i, part in enumerate(parts):
+            full = self._leaves[part.sample] >= self._most_leaves
+            if self.verdicts[part.sample] is not None:
+                continue
+            if overall[i] > 0:
+                # The twin closes it and the trusted pass does not: the twin now promises less.
+                halves.append(part)
+            elif costs[i].max() <= 0:
+                self._solve(part, bounds.take(slice(i, i + 1)), best.lower[places[i]])
+            elif full or len(part.cuts) >= DEEPEST_TREE:
+                self._give_up(part.sample, Undecided(Reason.BUDGET, self._progress(part.sample)))
+            else:
+                self._leaves[part.sample] += 1
+                halves += part.divide(int(numbers[i]), float(overall[i]))
+        return halves
+
+    def _chosen(self, parts: Sequence[_Part], bounds: Bounds, costs: Array) -> npt.NDArray[np.intp]:
+        """Of each part's costliest phases, the one that is best to divide at."""
+        count = min(_CANDIDATES, costs.shape[1])
+        candidates = np.argsort(-costs, axis=1, kind="stable")[:, :count]
+        scores = np.full(candidates.shape, -np.inf)
+        for column in range(count):
+            found = []
+            for sign in (-1, 1):
+                halves = [
+                    replace(
+                        part,
+                        cuts=(*part.cuts, Cut(PHASE, int(number), sign, 0.0)),
+                        multipliers=np.pad(part.multipliers, ((0, 0), (0, 1))),
+                    )
+                    for part, number in zip(parts, candidates[:, column], strict=True)
+                ]
+                clamped = self._clamped(bounds, candidates[:, column], sign)
+                lower = self._optimised(halves, clamped, 0).lower.astype(np.float64)
+                found.append(np.minimum(self._batch.property_.overall(lower), 0))
+            scores[:, column] = np.where(
+                np.take_along_axis(costs, candidates[:, [column]], axis=1)[:, 0] > 0,
+                found[0] + found[1],
+                -np.inf,
+            )
+        best = scores.argmax(axis=1)
+        return np.asarray(candidates[np.arange(len(parts)), best])
+
+    def _clamped(self, bounds: Bounds, numbers: npt.NDArray[np.intp], sign: int) -> Bounds:
+        """The bounds with one phase of each part known."""
+        boxes = list(bounds.boxes)
+        for value, part in self._batch.trusted.neurons.items():
+            rows = np.flatnonzero((numbers >= part.start) & (numbers < part.stop))
+            if len(rows) == 0:
+                continue
+            box = boxes[value]
+            lower, upper = np.array(box.lower), np.array(box.upper)
+            places = rows, numbers[rows] - part.start
+            low, high = lower.reshape(len(numbers), -1), upper.reshape(len(numbers), -1)
+            is_open = (low[places] < 0) & (high[places] > 0)
+            end = low if sign > 0 else high
+            end[places] = np.where(is_open, 0.0, end[places])
+            boxes[value] = Box(lower, upper)
+        return Bounds(tuple(boxes), bounds.sound, bounds.empty)
+
+    def _solve(self, part: _Part, bounds: Bounds, lower: Array) -> None:
+        """No phase is open: the network is affine, and a linear programme is exact."""
+        boxes = boxes_for(self._twin, bounds)
+        phases = [self._phase(boxes, cut) for cut in part.cuts]
+        size = int(np.prod(self._batch.box.shape))
+        a = np.array([p for p, _ in phases]).reshape(len(phases), size)
+        b = np.array([c for _, c in phases])
+        box = bounds.boxes[0]
+        ends = box.lower.reshape(-1).astype(np.float64), box.upper.reshape(-1).astype(np.float64)
+        output = self._batch.artifact.network.output
+        rows, constants = self._twin.affine(boxes, output, self._rows)
+        multipliers = part.multipliers.copy()
+        points = []
+        for r in np.flatnonzero(~(lower > 0)):
+            constant = float(constants[r] + self._constants[r])
+            found = multipliers_for(rows[r].astype(np.float64), constant, a, b, *ends)
+            if found is None:
+                failed = Undecided(Reason.TOO_LOOSE, "the linear programme failed")
+                self._give_up(part.sample, failed)
+                return
+            multipliers[r] = found.multipliers
+            if found.point is not None:
+                points.append(found.point)
+        part.slopes, part.multipliers = None, multipliers
+        if not self._closed(self._values([part], bounds), bounds)[0]:
+            for point in points:
+                self._replay(np.array([part.sample]), point.reshape(1, *box.shape))
+            detail = "the linear programme of a part has a point that float32 does not confirm"
+            self._give_up(part.sample, Undecided(Reason.TOO_LOOSE, detail))
+
+    def _phase(self, boxes: dict[int, Box], cut: Cut) -> tuple[npt.NDArray[np.float64], float]:
+        """A known phase as an affine function of the input that is not negative."""
+        for value, numbers in self._batch.trusted.neurons.items():
+            if numbers.start <= cut.number < numbers.stop:
+                one = np.zeros((1, numbers.stop - numbers.start), np.float32)
+                one[0, cut.number - numbers.start] = cut.sign
+                coefficients, constants = self._twin.affine(boxes, value, one)
+                return coefficients[0].astype(np.float64), float(constants[0])
+        raise IndexError(cut.number)
