@@ -44,8 +44,7 @@ Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 
 # Bytes of coefficients and boxes that one step may hold at once; batches are cut to fit. Small
-# enough for a processor's cache, in which a step keeps some ten arrays of this kind: twice as much
-# takes up to half longer, and on small networks half as much is a quarter faster.
+# enough for a processor's cache, which keeps some ten such arrays: twice as much takes half longer.
 _WORKING_SET = 4 << 20
 
 

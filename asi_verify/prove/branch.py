@@ -54,12 +54,14 @@ class Branch(Stage):
             no cheaper stage settles comes here.
         steps: of the optimiser, for each part.
         few_inputs: if up to so many vary, inputs are cut instead of phases.
+        most_bytes: of one sample's tree when written, the evidence that a data set may cost.
         device: where the twin computes.
     """
 
     most_leaves: int = 16
     steps: int = 20
     few_inputs: int = FEW_INPUTS
+    most_bytes: int = 1 << 20
     device: str = "cpu"
     name: str = "branch"
 
@@ -76,7 +78,7 @@ class Branch(Stage):
                 verdicts += [None] * len(given)
                 continue
             search.run()
-            found, trees = _results(given, search)
+            found, trees = _results(given, search, min(self.most_bytes, LARGEST_TREE))
             declined += found.count(None)
             verdicts += found
             parts.update(trees)
@@ -90,14 +92,14 @@ class Branch(Stage):
 
 
 def _results(
-    batch: Batch, search: InputSearch | PhaseSearch
+    batch: Batch, search: InputSearch | PhaseSearch, most_bytes: int
 ) -> tuple[list[Verdict | None], dict[str, bytes]]:
     """A verdict for each sample, None if its tree is declined; and the trees of the proved."""
     verdicts = list(search.verdicts)
     trees: dict[int, bytes] = {}
     for sample in [sample for sample, verdict in enumerate(verdicts) if verdict is None]:
         data = search.tree(sample).to_bytes()
-        if len(data) > LARGEST_TREE:
+        if len(data) > most_bytes:
             verdicts[sample] = Undecided(Reason.BUDGET, f"a split tree of {len(data)} bytes")
         else:
             trees[sample] = data

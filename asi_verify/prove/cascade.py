@@ -18,6 +18,7 @@ from asi_verify.core.evidence import Intermediate
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.images import encode
 from asi_verify.core.k_pixel import KPixel
+from asi_verify.core.limits import LARGEST_TREE
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.properties import Property
 from asi_verify.core.semantics import Semantics
@@ -88,7 +89,7 @@ def single_query_stages(device: str = "cpu") -> tuple[Stage, ...]:
         Falsify(
             steps=150, starts=2000, by_moments=True, most_inputs=FEW_INPUTS, name="falsify narrow"
         ),
-        Branch(most_leaves=_NO_END, device=device),
+        Branch(most_leaves=_NO_END, most_bytes=LARGEST_TREE, device=device),
     )
 
 
