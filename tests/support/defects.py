@@ -1414,13 +1414,6 @@ _REGIONS_BEYOND_BOXES = [
         _REACH + "the_rounding_of_a_norm_is_covered",
     ),
     Defect(
-        "ball: squares that underflow forgotten",
-        "checker/reach.py",
-        'enlarged(np.einsum("pn,pn->p", p, p), functionals.size)',
-        'np.einsum("pn,pn->p", p, p) * (1 + 2.0**-30)',
-        _REACH + "squares_that_underflow_are_covered",
-    ),
-    Defect(
         "ball: the smallest coefficient for the largest",
         "checker/reach.py",
         "dual = share.max(axis=1)",
