@@ -8,7 +8,7 @@ import numpy.typing as npt
 from asi_verify.checker.arithmetic import UNIT, down, enlarged, up
 from asi_verify.checker.rules import Functionals, largest_magnitude
 from asi_verify.core.box import Box
-from asi_verify.core.reach import BallReach, Norm, PixelReach, Reach
+from asi_verify.core.reach import BallReach, Norm, Reach
 
 __all__ = ["lowest_over"]
 
@@ -25,18 +25,25 @@ def lowest_over(reach: Reach | None, functionals: Functionals, box: Box) -> Arra
         functionals: of the input.
         box: float64, where all these inputs lie.
     """
-    lowest = functionals.lowest(box)
     if reach is None:
-        return lowest
+        return functionals.lowest(box)
+    # Positions at which all coefficients are 0 add nothing; what the first layer reads are few.
     each = functionals.one_per_sample(len(box))
-    if isinstance(reach, BallReach):
-        further = _over_ball(reach, each, box)
+    a = each.coefficients.reshape(len(each.coefficients), box.shape[0], -1)
+    used = np.flatnonzero(a.any(axis=(0, 1)))
+    each, box = Functionals(a[:, :, used], each.owners), _at(box, used)
+    centre = _at(reach.centre, used)
+    if len(used) == 0:
+        found = each.lowest(box)
+    elif isinstance(reach, BallReach):
+        found = np.maximum(each.lowest(box), _over_ball(reach, centre, each, box))
     else:
-        further = _over_pixels(reach, each)
-    return np.maximum(lowest, further.reshape(lowest.shape))
+        changed = _over_pixels(reach.pixels, centre, _at(reach.hull, used), each)
+        found = np.maximum(each.lowest(box), changed)
+    return found if functionals.owners is not None else found.reshape(len(box), -1)
 
 
-def _over_ball(reach: BallReach, functionals: Functionals, box: Box) -> Array:
+def _over_ball(reach: BallReach, centre: Box, functionals: Functionals, box: Box) -> Array:
     """For every split ``a = p + q``: ``p`` over the ball, and ``q`` over the box.
 
     By Hoelder, ``p . x = p . c + p . (x - c) >= p . c - R |p|`` in the dual norm: the largest
@@ -47,7 +54,6 @@ def _over_ball(reach: BallReach, functionals: Functionals, box: Box) -> Array:
     that product may underflow, what ``enlarged`` adds), so ``q . x`` by that times ``|x|``.
     """
     a, owners = functionals.flat, functionals.owners
-    centre = _wide(reach.centre)
     below, above = centre.lower - box.lower, box.upper - centre.upper
     room = np.maximum(np.where(a > 0, _of_owners(below, owners), _of_owners(above, owners)), 0)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -100,7 +106,7 @@ def _slope(sizes: Array, room: Array, radius: float) -> Array:
     return slope
 
 
-def _over_pixels(reach: PixelReach, functionals: Functionals) -> Array:
+def _over_pixels(pixels: int, centre: Box, hull: Box, functionals: Functionals) -> Array:
     """The lowest value over the centre, less what the pixels that lower it most can take away.
 
     A changed pixel lowers it by at most the sum of ``|a_i| d_i`` over its channels, ``d_i`` being
@@ -108,19 +114,21 @@ def _over_pixels(reach: PixelReach, functionals: Functionals) -> Array:
     nothing. These sums are rounded upwards, so the largest of them, as computed, together exceed
     the exact ones of any other pixels.
     """
-    centre, hull = _wide(reach.centre), _wide(reach.hull)
     a, owners = functionals.flat, functionals.owners
     below, above = centre.lower - hull.lower, hull.upper - centre.upper
     falls = np.abs(a) * np.where(a > 0, _of_owners(below, owners), _of_owners(above, owners))
     channels = centre.shape[0]
     by_pixel = enlarged(falls.reshape(len(a), channels, -1).sum(axis=1), channels)
-    kept = max(by_pixel.shape[1] - reach.pixels, 0)
+    kept = max(by_pixel.shape[1] - pixels, 0)
     largest = np.partition(by_pixel, kept, axis=1)[:, kept:]
     return down(functionals.lowest(centre) - enlarged(largest.sum(axis=1), largest.shape[1]))
 
 
-def _wide(box: Box) -> Box:
-    return Box(box.lower.astype(np.float64), box.upper.astype(np.float64))
+def _at(box: Box, positions: npt.NDArray[np.intp]) -> Box:
+    """The float64 box of the numbers at some positions, shape ``(B, channels, positions)``."""
+    form = (len(box), box.shape[0], -1)
+    lower, upper = (end.reshape(form)[:, :, positions] for end in (box.lower, box.upper))
+    return Box(lower.astype(np.float64), upper.astype(np.float64))
 
 
 def _of_owners(numbers: Array, owners: npt.NDArray[np.intp] | None) -> Array:

@@ -164,6 +164,19 @@ def test_a_search_that_ends_before_the_best_split_leaves_a_bound():
     assert found > -4.5 * np.linalg.norm(smaller)
 
 
+@pytest.mark.parametrize("family", [L1.of("0.2"), L2.of("0.2"), KPixel(2, (0, 255))])
+def test_functionals_that_read_nothing_are_0(family):
+    """Alone, and beside others."""
+    images = np.full((2, 1, 2, 2), 7, np.uint8)
+    a = np.zeros((2, 1, 2, 2))
+    for _ in range(2):
+        found = lowest_over(family.reach(images), Functionals(a, None), wide(family.boxes(images)))
+        assert found.shape == (2, 2)
+        assert np.all((found[:, 1] <= 0) & (found[:, 1] > -1e-100))
+        a[0, 0, 1, 1] = 3.0
+    assert np.all(found[:, 0] < 0.1)
+
+
 def test_a_radius_of_0_is_the_centre():
     """The box of the encodings, which intervals are exact on."""
     image = np.array([[[[3, 250]]]], np.uint8)

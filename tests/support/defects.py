@@ -1435,10 +1435,17 @@ _REGIONS_BEYOND_BOXES = [
         _REACH + "functionals_are_bounded_over_their_own_samples",
     ),
     Defect(
+        "reach: positions left out that some coefficient reads",
+        "checker/reach.py",
+        "a.any(axis=(0, 1))",
+        "a.all(axis=(0, 1))",
+        _REACH + "no_point_of_a_ball_lies_below_its_bound",
+    ),
+    Defect(
         "reach: one changed pixel too few",
         "checker/reach.py",
-        "by_pixel.shape[1] - reach.pixels, 0",
-        "by_pixel.shape[1] - reach.pixels + 1, 1",
+        "by_pixel.shape[1] - pixels, 0",
+        "by_pixel.shape[1] - pixels + 1, 1",
         _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
     ),
     Defect(
