@@ -1768,15 +1768,15 @@ _LOWERING = [
     Defect(
         "sub: the constant with the wrong sign",
         "lowering/operators/elementwise.py",
-        "else Scale(_ONE, -constant)",
+        "else Scale(_ONE, np.asarray(-constant))",
         "else Scale(_ONE, constant.copy())",
         _OPERATORS + "the_network_computes_what_onnx_runtime_does[Sub constant]",
     ),
     Defect(
         "sub: operands swapped",
         "lowering/operators/elementwise.py",
-        "Scale(-_ONE, constant.copy()) if swapped",
-        "Scale(_ONE, -constant) if swapped",
+        "Scale(_MINUS_ONE, constant.copy()) if swapped",
+        "Scale(_ONE, np.asarray(-constant)) if swapped",
         _OPERATORS + "the_network_computes_what_onnx_runtime_does[Sub from constant]",
     ),
     Defect(
@@ -1919,8 +1919,8 @@ _OTHERS = [
     Defect(
         "smt: a tie is no failure",
         "smt/encoding.py",
-        'f"(<= {self._sum(terms, Fraction(0))} 0)"',
-        'f"(< {self._sum(terms, Fraction(0))} 0)"',
+        'f"(<= {self._sum(terms, Fraction(constant))} 0)"',
+        'f"(< {self._sum(terms, Fraction(constant))} 0)"',
         _SMT + "constants_are_exact",
     ),
     Defect(
@@ -1933,8 +1933,8 @@ _OTHERS = [
     Defect(
         "smt: a row left out",
         "smt/encoding.py",
-        "for row in rows:",
-        "for row in rows[:1]:",
+        "for rows in fails.values()]",
+        "for rows in [*fails.values()][:1]]",
         _SMT + "groups_dilations_and_sums_are_encoded_as_they_are_computed",
     ),
     Defect(
