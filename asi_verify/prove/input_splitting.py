@@ -211,9 +211,6 @@ class InputSearch:
         lacking = np.where(most, lacking, np.nan)
         lowest = np.nanmin(lacking, axis=1, keepdims=True)
         flat = np.nanmax(lacking, axis=1, keepdims=True) - lowest <= _FLAT * np.maximum(lowest, 1)
-        whole = (self._batch.box.upper - self._batch.box.lower).reshape(len(self._batch), -1)
-        share = (parts.upper - parts.lower) / np.maximum(whole[parts.samples], 1e-30)
-        gaps = gaps - 1e6 * ((share > 0.2) & (share < 0.6))
         return np.where(most, -np.where(flat, gaps, lacking), -np.inf)
 
     def _half(
@@ -232,7 +229,7 @@ class InputSearch:
             box = bounds.boxes[value]
             low, high = np.minimum(box.lower, 0.0), np.maximum(box.upper, 0.0)
             wide = np.where(high > low, high - low, 1.0)
-            gap -= ((high / wide) ** 4).reshape(len(gap), -1).sum(axis=1)
+            gap += (-low * high / wide).reshape(len(gap), -1).sum(axis=1)
         return np.where(bounds.empty, np.inf, lower), gap
 
     def _refute(self, parts: _Open) -> None:
