@@ -82,7 +82,10 @@ def test_correct_and_check_and_report(folder):
     assert found["status"] in done.stdout
     checked = run("check", out, "--dataset", folder / "data.npz")
     assert checked.returncode == done.returncode
-    assert "claimed: L-infinity, radius 1/255 of the pixel range, float32 semantics, about the label" in checked.stdout
+    assert (
+        "claimed: L-infinity, radius 1/255 of the pixel range, float32 semantics, about the label"
+        in checked.stdout
+    )
     done = run("report", out, "--no-images")
     assert done.returncode == 0
     assert "data:image" not in (out / "report.html").read_text()
