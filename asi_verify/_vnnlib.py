@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from asi_verify._provenance import versions
 from asi_verify.checker import Outcome, TrustedPass, check_vnnlib_files
-from asi_verify.checker.vnnlib import boxes_of, network_of, require_fit
+from asi_verify.checker.vnnlib import Roots, boxes_of, network_of, require_fit
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.claims import ARTIFACT_FILE
@@ -270,6 +270,7 @@ class _Search:
         self._searched = Box(
             asked.searched.lower.reshape(shape), asked.searched.upper.reshape(shape)
         )
+        self._roots = Roots(subject.trusted(semantics))
         self._evidence: dict[int, Evidence] = {}
         self._parts: dict[str, bytes] = {}
         self._witness: VnnlibWitness | None = None
@@ -316,9 +317,8 @@ class _Search:
         return groups
 
     def _prove_directly(self, evidence: IntervalEvidence | LinearEvidence) -> None:
-        trusted = self._subject.trusted(self._semantics)
         for wanted, cases in self._groups().items():
-            margins = trusted.margins(self._box[cases], wanted, evidence)
+            margins = self._roots.margins(self._box[cases], wanted, evidence)
             self._evidence |= {
                 case: evidence for case, margin in zip(cases, margins, strict=True) if margin > 0
             }

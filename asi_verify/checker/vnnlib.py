@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from asi_verify.checker.folder import Outcome, Reader, reader_of
-from asi_verify.checker.split_tree import require_tree, tree_margins
-from asi_verify.checker.trusted import TrustedPass
+from asi_verify.checker.split_tree import margins_over, require_tree
+from asi_verify.checker.trusted import Bounds, TrustedPass
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.claims import ARTIFACT_FILE
@@ -40,6 +44,7 @@ from asi_verify.lowering import read_network
 from asi_verify.lowering.vnnlib import Specification, read_vnnlib
 
 __all__ = [
+    "Roots",
     "VnnlibCheck",
     "boxes_of",
     "check_vnnlib",
@@ -141,6 +146,48 @@ def boxes_of(asked: Specification, network: Network) -> Box:
     return Box(asked.box.lower.reshape(shape), asked.box.upper.reshape(shape))
 
 
+class Roots:
+    """Bounds over whole regions. Those of one region are kept: often it is that of all cases.
+
+    Args:
+        trusted: makes them.
+    """
+
+    def __init__(self, trusted: TrustedPass) -> None:
+        self.trusted = trusted
+        self._kept: dict[Intermediate, tuple[bytes, Bounds]] = {}
+
+    def bounds(self, box: Box, intermediate: Intermediate) -> Bounds:
+        """Of every value, over a batch of boxes."""
+        if len(box) > 1:
+            return self.trusted.bounds(box, intermediate)
+        ends = box.lower.tobytes() + box.upper.tobytes()
+        if intermediate not in self._kept or self._kept[intermediate][0] != ends:
+            self._kept[intermediate] = ends, self.trusted.bounds(box, intermediate)
+        return self._kept[intermediate][1]
+
+    def margins(
+        self, box: Box, wanted: Clauses, evidence: IntervalEvidence | LinearEvidence
+    ) -> npt.NDArray[np.float64]:
+        """As ``TrustedPass.margins``."""
+        result = np.empty(len(box))
+        for part in self.trusted.batches(len(box)):
+            bounds = self.bounds(box[part], evidence.intermediate)
+            to_input = isinstance(evidence, LinearEvidence)
+            result[part] = wanted.overall(self.trusted.rows(bounds, wanted, to_input=to_input))
+        return result
+
+    def tree_margins(
+        self, box: Box, wanted: Clauses, intermediate: Intermediate, trees: Sequence[SplitTree]
+    ) -> npt.NDArray[np.float64]:
+        """As ``checker.split_tree.tree_margins``."""
+        result = np.empty(len(box))
+        for part in self.trusted.batches(len(box)):
+            root = self.bounds(box[part], intermediate)
+            result[part] = margins_over(self.trusted, root, wanted, intermediate, trees[part])
+        return result
+
+
 def _with_head(network: Network) -> Network:
     last: Operator
     match network.head:
@@ -185,13 +232,14 @@ def _checked(read: Reader, proof: VnnlibProof) -> tuple[Outcome, str]:
             continue
         way, tree = _way(trusted, number, case.evidence, wanted, parts)
         groups[wanted, way].append(_Asked(number, tree))
+    roots = Roots(trusted)
     for (wanted, way), members in groups.items():
         some = boxes[[member.case for member in members]]
         if isinstance(way, Intermediate):
             trees = [member.tree for member in members if member.tree is not None]
-            margins = tree_margins(trusted, some, wanted, way, trees)
+            margins = roots.tree_margins(some, wanted, way, trees)
         else:
-            margins = trusted.margins(some, wanted, way)
+            margins = roots.margins(some, wanted, way)
         for member, margin in zip(members, margins, strict=True):
             if not margin > 0:
                 why = f"the bound does not close: the smallest margin is only above {margin:g}"

@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 _BATCH = 256
+_WORK = 1 << 30
+"""Multiplications that are worth a longer search for a counterexample: a second or two."""
 _NO_END = 10_000_000
 """Parts of a tree: the size of what may be written ends the search before."""
 
@@ -85,9 +87,14 @@ def single_query_stages(device: str = "cpu") -> tuple[Stage, ...]:
     return (
         Falsify(),
         Crown(device, proposes=False),
-        Falsify(steps=30, restarts=2, starts=16, name="falsify longer"),
+        Falsify(steps=30, restarts=2, starts=16, most_work=_WORK, name="falsify longer"),
         Falsify(
-            steps=150, starts=2000, by_moments=True, most_inputs=FEW_INPUTS, name="falsify narrow"
+            steps=150,
+            starts=2000,
+            by_moments=True,
+            most_inputs=FEW_INPUTS,
+            most_work=4 * _WORK,
+            name="falsify narrow",
         ),
         Branch(most_leaves=_NO_END, most_bytes=LARGEST_TREE, device=device),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from asi_verify.core.network import Network
+from asi_verify.core.operators import Affine, Conv
 from asi_verify.core.properties import Property
 from asi_verify.core.verdict import Refuted, Verdict
 from asi_verify.export import Artifact
@@ -36,6 +39,8 @@ class Falsify(Stage):
         starts: how many of a sample's starts make up a round; they descend side by side.
         by_moments: whether steps are Adam's, which find narrow sets of few inputs.
         most_inputs: regions in which more vary are left alone; None for no limit.
+        most_work: multiplications of all forward passes for one sample, about; where they would be
+            more, there are fewer starts. None for no limit.
         seed: for the random starts.
     """
 
@@ -44,6 +49,7 @@ class Falsify(Stage):
     starts: int = 1
     by_moments: bool = False
     most_inputs: int | None = None
+    most_work: int | None = None
     seed: int = 0
     name: str = "falsify"
 
@@ -51,6 +57,10 @@ class Falsify(Stage):
         found: list[Verdict | None] = [None] * len(batch)
         if self.most_inputs is not None and int(varying(batch.box).sum()) > self.most_inputs:
             return StageResult(late_where_open(batch, found))
+        if self.most_work is not None:
+            each = self.restarts * (self.steps + 1) * _multiplications(batch.artifact.network)
+            few = replace(self, starts=min(self.starts, max(1, self.most_work // each)))
+            return replace(few, most_work=None).attempt(batch)
         everything = np.arange(len(batch))
         self._replay(batch, everything, batch.centres[:, None], "the sample itself", found)
         for restart in range(self.restarts):
@@ -163,6 +173,21 @@ def descended(
             move = 2.0 / (step + 1) * gradient.sign()
         x = (x.detach() - move * half_width).clamp(lower, upper)
     return np.asarray(best.detach().numpy())
+
+
+def _multiplications(network: Network) -> int:
+    """Of one forward pass for one sample, about."""
+    count = 0
+    for value, node in enumerate(network.nodes, start=1):
+        shape = network.shapes[value]
+        match node.operator:
+            case Affine(weight):
+                count += weight.size * math.prod(shape[:-1])
+            case Conv(weight):
+                count += weight.size * math.prod(shape[1:])
+            case _:
+                count += math.prod(shape)
+    return count
 
 
 class _Margins:

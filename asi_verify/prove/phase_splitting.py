@@ -267,7 +267,7 @@ class PhaseSearch:
         """The halves of parts; none of one that is settled, or whose budget is used up."""
         overall = self._batch.property_.overall(best.lower[places].astype(np.float64))
         costs = best.costs[places]
-        numbers = self._chosen(parts, bounds, costs)
+        numbers = self._chosen(parts, bounds, costs, overall)
         halves: list[_Part] = []
         for i, part in enumerate(parts):
             full = self._leaves[part.sample] >= self._most_leaves
@@ -285,7 +285,13 @@ class PhaseSearch:
                 halves += part.divide(int(numbers[i]), float(overall[i]))
         return halves
 
-    def _chosen(self, parts: Sequence[_Part], bounds: Bounds, costs: Array) -> npt.NDArray[np.intp]:
+    def _chosen(
+        self,
+        parts: Sequence[_Part],
+        bounds: Bounds,
+        costs: Array,
+        whole: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.intp]:
         """Of each part's costliest phases, the one that is best to divide at."""
         count = min(_CANDIDATES, costs.shape[1])
         candidates = np.argsort(-costs, axis=1, kind="stable")[:, :count]
@@ -303,10 +309,11 @@ class PhaseSearch:
                 ]
                 clamped = self._clamped(bounds, candidates[:, column], sign)
                 lower = self._optimised(halves, clamped, 0).lower.astype(np.float64)
-                found.append(np.minimum(self._batch.property_.overall(lower), 0))
+                gain = np.minimum(self._batch.property_.overall(lower), 0) - whole
+                found.append(np.maximum(gain, 1e-3 * np.abs(whole)))
             scores[:, column] = np.where(
                 np.take_along_axis(costs, candidates[:, [column]], axis=1)[:, 0] > 0,
-                found[0] + found[1],
+                found[0] * found[1],
                 -np.inf,
             )
         best = scores.argmax(axis=1)

@@ -126,8 +126,13 @@ def _kept_bounds(trusted: TrustedPass, region: _Region, intermediate: Intermedia
 
 
 def varying(box: Box) -> npt.NDArray[np.bool_]:
-    """Which numbers of the input vary in any sample's region, in C order."""
-    return np.asarray((box.lower < box.upper).reshape(len(box), -1).any(axis=0))
+    """Which numbers of the input vary in any sample's region, in C order.
+
+    Those that vary by less than a thousandth of what others do are not counted: they stand for one
+    number, with room for its rounding.
+    """
+    width = (box.upper.astype(np.float64) - box.lower).reshape(len(box), -1)
+    return np.asarray((width > 1e-3 * width.max(axis=1, keepdims=True)).any(axis=0))
 
 
 def late_where_open(batch: Batch, found: Sequence[Verdict | None]) -> tuple[Verdict | None, ...]:
