@@ -9,6 +9,8 @@ export ASI_VERIFY_SHARED ?= $(if $(wildcard ../shared/data),$(abspath ../shared)
 ifeq ($(strip $(ASI_VERIFY_SHARED)),)
 unexport ASI_VERIFY_SHARED
 endif
+# Where it is set, every process that a test starts would compile torch and the rest again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test lint trusted-tests tests trusted benchmark mutation test-lirpa clean
 
@@ -36,12 +38,16 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Files of tests side by side: what a file sets up once stays with it.
+# Files of tests side by side: what a file sets up once stays with it. Their order is that of
+# tests/conftest.py; xdist's own would begin files of few and long tests last.
 WORKERS ?= 2
-PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-# The trusted code first, and alone: every branch of the checker has to be taken.
-TRUSTED := tests/core tests/lowering tests/checker tests/soundness
+# The trusted code first, and alone: every branch of the checker has to be taken. The longest files
+# take no branch that others do not, and would only be slowed down by being watched.
+LONGEST := $(addprefix tests/soundness/test_,planted.py seeded_defects.py trusted_pass.py)
+TRUSTED := tests/core tests/lowering tests/checker \
+    $(filter-out $(LONGEST),$(wildcard tests/soundness/test_*.py))
 
 trusted-tests: setup
 	$(PYTEST) $(TRUSTED) --cov=asi_verify.checker --cov-branch --cov-fail-under=100

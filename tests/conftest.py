@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Networks here are tiny: a second thread costs more than it gives, and very much more on a machine
 # that has other work. Set before torch is imported, and inherited by the processes of tests.
@@ -14,11 +15,38 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+# How long an example takes says what else the machine does, and not what is right. The profile that
+# is asked for on the command line comes after this one.
+settings.register_profile("asi-verify", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("asi-verify")
+
 if expected := os.environ.get("ASI_VERIFY_EXPECTED_ROOT"):
     # Set when a mutated copy is under test: a detector that sees the original detects nothing.
     import asi_verify
 
     assert Path(asi_verify.__file__).is_relative_to(expected), asi_verify.__file__
+
+# Begun last, one of these would keep one process busy while the others have nothing left to do.
+_LONGEST = [
+    Path(__file__).parent / name
+    for name in (
+        "soundness/test_seeded_defects.py",
+        "test_wheel.py",
+        "test_public.py",
+        "test_cli.py",
+        "soundness/test_planted.py",
+        "soundness/test_trusted_pass.py",
+        "attest/test_command.py",
+        "audit/test_audit.py",
+        "test_before_and_after.py",
+    )
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest; the rest stays in its order."""
+    ranks = {path: rank for rank, path in enumerate(_LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="session")

@@ -46,14 +46,18 @@ def clean_environment(place, *requirements):
     """A new virtual environment with what pip installs into it; returns its Python."""
     venv.create(place, with_pip=True)
     python = place / "bin" / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # What is imported is compiled then; all of torch need not be.
+    install = [
+        python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile",
+    ]  # fmt: skip
     subprocess.run([*install, *requirements], check=True)
     return python
 
 
 def output(python, *arguments, cwd):
     """What a command of that environment prints; it sees nothing of this checkout."""
-    outside = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    dropped = {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}
+    outside = {k: v for k, v in os.environ.items() if k not in dropped}
     return subprocess.run(
         [python, *arguments], check=False, capture_output=True, text=True, cwd=cwd, env=outside
     )

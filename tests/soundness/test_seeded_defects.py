@@ -1,12 +1,13 @@
 """Seeded defects: each makes the library unsound in one place, and a test has to notice.
 
-A proof is worth as much as the tests of what it rests on. Every case copies the package, changes
-one line of the copy, and runs the one test that is there to catch such a thing.
+A proof is worth as much as the tests of what it rests on. Every case changes one line of a copy
+of the package, and runs the one test that is there to catch such a thing.
 """
 
 from __future__ import annotations
 
 import compileall
+import contextlib
 import importlib.util
 import os
 import queue
@@ -33,8 +34,13 @@ _CONTROL = None
 Runs = dict[Defect | None, "Future[Run]"]
 
 
-def seed(defect: Defect, package: Path) -> None:
-    """Make the one change."""
+@contextlib.contextmanager
+def seeded(defect: Defect, package: Path) -> Iterator[None]:
+    """The one change, for a while.
+
+    What was there is moved away and back: compiled code is matched by time and size, which a
+    quick change can leave equal, and a file that is written anew would be compiled in every run.
+    """
     path = package / defect.file
     text = path.read_text(encoding="utf-8")
     count = text.count(defect.original)
@@ -42,9 +48,16 @@ def seed(defect: Defect, package: Path) -> None:
         f"{defect.name}: {defect.original!r} occurs {count} times in {defect.file}; the code has "
         "moved, so move the defect in tests/support/defects.py with it"
     )
-    path.write_text(text.replace(defect.original, defect.changed), encoding="utf-8")
-    # Compiled code is matched by time and size, which a quick change can leave equal.
-    Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
+    compiled = Path(importlib.util.cache_from_source(str(path)))
+    with tempfile.TemporaryDirectory(dir=package.parent) as aside:
+        for file in (path, compiled):
+            file.rename(Path(aside) / file.name)
+        try:
+            path.write_text(text.replace(defect.original, defect.changed), encoding="utf-8")
+            yield
+        finally:
+            for file in (path, compiled):
+                (Path(aside) / file.name).replace(file)
 
 
 @pytest.fixture(scope="module")
@@ -57,26 +70,26 @@ def runs(
     shutil.copytree(
         REPOSITORY / "asi_verify", original, ignore=shutil.ignore_patterns("__pycache__")
     )
-    compileall.compile_dir(original, quiet=1)
-    processes: queue.SimpleQueue[Preloaded] = queue.SimpleQueue()
+    free: queue.SimpleQueue[tuple[Preloaded, Path]] = queue.SimpleQueue()
 
     def run(defect: Defect | None) -> Run:
         detecting = DEFECTS if defect is _CONTROL else [defect]
-        with tempfile.TemporaryDirectory() as place:
-            package = Path(place) / "asi_verify"
-            shutil.copytree(original, package)
-            if defect is not _CONTROL:
-                seed(defect, package)
-            process = processes.get()
-            try:
-                return process.run(Path(place), sorted({d.detector for d in detecting}))
-            finally:
-                processes.put(process)
+        tests = sorted({d.detector for d in detecting})
+        process, package = free.get()
+        try:
+            with contextlib.nullcontext() if defect is _CONTROL else seeded(defect, package):
+                return process.run(package.parent, tests)
+        finally:
+            free.put((process, package))
 
     count = min(os.cpu_count() or 1, _MOST_PROCESSES)
-    made = [Preloaded(tmp_path_factory.mktemp("process")) for _ in range(count)]
-    for process in made:
-        processes.put(process)
+    made = []
+    for _ in range(count):
+        package = tmp_path_factory.mktemp("copy") / "asi_verify"
+        shutil.copytree(original, package)
+        compileall.compile_dir(package, quiet=1)
+        made.append(Preloaded(tmp_path_factory.mktemp("process")))
+        free.put((made[-1], package))
     with ThreadPoolExecutor(count) as pool:
         yield {defect: pool.submit(run, defect) for defect in _selected(request.session.items)}
         pool.shutdown(cancel_futures=True)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +27,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 # What is missing here is loaded by the runs that need it, which only makes them slower.
 _LIBRARIES = (
-    "pytest", "hypothesis.extra.numpy", "numpy", "onnx", "mpmath",
+    "pytest", "hypothesis.extra.numpy", "numpy.random", "onnx", "mpmath",
     "onnxruntime", "rfc8785", "sqlalchemy.dialects.sqlite", "sqlalchemy.orm", "torch", "z3",
+    "cryptography.hazmat.primitives.asymmetric.ed25519",
+    "cryptography.hazmat.primitives.serialization", "filelock", "in_toto_attestation", "jinja2",
+    "jsonschema", "onnxscript", "PIL.Image", "pooch", "safetensors.numpy", "scipy.optimize",
+    "securesystemslib",
+    # What auto_LiRPA needs; itself, it is adjusted before it is imported (bounds/lirpa.py).
+    "torch.onnx.symbolic_helper", "torch.onnx.utils", "torch.utils.cpp_extension",
 )  # fmt: skip
 _SECONDS_PER_TEST = 60
 _LOG = "output.txt"
@@ -34,6 +42,8 @@ _ARGUMENTS = [
     "-c", str(REPOSITORY / "pyproject.toml"), "-x", "-q", "--tb=short", "--assert=plain",
     "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin",
     "--hypothesis-profile=seeded-defects",
+    # It collects garbage many times at the end; no defect shows there alone.
+    "-p", "no:unraisableexception",
 ]  # fmt: skip
 
 
@@ -53,7 +63,9 @@ class Preloaded:
 
     def __init__(self, place: Path) -> None:
         self._place = place
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_CORE_"))}
+        # Compiled tests are kept: else every run would compile its own again.
+        dropped = ("PYTEST_", "COV_CORE_", "PYTHONDONTWRITEBYTECODE")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
         self._process = subprocess.Popen(
             [sys.executable, "-P", __file__],
             stdin=subprocess.PIPE,
@@ -93,6 +105,7 @@ def _serve() -> None:
             importlib.import_module(name)
     assert "asi_verify" not in sys.modules
     _register_profile()
+    _warm_up()
     gc.freeze()  # what is loaded stays: the children's collector need not look at it
     for line in sys.stdin:
         child = os.fork()
@@ -105,7 +118,7 @@ def _serve() -> None:
 
 def _register_profile() -> None:
     """The same examples every time, and the first failure is enough: nothing is made smaller."""
-    from hypothesis import Phase, settings
+    from hypothesis import HealthCheck, Phase, settings
 
     settings.register_profile(
         "seeded-defects",
@@ -114,7 +127,22 @@ def _register_profile() -> None:
         derandomize=True,
         phases=(Phase.explicit, Phase.generate),
         report_multiple_bugs=False,
+        suppress_health_check=[HealthCheck.too_slow],  # slowness would pass for a detection
     )
+
+
+def _warm_up() -> None:
+    """Load what pytest and Hypothesis load when they first run."""
+    import pytest
+    from hypothesis import given, settings
+    from hypothesis import strategies as st
+
+    with tempfile.TemporaryDirectory() as place, contextlib.redirect_stdout(io.StringIO()):
+        pytest.main([*_ARGUMENTS, "--collect-only", place])
+    # Which files are the project's own is found out once for each module.
+    settings(settings.get_profile("seeded-defects"), max_examples=1)(
+        given(st.integers())(lambda number: None)
+    )()
 
 
 def _run(root: str, place: str, tests: list[str]) -> int:
