@@ -103,21 +103,48 @@ class SoftmaxRule(Rule):
             )
 
     def push_back(self, functionals: Functionals, *boxes: Box) -> PushedBack:
-        """A constant: the outputs' bounds, used that they add up to 1.
+        """For each softmax its tangent or a constant, whichever a curved function suits better.
 
-        For any ``c``, exactly: ``a . y = c + (a - c) . y >= c + sum_j min((a_j - c) y_j)``. The
-        best ``c`` is one of the ``a_j``; all are tried. Each of the ``n + 1`` terms has at most 3
-        roundings and all terms of all softmaxes are summed; in float32 the operator's own rounding
-        is added, weighed by ``|a|``.
+        The tangent is taken where what it loses by curvature is at most half of what it varies by:
+        unlike a constant, it keeps how the inputs depend on one another. All softmaxes of a
+        functional are summed; in float32 the operator's own rounding is added, weighed by ``|a|``.
         """
         if functionals.owners is None:
             raise ValueError("the bounds are those of a sample; give each functional its own")
-        owners = functionals.owners
-        exact = self._exact(*boxes)
-        a, low, high = (
-            np.moveaxis(numbers, self._axis, 0)
-            for numbers in (functionals.coefficients, exact.lower[owners], exact.upper[owners])
+        (box,), owners = boxes, functionals.owners
+        a = np.moveaxis(functionals.coefficients, self._axis, 0)
+        low, high = self._ends(self._exact(box), owners)
+        flat = self._constant(a, low, high)
+        slopes, tangent, lost, varies = self._tangent(a, low, high, flat, box, owners)
+        bent = lost <= varies / 2
+        value, error = (np.where(bent, one, other) for one, other in zip(tangent, flat, strict=True))
+        count, groups = len(a[0]), a[0, 0].size
+        values, errors = value.reshape(count, -1), error.reshape(count, -1)
+        summed = enlarged(gamma(groups + 1) * np.abs(values).sum(axis=1), groups)
+        total = enlarged(errors.sum(axis=1) + summed, groups + 1)
+        local = self.local_error(*boxes)
+        if local is not None:
+            weighed = enlarged(functionals.absolute().dot(local), functionals.size)
+            total = enlarged(total + weighed, 2)
+        return PushedBack(
+            (np.moveaxis(np.where(bent, slopes, 0.0), 0, self._axis),), values.sum(axis=1), total
         )
+
+    def _ends(self, box: Box, owners: npt.NDArray[np.intp]) -> tuple[Array, Array]:
+        """Each functional's own sample's box, the softmaxes along the first axis."""
+        lower, upper = (
+            np.moveaxis(end[owners].astype(np.float64), self._axis, 0)
+            for end in (box.lower, box.upper)
+        )
+        return lower, upper
+
+    def _constant(self, a: Array, low: Array, high: Array) -> tuple[Array, Array]:
+        """At most ``a . y`` for every ``y`` between the ends that adds up to 1, less an error.
+
+        For any ``c``, exactly: ``a . y = c + (a - c) . y >= c + sum_j min((a_j - c) y_j)``. The
+        best ``c`` is one of the ``a_j``; all are tried. A term has 2 roundings and passes through
+        at most ``n + 1`` additions.
+        """
         best, reach = np.full(a.shape[1:], -np.inf), np.zeros(a.shape[1:])
         for k in range(self._count):
             rest = a - a[k]
@@ -125,11 +152,43 @@ class SoftmaxRule(Rule):
             better = found > best
             best = np.where(better, found, best)
             reach = np.where(better, np.abs(a[k]) + (np.abs(rest) * high).sum(axis=0), reach)
-        count, terms = len(a[0]), functionals.size + 1
-        error = gamma(terms + 8) * enlarged(reach.reshape(count, -1).sum(axis=1), terms)
-        error = enlarged(error, 1) + 8 * terms * ETA
-        local = self.local_error(*boxes)
-        if local is not None:
-            error = enlarged(error + enlarged(functionals.absolute().dot(local), terms), 2)
-        nothing = np.zeros_like(functionals.coefficients)
-        return PushedBack((nothing,), best.reshape(count, -1).sum(axis=1), error)
+        terms = self._count + 1
+        error = gamma(terms + 8) * enlarged(reach, terms)
+        return best, enlarged(error, 1) + 8 * terms * ETA
+
+    def _tangent(
+        self,
+        a: Array,
+        low: Array,
+        high: Array,
+        flat: tuple[Array, Array],
+        box: Box,
+        owners: npt.NDArray[np.intp],
+    ) -> tuple[Array, tuple[Array, Array], Array, Array]:
+        """Slopes, the constant beside them with its error, what curvature costs, and the variation.
+
+        By the mean value theorem ``g(x) = a . y(x)`` is ``g(c) + s . (x - c)`` plus
+        ``(g'(z) - s) . (x - c)`` for some ``z`` of the box, and ``g'_k = y_k (a_k - a . y)``. That
+        lies between bounds that follow from those of ``y`` and of ``a . y``; with ``s`` their
+        middle, the last term is at least ``-sum_k off_k r_k``. Any ``c`` of the box and any ``s``
+        will do.
+        """
+        lower, upper = self._ends(box, owners)
+        middle = np.clip(0.5 * (lower + upper), lower, upper)
+        centre = np.clip(0.5 * (box.lower + box.upper), box.lower, box.upper)
+        value, error = self._constant(a, *self._ends(self._exact(Box(centre, centre)), owners))
+        least = down(flat[0] - flat[1])
+        most = self._constant(-a, low, high)
+        below, above = down(a + down(most[0] - most[1])), up(a - least)
+        smallest = down(np.minimum(low * below, high * below))
+        largest = up(np.maximum(low * above, high * above))
+        slopes = 0.5 * (smallest + largest)
+        off = up(np.maximum(largest - slopes, slopes - smallest))
+        radius = up(np.maximum(upper - middle, middle - lower))
+        lost = enlarged((off * radius).sum(axis=0), self._count)
+        moved = (slopes * middle).sum(axis=0)
+        size = enlarged((np.abs(slopes) * np.abs(middle)).sum(axis=0), self._count)
+        terms = self._count + 4
+        rounded = enlarged(gamma(terms) * (np.abs(value) + size + lost), 4) + 8 * terms * ETA
+        varies = (np.abs(slopes) * radius).sum(axis=0)
+        return slopes, (value - moved - lost, enlarged(error + rounded, 2)), lost, varies
