@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from asi_verify._vnnlib import solve_vnnlib
     from asi_verify.attest import sign, verify
     from asi_verify.core.balls import L1, L2
+    from asi_verify.core.intensity import Intensity
     from asi_verify.core.k_pixel import KPixel
     from asi_verify.core.linf import LInf
+    from asi_verify.core.patch import Patch
     from asi_verify.core.radius import Radius
     from asi_verify.core.status import Status
     from asi_verify.data import Preprocess, load_dataset, phantom
@@ -37,8 +39,10 @@ __all__ = [
     "L2",
     "AsiVerifyError",
     "Comparison",
+    "Intensity",
     "KPixel",
     "LInf",
+    "Patch",
     "Plan",
     "Preprocess",
     "Radius",
@@ -68,8 +72,10 @@ _HOME = {
     "Comparison": "_compare",
     "L1": "core.balls",
     "L2": "core.balls",
+    "Intensity": "core.intensity",
     "KPixel": "core.k_pixel",
     "LInf": "core.linf",
+    "Patch": "core.patch",
     "Plan": "_plan",
     "Preprocess": "data",
     "Radius": "core.radius",

@@ -14,8 +14,10 @@ from asi_verify.core.balls import ball_in
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.claims import ARTIFACT_FILE
 from asi_verify.core.family import RegionFamily
+from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
+from asi_verify.core.patch import Patch
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics
@@ -55,8 +57,11 @@ def certify(
         radius: of the L-infinity regions: ``"1/255"``, ``"2 grey levels"``, a fraction or a float
             in pixel units, where [0, 1] is the range of a pixel. Or ``"1 pixel"``, ``"3 voxels"``:
             at most so many take any other of the data set's grey levels. Or ``"l2 0.5"``,
-            ``"l1 3"``: the changes of all pixels count together, in that norm. Or a family:
-            ``KPixel``, ``L1``, ``L2``.
+            ``"l1 3"``: the changes of all pixels count together, in that norm. Or ``"patch 3"``: a
+            window of so many pixels a side takes any values. Or ``"brightness 10/255"``,
+            ``"contrast 0.1"``, ``"brightness 10/255 contrast 0.1"``, ``"bias 0.1 degree 2"``: the
+            whole image becomes brighter, its contrast changes, or it is multiplied by a smooth
+            field. Or a family: ``Intensity``, ``KPixel``, ``L1``, ``L2``, ``Patch``.
         split: the samples to certify.
         target: ``"label"``: the label holds everywhere in the region; ``"prediction"``: whatever
             the model answers for the sample does.
@@ -307,7 +312,7 @@ def family_for(radius: RadiusLike | RegionFamily, data: Dataset) -> RegionFamily
         raise DataError(f"radius: {radius!r} is meant of 8-bit images; {data.name} holds floats")
     if isinstance(radius, RegionFamily):
         return radius
-    return ball_in(radius) or LInf.of(radius)
+    return _named(radius) or LInf.of(radius)
 
 
 def linf_for(radius: object) -> LInf:
@@ -318,13 +323,18 @@ def linf_for(radius: object) -> LInf:
     """
     if isinstance(radius, LInf):
         return radius
-    asked = radius if isinstance(radius, RegionFamily) else ball_in(radius)
+    asked = radius if isinstance(radius, RegionFamily) else _named(radius)
     if asked is not None or KPixel.pixels_in(radius) is not None:
         raise RadiusError(
             f"radius: {radius!r}: models are corrected for L-infinity regions alone; give such a "
             'radius, like "1/255", and certify the corrected model for these regions'
         )
     return LInf.of(radius)  # type: ignore[arg-type]  # it refuses what is no radius
+
+
+def _named(radius: object) -> RegionFamily | None:
+    """The family that a text names whatever the data set; None if it names none."""
+    return ball_in(radius) or Patch.in_text(radius) or Intensity.in_text(radius)
 
 
 def dataset_configuration(data: Dataset) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class Plan:
         accuracy: on the split, as ONNX Runtime runs the model.
         contradictions: samples in contradictions at this size of regions.
         ceiling: the size below which no two regions of different labels meet, outside the
-            contradictions (text, in pixel units or pixels); None if all labels are equal.
+            contradictions (text, in pixel units or pixels); None if all labels are equal, or the
+            size of such regions is no distance.
         seconds: for each stage, how long all samples that the model gets right would take if all
             came to it; measured on some of them.
         epoch_seconds: an epoch of certified training; None for regions that it does not know.

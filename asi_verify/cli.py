@@ -67,7 +67,9 @@ RegionsOption = Annotated[
         "--radius",
         help='Radius of the regions: "1/255", "2 grey levels", 0.01 of [0, 1]; or how many pixels '
         'may take any other value of the data set: "1 pixel", "3 voxels"; or "l2 0.5", "l1 3": '
-        "all changes count together, in that norm.",
+        'all changes count together, in that norm; or "patch 3": a window of so many pixels a side '
+        'may take any values; or "brightness 10/255", "contrast 0.1", "bias 0.1 degree 2", or '
+        "several of these: of the whole image.",
     ),
 ]
 SemanticsOption = Annotated[
@@ -385,10 +387,8 @@ def plan(
     counts = ", ".join(f"{count} {name}" for name, count in found.operators.items())
     _out.print(f"operators: {counts}; {found.parameters} parameters; all supported")
     _out.print(f"accuracy: {found.accuracy:.1%} of {found.samples} samples")
-    _out.print(
-        f"contradictions: {found.contradictions} samples; outside them nothing contradicts below "
-        f"{found.ceiling or 'any size'}"
-    )
+    ceiling = f"; outside them nothing contradicts below {found.ceiling}" if found.ceiling else ""
+    _out.print(f"contradictions: {found.contradictions} samples{ceiling}")
     table = Table("stage, by itself", "all samples that are right")
     for name, seconds in found.seconds.items():
         table.add_row(name, f"{seconds:.0f} s")

@@ -24,7 +24,7 @@ KERNEL = {
     "trusted",
 }
 FILES = {"", "__main__", "command", "folder"}
-REGIONS = {"enumeration", "reach"}
+REGIONS = {"enumeration", "intensity", "reach"}
 
 
 def lines(module: str) -> int:

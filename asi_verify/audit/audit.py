@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -23,8 +24,10 @@ from asi_verify.audit.duplicates import DuplicateGroup, find_duplicates
 from asi_verify.core.balls import L1, L2
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.family import RegionFamily
+from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
+from asi_verify.core.patch import Patch
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.data import Dataset, Samples
 from asi_verify.errors import UsageError
@@ -94,14 +97,19 @@ class Audit:
         """Rows in any contradiction, in order."""
         return tuple(sorted({row for pair in self.contradictions for row in pair.rows}))
 
+    @property
+    def has_ceilings(self) -> bool:
+        """Whether the size of such regions is a distance, in which ceilings are told."""
+        return isinstance(self.family, KPixel | L1 | L2 | LInf)
+
     def ceiling(self, row: int) -> Fraction | None:
         """The radius below which a row's region meets none of another label.
 
         In pixel units, or in pixels for regions of changed pixels. None if every sample has the
-        same label.
+        same label, or the size of such regions is no distance.
         """
         distance = self.distances.distance[row]
-        if distance < 0:
+        if distance < 0 or not self.has_ceilings:
             return None
         unit = Fraction(1, 255) if self.unit is Unit.GREY_LEVELS else Fraction(1)
         return Fraction(float(distance)) * unit / 2
@@ -153,9 +161,10 @@ def audit(
     family.boxes(samples.images[:1])
     unit = _unit(family, samples)
     metric = _metric(family)
-    distances = label_distances(
-        samples, _farthest_meeting(family, unit, samples.images[0].size), metric, progress
-    )
+    limit = _farthest_meeting(family, unit, samples.images.shape[1:])
+    # Changes in proportion allow large distances of bright pixels, and none of dark ones.
+    boxes = family.boxes(samples.images) if isinstance(family, Intensity) else None
+    distances = label_distances(samples, limit, metric, progress, boxes)
     contradictions = tuple(
         found
         for first, second in distances.close
@@ -166,7 +175,7 @@ def audit(
 
 
 def _unit(family: RegionFamily, samples: Samples) -> Unit:
-    if isinstance(family, KPixel):
+    if isinstance(family, KPixel | Patch):
         return Unit.PIXELS
     return Unit.GREY_LEVELS if samples.images.dtype == np.uint8 else Unit.PIXEL_UNITS
 
@@ -174,7 +183,7 @@ def _unit(family: RegionFamily, samples: Samples) -> Unit:
 def _metric(family: RegionFamily) -> Metric:
     """In which regions are as large as they are said to be."""
     match family:
-        case KPixel():
+        case KPixel() | Patch():
             return PIXELS
         case L1():
             return MANHATTAN
@@ -184,11 +193,13 @@ def _metric(family: RegionFamily) -> Metric:
             return CHEBYSHEV
 
 
-def _farthest_meeting(family: RegionFamily, unit: Unit, numbers: int) -> float:
-    """A distance beyond which no two regions of images with so many numbers meet."""
+def _farthest_meeting(family: RegionFamily, unit: Unit, shape: tuple[int, ...]) -> float:
+    """A distance beyond which no two regions of images of a shape ``(C, *spatial)`` meet."""
     match family:
         case KPixel(pixels=pixels):
             return 2 * pixels
+        case Patch(side=side):
+            return 2 * math.prod(min(side, extent) for extent in shape[1:])
         case LInf(radius=radius) if unit is Unit.PIXEL_UNITS:
             # The boxes reach at most one float32 beyond the radius on each side.
             return float(2 * radius.value) + 1e-6
@@ -196,8 +207,13 @@ def _farthest_meeting(family: RegionFamily, unit: Unit, numbers: int) -> float:
             return _levels_that_meet(family)
         case L1(radius=radius) | L2(radius=radius):
             # The usual encodings of a centre lie within 2**-23 of it in every number.
-            in_pixel_units = 2 * radius + numbers * Fraction(1, 10**6)
+            in_pixel_units = 2 * radius + math.prod(shape) * Fraction(1, 10**6)
             return float(in_pixel_units * (255 if unit is Unit.GREY_LEVELS else 1))
+        case Intensity():
+            # A pixel changes by its brightness, and by a share of itself, which is 1 at most.
+            parameters, slack = family.parameters(len(shape) - 1), family.slack(len(shape) - 1)
+            one_way = sum((p.radius for p in parameters), slack)
+            return float(2 * one_way * (255 if unit is Unit.GREY_LEVELS else 1)) + 1e-6
         case _:
             raise UsageError(f"{family}: contradictions of such regions are not known")
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from asi_verify.core.box import Box
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.data import Samples
 
@@ -134,7 +135,11 @@ class LabelDistances:
 
 
 def label_distances(
-    samples: Samples, limit: float, metric: Metric = CHEBYSHEV, progress: Progress = NO_PROGRESS
+    samples: Samples,
+    limit: float,
+    metric: Metric = CHEBYSHEV,
+    progress: Progress = NO_PROGRESS,
+    boxes: Box | None = None,
 ) -> LabelDistances:
     """Compare every pair of samples with different labels.
 
@@ -147,6 +152,7 @@ def label_distances(
         limit: pairs at most this far apart, in the metric's unit, are listed.
         metric: what is measured.
         progress: told of rows compared.
+        boxes: one for each sample; if given, pairs whose boxes do not meet are not listed.
     """
     count = len(samples)
     images = samples.images.reshape(count, -1)
@@ -158,6 +164,7 @@ def label_distances(
     columns = metric.columns(images[order], samples.images.shape[1])
     ends = np.searchsorted(group[order], group[order], side="right")
     nearest = _Nearest(count, is_grey and metric.whole)
+    meet = None if boxes is None else _Meet(boxes[order])
     close: list[tuple[int, int]] = []
     with progress.task("comparing labels", count) as advance:
         start = 0
@@ -168,12 +175,34 @@ def label_distances(
                 distance = metric.compare(columns[..., start:stop], columns[..., others])
                 nearest.update(order[start:stop], order[others], distance)
                 nearest.update(order[others], order[start:stop], distance.T)
-                for i, j in np.argwhere(distance <= limit).tolist():
+                near = distance <= limit
+                if meet is not None and bool(near.any()):
+                    near &= meet.between(slice(start, stop), others)
+                for i, j in np.argwhere(near).tolist():
                     first, second = sorted((int(order[start + i]), int(order[others.start + j])))
                     close.append((first, second))
             advance(stop - start)
             start = stop
     return LabelDistances(nearest.distance, nearest.partner, tuple(sorted(close)))
+
+
+class _Meet:
+    """Which boxes have a common point."""
+
+    def __init__(self, boxes: Box) -> None:
+        # One contiguous line per number, as for distances.
+        self._lower, self._upper = (
+            np.ascontiguousarray(ends.reshape(len(boxes), -1).T)
+            for ends in (boxes.lower, boxes.upper)
+        )
+
+    def between(self, some: slice, others: slice) -> npt.NDArray[np.bool_]:
+        """For all pairs, shape ``(some, others)``."""
+        apart = np.zeros((some.stop - some.start, others.stop - others.start), dtype=np.bool_)
+        for lower, upper in zip(self._lower, self._upper, strict=True):
+            apart |= lower[some, None] > upper[None, others]
+            apart |= lower[None, others] > upper[some, None]
+        return ~apart
 
 
 class _Nearest:

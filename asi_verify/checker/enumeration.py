@@ -1,58 +1,85 @@
-"""The trusted pass over finite regions, piece by piece.
+"""The trusted pass over divided regions, piece by piece.
 
-The union of the pieces holds the region (``core.k_pixel.KPixel.cover``), so a property that is
-proved on every piece holds on the region.
+The union of the pieces holds the region (``core.pieces.Divided.cover``, and
+``core.intensity.Intensity.cells``), so a property that is proved on each holds on the region.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from asi_verify.checker.trusted import TrustedPass
+from asi_verify.core.box import Box
 from asi_verify.core.evidence import (
     EnumerationEvidence,
+    GridEvidence,
     Intermediate,
     IntervalEvidence,
     LinearEvidence,
 )
 from asi_verify.core.family import RegionFamily
-from asi_verify.core.k_pixel import KPixel, Pieces, shown_count
+from asi_verify.core.intensity import Intensity
 from asi_verify.core.limits import MOST_PIECES
+from asi_verify.core.pieces import Divided, Pieces, shown_count
 from asi_verify.core.properties import Property
+from asi_verify.core.reach import Reach, take
 from asi_verify.errors import CertificateError
 
-__all__ = ["enumerated_margin", "require_enumerable"]
+__all__ = ["enumerated_margin", "grid_margin", "require_enumerable"]
 
 _AT_ONCE = 256
 
-_WAYS: dict[Pieces, IntervalEvidence | LinearEvidence] = {
-    Pieces.RANGE: LinearEvidence(Intermediate.BACKWARD),
-    Pieces.EACH: IntervalEvidence(),
+_Ways = tuple[IntervalEvidence | LinearEvidence, ...]
+"""Passes over a piece: each is asked about what the ones before leave open."""
+
+_LINEAR: dict[Intermediate, _Ways] = {
+    Intermediate.INTERVAL: (LinearEvidence(Intermediate.INTERVAL),),
+    # The first costs a small part of the second, and pieces are small.
+    Intermediate.BACKWARD: (
+        LinearEvidence(Intermediate.INTERVAL),
+        LinearEvidence(Intermediate.BACKWARD),
+    ),
 }
-"""The pass over a piece. At a single image intervals are as tight as rounding lets them be."""
+
+_WAYS: dict[Pieces, _Ways] = {
+    Pieces.RANGE: _LINEAR[Intermediate.BACKWARD],
+    # At a single image intervals are as tight as rounding lets them be.
+    Pieces.EACH: (IntervalEvidence(),),
+}
 
 
 def require_enumerable(
-    family: RegionFamily, evidence: EnumerationEvidence, shape: tuple[int, ...]
+    family: RegionFamily, evidence: EnumerationEvidence | GridEvidence, shape: tuple[int, ...]
 ) -> None:
-    """Refuse regions that are not finite, or have too many pieces.
+    """Refuse regions that are not divided so, or into too many pieces.
 
     Raises:
         CertificateError: such a region.
     """
-    if not isinstance(family, KPixel):
-        raise CertificateError(f"{family}: not a finite region that could be enumerated")
-    count = family.count(shape, evidence.pieces)
+    if isinstance(evidence, GridEvidence):
+        axes = len(shape) - 1
+        wanted = len(family.parameters(axes)) if isinstance(family, Intensity) else 0
+        if not 0 < len(evidence.cells) == wanted:
+            raise CertificateError(
+                f"{family}: such regions have {wanted} parameters, not {len(evidence.cells)}"
+            )
+        count = math.prod(evidence.cells)
+    elif isinstance(family, Divided) and evidence.pieces in family.ways:
+        count = family.count(shape, evidence.pieces)
+    else:
+        raise CertificateError(f"{family}: such regions have no pieces {evidence.pieces.value!r}")
     if count > MOST_PIECES:
         raise CertificateError(f"{shown_count(count)} pieces; {MOST_PIECES} are allowed")
 
 
 def enumerated_margin(
     trusted: TrustedPass,
-    family: KPixel,
+    family: Divided,
     image: npt.NDArray[Any],
     property_: Property,
     pieces: Pieces,
@@ -61,17 +88,53 @@ def enumerated_margin(
 
     Args:
         trusted: the trusted pass over the network.
-        family: of finite regions, ``require_enumerable``.
-        image: uint8, shape ``(C, *spatial)``, that of the network's input.
+        family: of regions that pass ``require_enumerable``.
+        image: shape ``(C, *spatial)``, that of the network's input.
         property_: what is to hold.
         pieces: how the region is divided.
 
     Returns:
         -inf where the error analysis does not hold. Never NaN.
     """
+    parts = ((box, None) for box in family.cover(image, pieces, _AT_ONCE))
+    return _smallest(trusted, parts, property_, _WAYS[pieces])
+
+
+def grid_margin(
+    trusted: TrustedPass,
+    family: Intensity,
+    image: npt.NDArray[Any],
+    property_: Property,
+    evidence: GridEvidence,
+) -> float:
+    """As ``enumerated_margin``, cell by cell of the parameters.
+
+    Args:
+        trusted: the trusted pass over the network.
+        family: of regions that pass ``require_enumerable``.
+        image: shape ``(C, *spatial)``, that of the network's input.
+        property_: what is to hold.
+        evidence: the cells, and how they are bounded.
+    """
+    parts = family.cells(image, evidence.cells, _AT_ONCE)
+    return _smallest(trusted, parts, property_, _LINEAR[evidence.intermediate])
+
+
+def _smallest(
+    trusted: TrustedPass,
+    parts: Iterable[tuple[Box, Reach | None]],
+    property_: Property,
+    ways: _Ways,
+) -> float:
+    """The smallest of all parts' margins; of the rest nothing is asked after one that fails."""
     smallest = np.inf
-    for box in family.cover(image, pieces, _AT_ONCE):
-        margins = trusted.margins(box, property_, _WAYS[pieces])
+    for box, reach in parts:
+        margins = np.full(len(box), -np.inf)
+        for way in ways:
+            left = np.flatnonzero(~(margins > 0))
+            if len(left):
+                known = take(reach, left)
+                margins[left] = trusted.margins(box[left], property_, way, known)
         smallest = min(smallest, float(margins.min()))
         if not smallest > 0:
             break

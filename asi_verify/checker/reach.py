@@ -1,14 +1,17 @@
-"""Lower bounds on functionals of the input over balls and over images with few changed pixels."""
+"""Lower bounds on functionals of the input over balls, few changed pixels and patches."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import numpy.typing as npt
 
 from asi_verify.checker.arithmetic import UNIT, down, enlarged, up
+from asi_verify.checker.intensity import lowest_under
 from asi_verify.checker.rules import Functionals, largest_magnitude
 from asi_verify.core.box import Box
-from asi_verify.core.reach import BallReach, Norm, Reach
+from asi_verify.core.reach import BallReach, IntensityReach, Norm, PatchReach, PixelReach, Reach
 
 __all__ = ["lowest_over"]
 
@@ -32,15 +35,32 @@ def lowest_over(reach: Reach | None, functionals: Functionals, box: Box) -> Arra
     a = each.coefficients.reshape(len(each.coefficients), box.shape[0], -1)
     used = np.flatnonzero(a.any(axis=(0, 1)))
     each, box = Functionals(a[:, :, used], each.owners), _at(box, used)
-    centre = _at(reach.centre, used)
+    found = each.lowest(box)
     if len(used) == 0:
-        found = each.lowest(box)
-    elif isinstance(reach, BallReach):
-        found = np.maximum(each.lowest(box), _over_ball(reach, centre, each, box))
+        pass
+    elif isinstance(reach, IntensityReach):
+        found = np.maximum(found, lowest_under(reach, used, each))
     else:
-        changed = _over_pixels(reach.pixels, centre, _at(reach.hull, used), each)
-        found = np.maximum(each.lowest(box), changed)
+        found = np.maximum(found, _around(reach, _at(reach.centre, used), used, each, box))
     return found if functionals.owners is not None else found.reshape(len(box), -1)
+
+
+def _around(
+    reach: BallReach | PixelReach | PatchReach,
+    centre: Box,
+    used: npt.NDArray[np.intp],
+    functionals: Functionals,
+    box: Box,
+) -> Array:
+    """Over all that lies around a centre in one way or another."""
+    if isinstance(reach, BallReach):
+        return _over_ball(reach, centre, functionals, box)
+    falls = _falls(centre, _at(reach.hull, used), functionals)
+    if isinstance(reach, PatchReach):
+        most = _most_of_a_window(reach, used, falls)
+    else:
+        most = _most_of_pixels(reach.pixels, falls)
+    return down(functionals.lowest(centre) - most)
 
 
 def _over_ball(reach: BallReach, centre: Box, functionals: Functionals, box: Box) -> Array:
@@ -106,22 +126,44 @@ def _slope(sizes: Array, room: Array, radius: float) -> Array:
     return slope
 
 
-def _over_pixels(pixels: int, centre: Box, hull: Box, functionals: Functionals) -> Array:
-    """The lowest value over the centre, less what the pixels that lower it most can take away.
+def _falls(centre: Box, hull: Box, functionals: Functionals) -> Array:
+    """By how much each pixel can lower a functional below its lowest value over the centre.
 
     A changed pixel lowers it by at most the sum of ``|a_i| d_i`` over its channels, ``d_i`` being
     how far the hull exceeds the centre on the side to which ``a_i`` falls; an unchanged one by
-    nothing. These sums are rounded upwards, so the largest of them, as computed, together exceed
-    the exact ones of any other pixels.
+    nothing. Rounded upwards; shape ``(P, positions)``.
     """
     a, owners = functionals.flat, functionals.owners
     below, above = centre.lower - hull.lower, hull.upper - centre.upper
     falls = np.abs(a) * np.where(a > 0, _of_owners(below, owners), _of_owners(above, owners))
     channels = centre.shape[0]
-    by_pixel = enlarged(falls.reshape(len(a), channels, -1).sum(axis=1), channels)
-    kept = max(by_pixel.shape[1] - pixels, 0)
-    largest = np.partition(by_pixel, kept, axis=1)[:, kept:]
-    return down(functionals.lowest(centre) - enlarged(largest.sum(axis=1), largest.shape[1]))
+    return enlarged(falls.reshape(len(a), channels, -1).sum(axis=1), channels)
+
+
+def _most_of_pixels(pixels: int, falls: Array) -> Array:
+    """At least what any so many pixels can take away together.
+
+    The falls are rounded upwards, so the largest of them, as computed, together exceed the exact
+    ones of any other pixels.
+    """
+    kept = max(falls.shape[1] - pixels, 0)
+    largest = np.partition(falls, kept, axis=1)[:, kept:]
+    return enlarged(largest.sum(axis=1), largest.shape[1])
+
+
+def _most_of_a_window(reach: PatchReach, used: npt.NDArray[np.intp], falls: Array) -> Array:
+    """At least what the pixels of any one window can take away together.
+
+    Every sum over a window is made of its own terms alone, none of which is subtracted again, so
+    each as computed, enlarged, is above its exact one.
+    """
+    spatial = reach.centre.shape[1:]
+    sums = np.zeros((len(falls), math.prod(spatial)))
+    sums[:, used] = falls
+    sums = sums.reshape(len(falls), *spatial)
+    for axis, side in enumerate(reach.window, 1):
+        sums = np.lib.stride_tricks.sliding_window_view(sums, side, axis).sum(axis=-1)
+    return enlarged(sums.reshape(len(falls), -1).max(axis=1), math.prod(reach.window))
 
 
 def _at(box: Box, positions: npt.NDArray[np.intp]) -> Box:

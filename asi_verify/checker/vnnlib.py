@@ -26,6 +26,7 @@ from asi_verify.core.clauses import Clauses
 from asi_verify.core.container import unpack
 from asi_verify.core.evidence import (
     EnumerationEvidence,
+    GridEvidence,
     Intermediate,
     IntervalEvidence,
     LinearEvidence,
@@ -257,7 +258,7 @@ class _Asked(NamedTuple):
 def _way(
     trusted: TrustedPass,
     case: int,
-    evidence: IntervalEvidence | LinearEvidence | TreeEvidence | EnumerationEvidence,
+    evidence: IntervalEvidence | LinearEvidence | TreeEvidence | EnumerationEvidence | GridEvidence,
     wanted: Clauses,
     parts: dict[str, bytes],
 ) -> tuple[_Way, SplitTree | None]:
@@ -267,7 +268,7 @@ def _way(
             tree = SplitTree.from_bytes(parts[name])
             require_tree(trusted, wanted, tree)
             return intermediate, tree
-        case EnumerationEvidence():
+        case EnumerationEvidence() | GridEvidence():
             raise CertificateError(f"case {case}: the inputs of a box are not enumerated")
         case _:
             return evidence, None

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
-from asi_verify.core.k_pixel import Pieces
+from asi_verify.core.pieces import Pieces
 from asi_verify.errors import CertificateError
 
 __all__ = [
     "EnumerationEvidence",
     "Evidence",
+    "GridEvidence",
     "Intermediate",
     "IntervalEvidence",
     "LinearEvidence",
@@ -83,12 +84,13 @@ class TreeEvidence:
 
 @dataclass(frozen=True)
 class EnumerationEvidence:
-    """Every piece of a finite region is proved, one after the other.
+    """Every piece of a divided region is proved, one after the other.
 
-    Single images by interval arithmetic, ranges of values by CROWN.
+    Single images by interval arithmetic; ranges of values by CROWN-IBP, and by CROWN where that
+    leaves one open.
 
     Attributes:
-        pieces: how the region is divided (``core.k_pixel.KPixel.cover``).
+        pieces: how the region is divided (``core.pieces``).
     """
 
     pieces: Pieces
@@ -96,6 +98,29 @@ class EnumerationEvidence:
     def to_json(self) -> dict[str, Any]:
         """The canonical form."""
         return {"kind": "enumeration", "pieces": self.pieces.value}
+
+
+@dataclass(frozen=True)
+class GridEvidence:
+    """The parameters of an intensity region are divided evenly; every cell is proved by a bound.
+
+    Attributes:
+        cells: into how many parts the range of each parameter is cut, in their order
+            (``core.intensity.Intensity.cells``).
+        intermediate: how the bounds before each relaxation are obtained, in the linear pass over
+            each cell; by intervals first in any case.
+    """
+
+    cells: tuple[int, ...]
+    intermediate: Intermediate
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical form."""
+        return {
+            "cells": list(self.cells),
+            "intermediate": self.intermediate.value,
+            "kind": "grid",
+        }
 
 
 @dataclass(frozen=True)
@@ -122,7 +147,14 @@ class SolverEvidence:
         }
 
 
-Evidence = IntervalEvidence | LinearEvidence | TreeEvidence | EnumerationEvidence | SolverEvidence
+Evidence = (
+    IntervalEvidence
+    | LinearEvidence
+    | TreeEvidence
+    | EnumerationEvidence
+    | GridEvidence
+    | SolverEvidence
+)
 
 
 def part_of(evidence: Evidence) -> str | None:
@@ -155,6 +187,10 @@ def evidence_from_json(value: Any) -> Evidence:
             made = TreeEvidence(Intermediate(name), tree)
         case {"kind": "enumeration", "pieces": str(name)} if name in _PIECES:
             made = EnumerationEvidence(Pieces(name))
+        case {"kind": "grid", "cells": [*cells], "intermediate": str(name)} if (
+            name in _INTERMEDIATE and all(type(count) is int and count > 0 for count in cells)
+        ):
+            made = GridEvidence(tuple(cells), Intermediate(name))
         case {
             "kind": "solver",
             "script": str(script),

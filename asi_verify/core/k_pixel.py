@@ -7,20 +7,20 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from asi_verify.core.box import Box
-from asi_verify.core.family import LEVELS, RegionFamily
+from asi_verify.core.family import LEVELS
 from asi_verify.core.images import encode, refuse_unusable_images
 from asi_verify.core.linf import LInf
+from asi_verify.core.pieces import Divided, Pieces
 from asi_verify.core.reach import PixelReach
 from asi_verify.errors import CertificateError, DataError, UsageError
 
-__all__ = ["KPixel", "Pieces", "shown_count"]
+__all__ = ["KPixel"]
 
 Images = npt.NDArray[np.uint8]
 _TEXT = re.compile(r"\s*(?P<count>[0-9]{1,9})\s*(pixel|voxel)s?\s*")
@@ -28,19 +28,8 @@ _POINT = LInf.of(0)
 """An image itself, in all its encodings."""
 
 
-class Pieces(Enum):
-    """How a region is written as a union of boxes, one or more for each choice of ``k`` pixels."""
-
-    RANGE = "range"
-    """The chosen pixels take anything between their smallest and their largest value: more than the
-    region, in one box for each choice of pixels."""
-
-    EACH = "each"
-    """The chosen pixels take one value each: the region itself, image by image."""
-
-
 @dataclass(frozen=True)
-class KPixel(RegionFamily):
+class KPixel(Divided):
     """All 8-bit images in which at most ``pixels`` pixels differ from the centre's.
 
     A pixel is one position with all its channels. Each channel of a pixel that differs has a value
@@ -57,6 +46,8 @@ class KPixel(RegionFamily):
 
     pixels: int
     values: tuple[int, ...] = tuple(range(LEVELS))
+
+    ways: ClassVar[tuple[Pieces, ...]] = tuple(Pieces)
 
     def __post_init__(self) -> None:
         if type(self.pixels) is not int or self.pixels < 1:
@@ -98,25 +89,16 @@ class KPixel(RegionFamily):
         return PixelReach(_POINT.boxes(images), self.boxes(images), self.pixels)
 
     def count(self, shape: tuple[int, ...], pieces: Pieces) -> int:
-        """How many boxes ``cover`` gives for one image of a shape ``(C, *spatial)``."""
         positions = math.prod(shape[1:])
         chosen = min(self.pixels, positions)
         choices = (len(self.values) + 1) ** (shape[0] * chosen) if pieces is Pieces.EACH else 1
         return math.comb(positions, chosen) * choices
 
     def cover(self, image: npt.NDArray[Any], pieces: Pieces, at_once: int) -> Iterator[Box]:
-        """Boxes whose union holds the region of an image, and for ``EACH`` nothing else.
+        """As the abstract method says; for ``RANGE`` the boxes hold more than the region.
 
         Fewer pixels than ``k`` differ where a chosen one keeps its value, so only choices of
         exactly ``k`` pixels need to be gone through.
-
-        Args:
-            image: uint8, shape ``(C, *spatial)``.
-            pieces: which boxes.
-            at_once: at most so many in one batch, at least 1.
-
-        Yields:
-            Float32 boxes of inputs; ``count`` of them in all.
         """
         _refuse_other_than_8_bit(image[None])
         positions = math.prod(image.shape[1:])
@@ -254,11 +236,6 @@ class KPixel(RegionFamily):
             other = np.clip(points, lower[value], upper[value])
             moved = np.where(np.abs(points - other) < np.abs(points - moved), other, moved)
         return kept, moved
-
-
-def shown_count(count: int) -> str:
-    """A number of boxes as text; Python writes no integer of thousands of digits."""
-    return str(count) if count < 10**18 else "10**18 or more"
 
 
 def _changed(image: Images, where: npt.NDArray[np.intp], values: npt.NDArray[np.int64]) -> Images:

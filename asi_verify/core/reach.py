@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 from asi_verify.core.box import Box
 
-__all__ = ["BallReach", "Norm", "PixelReach", "Reach", "take"]
+__all__ = ["BallReach", "IntensityReach", "Norm", "PatchReach", "PixelReach", "Reach", "take"]
 
 Rows: TypeAlias = "slice | npt.NDArray[Any]"
 
@@ -57,13 +58,67 @@ class PixelReach:
     pixels: int
 
 
-Reach: TypeAlias = BallReach | PixelReach
+@dataclass(frozen=True, eq=False)
+class PatchReach:
+    """All pixels of an input of sample ``b`` that lie outside ``centre[b]`` fit into one window.
+
+    A pixel is one position with all its channels. Those lie in ``hull[b]``.
+
+    Attributes:
+        centre: float32, shape ``(B, C, *spatial)``.
+        hull: as large, holds ``centre``.
+        window: its extent along each spatial axis, at least 1 and at most the axis's own.
+    """
+
+    centre: Box
+    hull: Box
+    window: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class IntensityReach:
+    """Every input is within the slack of ``clip(base + t_1 D_1 + ... + t_K D_K, 0, 1)``.
+
+    In every number, for some real ``t`` between ``lower[b]`` and ``upper[b]`` for sample ``b``;
+    ``D_k`` is ``fields[k]``, the same for all channels, times ``base[b]`` where ``scaled[k]``. All
+    of these are the exact numbers that the arrays hold.
+
+    Attributes:
+        base: float64 in [0, 1], shape ``(B, C, *spatial)``.
+        fields: float64 in [-1, 1], shape ``(K, *spatial)``.
+        scaled: as above.
+        lower: float64, shape ``(B, K)``.
+        upper: same shape.
+        slack: as above.
+    """
+
+    base: npt.NDArray[np.float64]
+    fields: npt.NDArray[np.float64]
+    scaled: tuple[bool, ...]
+    lower: npt.NDArray[np.float64]
+    upper: npt.NDArray[np.float64]
+    slack: float
+
+    def direction(self, k: int) -> npt.NDArray[np.float64]:
+        """``D_k`` of every sample, with one rounding where scaled; shape of ``base``."""
+        if self.scaled[k]:
+            return np.asarray(self.base * self.fields[k])
+        return np.broadcast_to(self.fields[k], self.base.shape)
+
+    def take(self, rows: Rows) -> IntensityReach:
+        """What is known of some of the samples."""
+        return replace(self, base=self.base[rows], lower=self.lower[rows], upper=self.upper[rows])
+
+
+Reach: TypeAlias = BallReach | PixelReach | PatchReach | IntensityReach
 
 
 def take(reach: Reach | None, rows: Rows) -> Reach | None:
     """What is known of some of the samples."""
     if reach is None:
         return None
+    if isinstance(reach, IntensityReach):
+        return reach.take(rows)
     if isinstance(reach, BallReach):
         return replace(reach, centre=reach.centre[rows])
     return replace(reach, centre=reach.centre[rows], hull=reach.hull[rows])

@@ -12,8 +12,10 @@ from typing import Any
 from asi_verify.core.balls import L1, L2
 from asi_verify.core.canonical import digest
 from asi_verify.core.family import RegionFamily
+from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
+from asi_verify.core.patch import Patch
 from asi_verify.errors import CertificateError
 
 __all__ = ["Region", "family_from_json"]
@@ -35,9 +37,14 @@ def family_from_json(value: Any) -> RegionFamily:
             family = L1.from_json(value)
         case "l2":
             family = L2.from_json(value)
+        case "intensity":
+            family = Intensity.from_json(value)
+        case "patch":
+            family = Patch.from_json(value)
         case _:
             raise CertificateError(
-                f"the region {value!r} is of no known kind; known: k-pixel, l1, l2, linf"
+                f"the region {value!r} is of no known kind; known: intensity, k-pixel, l1, l2, "
+                "linf, patch"
             )
     if family.to_json() != value:
         raise CertificateError(f"the region {value!r} is not in its canonical form")

@@ -11,6 +11,7 @@ from asi_verify.prove.cascade import (
     single_query_stages,
     stages_for,
 )
+from asi_verify.prove.cells import Cells
 from asi_verify.prove.falsify import Falsify
 from asi_verify.prove.members import Members
 from asi_verify.prove.solve import Solve
@@ -21,6 +22,7 @@ __all__ = [
     "AlphaCrown",
     "Batch",
     "Branch",
+    "Cells",
     "Crown",
     "CrownIbp",
     "Falsify",

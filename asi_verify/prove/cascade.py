@@ -17,8 +17,10 @@ from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.images import encode
+from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.limits import LARGEST_TREE
+from asi_verify.core.patch import Patch
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.properties import Property
 from asi_verify.core.semantics import Semantics
@@ -27,6 +29,7 @@ from asi_verify.errors import SoundnessAlarm
 from asi_verify.export import Artifact
 from asi_verify.prove.alpha_crown import AlphaCrown
 from asi_verify.prove.branch import FEW_INPUTS, Branch
+from asi_verify.prove.cells import Cells
 from asi_verify.prove.falsify import Falsify
 from asi_verify.prove.members import Members
 from asi_verify.prove.solve import Solve
@@ -67,11 +70,17 @@ def stages_for(family: RegionFamily) -> tuple[Stage, ...]:
     """The stages that are used for regions of a family if none are asked for.
 
     Balls: falsify and CROWN. k-pixel regions: CROWN over all choices of pixels at once, then their
-    members, where these are few. The other stages know boxes alone.
+    members, where these are few. Patches: CROWN over all of them at once, then one after the other.
+    Intensities: CROWN over the whole range of the parameters, then over cells of it. The other
+    stages know boxes alone.
     """
     match family:
         case KPixel():
             return (Crown(), Members())
+        case Patch():
+            return (Falsify(), Crown(), Members())
+        case Intensity():
+            return (Falsify(), Crown(), Cells())
         case L1() | L2():
             return (Falsify(), Crown())
         case _:

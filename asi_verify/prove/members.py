@@ -1,8 +1,8 @@
-"""Finite regions: every member is looked at, or every choice of pixels is bounded."""
+"""Divided regions: every choice of pixels is bounded, or every member is looked at."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from asi_verify.checker.enumeration import enumerated_margin
 from asi_verify.core.evidence import EnumerationEvidence
-from asi_verify.core.k_pixel import KPixel, Pieces, shown_count
+from asi_verify.core.pieces import Divided, Pieces, shown_count
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict, Witness
+from asi_verify.prove.falsify import descended
 from asi_verify.prove.stage import Batch, Stage, StageResult
 
 __all__ = ["Members"]
@@ -23,32 +24,41 @@ Image = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Members(Stage):
-    """For k-pixel regions: the choices of pixels as boxes, then the members one by one.
+    """For k-pixel and patch regions: all choices of pixels as boxes, then single members.
 
     Attributes:
         most_pieces: of one region; of regions with more members only random ones are tried.
         tries: how many.
-        seed: for these.
+        steps: of a descent inside each box, where there are not more boxes than that and members
+            cannot be gone through.
+        seed: for the random ones.
     """
 
     most_pieces: int = 1 << 14
     tries: int = 1024
+    steps: int = 5
     seed: int = 0
     name: str = "members"
 
     def attempt(self, batch: Batch) -> StageResult:
         regions = batch.regions
-        if regions is None or not isinstance(regions.family, KPixel):
+        if regions is None or not isinstance(regions.family, Divided):
             return StageResult((None,) * len(batch))
         # One region after the other: each is a batch of pieces of its own.
         return StageResult(
             tuple(self._ask(batch, regions.family, regions.images[i], i) for i in range(len(batch)))
         )
 
-    def _ask(self, batch: Batch, family: KPixel, image: Image, i: int) -> Verdict:
+    def _ask(self, batch: Batch, family: Divided, image: Image, i: int) -> Verdict:
         witness = self._replayed(batch, i, batch.centres[[i]], "the sample itself")
         if witness is None and self._proves(batch, family, image, Pieces.RANGE):
             return Proved(EnumerationEvidence(Pieces.RANGE))
+        if Pieces.EACH not in family.ways:
+            for search in (self._random, self._descended):
+                witness = witness or search(batch, family, image, i)
+            if witness is not None:
+                return Refuted(witness)
+            return Undecided(Reason.TOO_LOOSE, "no member was found wrong, but no bound closes")
         count = family.count(image.shape, Pieces.EACH)
         if witness is None:
             few = count <= self.most_pieces
@@ -62,12 +72,12 @@ class Members(Stage):
             return Proved(EnumerationEvidence(Pieces.EACH))
         return Undecided(Reason.TOO_LOOSE, "no member was found wrong, but no bound closes on each")
 
-    def _proves(self, batch: Batch, family: KPixel, image: Image, pieces: Pieces) -> bool:
+    def _proves(self, batch: Batch, family: Divided, image: Image, pieces: Pieces) -> bool:
         if family.count(image.shape, pieces) > self.most_pieces:
             return False
         return enumerated_margin(batch.trusted, family, image, batch.property_, pieces) > 0
 
-    def _any_of(self, batch: Batch, family: KPixel, image: Image, i: int) -> Witness | None:
+    def _any_of(self, batch: Batch, family: Divided, image: Image, i: int) -> Witness | None:
         for box in family.cover(image, Pieces.EACH, _AT_ONCE):
             for points in (box.lower, box.upper):
                 witness = self._replayed(batch, i, points.astype(np.float32), "enumeration")
@@ -75,10 +85,23 @@ class Members(Stage):
                     return witness
         return None
 
-    def _random(self, batch: Batch, family: KPixel, image: Image, i: int) -> Witness | None:
+    def _random(self, batch: Batch, family: Divided, image: Image, i: int) -> Witness | None:
         generator = np.random.default_rng([self.seed, batch.keys[i]])
         images = np.repeat(image[None], self.tries, axis=0)
         return self._replayed(batch, i, family.sample(images, generator), "random members")
+
+    def _descended(self, batch: Batch, family: Divided, image: Image, i: int) -> Witness | None:
+        """From the middle of each box, which holds members alone."""
+        if family.count(image.shape, Pieces.RANGE) > self.most_pieces:
+            return None
+        for box in family.cover(image, Pieces.RANGE, _AT_ONCE):
+            inside = replace(batch.take(np.full(len(box), i)), box=box)
+            middle = np.clip((box.lower + box.upper) / 2, box.lower, box.upper)
+            points = descended(inside, middle.astype(np.float32), self.steps)
+            witness = self._replayed(batch, i, points, "projected gradient descent")
+            if witness is not None:
+                return witness
+        return None
 
     @staticmethod
     def _replayed(

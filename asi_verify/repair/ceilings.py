@@ -39,9 +39,12 @@ def tried_at_ceilings(
 
     Returns:
         An entry per contradicted row: ``row``, ``ceiling`` and ``radius`` (text, in pixel units or
-        pixels) and the verdict in words, or ``"verdict": "none"``.
+        pixels) and the verdict in words, or ``"verdict": "none"``; no entries for regions whose
+        size is no distance.
     """
     audit, samples = subject.audit, subject.samples
+    if not audit.has_ceilings:
+        return []
     entries: dict[int, dict[str, Any]] = {}
     by_radius: dict[tuple[str, RegionFamily], list[int]] = defaultdict(list)
     for row in audit.contradicted:

@@ -282,7 +282,7 @@ def _without_paths(configuration: dict[str, Any]) -> dict[str, Any]:
 def ceiling_text(value: str | None, unit: str) -> str:
     """A ceiling in words; the unit is that of the audit's distances."""
     if value is None:
-        return "none: all labels are equal"
+        return "none: all labels are equal, or the size of these regions is no distance"
     fraction = Fraction(value)
     if unit == Unit.PIXELS.value:
         return f"{float(fraction):g} pixels"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -13,8 +14,10 @@ from hypothesis.extra import numpy as hnp
 from asi_verify.audit import Unit, audit, find_duplicates, label_distances
 from asi_verify.core.balls import L1, L2
 from asi_verify.core.images import encode
+from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
+from asi_verify.core.patch import Patch
 from asi_verify.data import Dataset, Samples, Task, load_medmnist, phantom
 
 
@@ -202,3 +205,70 @@ def test_balls_contradict_where_they_meet(kind, images, labels, radius, floats):
             if i < j and family.meeting_point(stored[[i, j]]) is not None
         ]
     assert [pair.rows for pair in found.contradictions] == expected
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    hnp.arrays(np.uint8, (6, 2, 2, 3), elements=st.sampled_from([0, 9, 255])),
+    hnp.arrays(np.int64, 6, elements=st.integers(0, 1)),
+    st.integers(1, 2),
+    st.booleans(),
+)
+def test_patches_contradict_where_two_windows_hold_all_differences(images, labels, side, floats):
+    """Distances count pixels; they are no radius, so there is no ceiling."""
+    images[3:, :, 0] = images[:3, :, 0]
+    family, stored = Patch(side), encode(images) if floats else images
+    found = audit(data_of(stored, labels), family)
+    assert found.unit is Unit.PIXELS
+    pairs = itertools.combinations(range(6), 2)
+    assert [pair.rows for pair in found.contradictions] == [
+        (i, j)
+        for i, j in pairs
+        if labels[i] != labels[j] and family.meeting_point(stored[[i, j]]) is not None
+    ]
+    assert set(found.ceilings().values()) == {None}
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    hnp.arrays(np.uint8, (3, 1, 2, 3), elements=st.sampled_from([30, 100, 120])),
+    hnp.arrays(np.int64, 6, elements=st.integers(0, 1)),
+    st.sampled_from(["brightness 10/255", "contrast 0.05", "brightness 4/255 bias 0.02 degree 1"]),
+    st.booleans(),
+)
+def test_intensities_contradict_where_they_meet(images, labels, text, floats):
+    """No pair is passed over because its images are said to be too far apart."""
+    images = np.concatenate([images, images + np.uint8(8)])
+    family, stored = Intensity.in_text(text), encode(images) if floats else images
+    found = audit(data_of(stored, labels), family)
+    assert found.unit is (Unit.PIXEL_UNITS if floats else Unit.GREY_LEVELS)
+    pairs = itertools.combinations(range(6), 2)
+    assert [pair.rows for pair in found.contradictions] == [
+        (i, j)
+        for i, j in pairs
+        if labels[i] != labels[j] and family.meeting_point(stored[[i, j]]) is not None
+    ]
+    assert set(found.ceilings().values()) == {None}
+    for pair in found.contradictions:
+        first, second = stored[list(pair.rows)].astype(float)
+        assert float(pair.distance) == pytest.approx(np.abs(first - second).max())
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    hnp.arrays(np.uint8, (9, 1, 2, 2), elements=st.sampled_from([0, 50, 52, 200, 210])),
+    hnp.arrays(np.int64, 9, elements=st.integers(0, 2)),
+)
+def test_pairs_whose_boxes_do_not_meet_are_not_listed(images, labels):
+    """Whatever their distance; those whose boxes meet are, and distances stay what they are."""
+    boxes = LInf.of("4/255").boxes(images)
+    samples = data_of(images, labels).split("train")
+    plain, found = (label_distances(samples, 250, boxes=given) for given in (None, boxes))
+    np.testing.assert_array_equal(plain.distance, found.distance)
+    np.testing.assert_array_equal(plain.partner, found.partner)
+    expected = [
+        (i, j)
+        for i, j in plain.close
+        if bool((boxes.lower[[i, j]].max(axis=0) <= boxes.upper[[i, j]].min(axis=0)).all())
+    ]
+    assert list(found.close) == expected

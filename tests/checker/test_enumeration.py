@@ -11,8 +11,16 @@ from support.folders import certificate, make_folder
 from asi_verify.checker import Outcome, TrustedPass, check_folder, enumeration
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import array_digest
-from asi_verify.core.evidence import EnumerationEvidence, IntervalEvidence
-from asi_verify.core.k_pixel import KPixel, Pieces
+from asi_verify.core.evidence import (
+    EnumerationEvidence,
+    Intermediate,
+    IntervalEvidence,
+    LinearEvidence,
+)
+from asi_verify.core.k_pixel import KPixel
+from asi_verify.core.linf import LInf
+from asi_verify.core.patch import Patch
+from asi_verify.core.pieces import Pieces
 from asi_verify.core.properties import property_for
 from asi_verify.core.semantics import Semantics
 from asi_verify.lowering import read_network
@@ -74,10 +82,31 @@ def test_pieces_that_are_too_loose_prove_nothing(made):
 
 
 def test_regions_that_are_not_finite_are_not_enumerated(tmp_path):
-    """Their pieces would cover nothing."""
-    made = make_folder(tmp_path, count=6)
-    made.certificates = [certificate(made, 2, EnumerationEvidence(Pieces.RANGE))]
-    assert "not a finite region" in check(made.write()).reasons[2]
+    """Their pieces would cover nothing; those of patches are no single members."""
+    for family, pieces in ((LInf.of("1/255"), Pieces.RANGE), (Patch(1), Pieces.EACH)):
+        made = make_folder(tmp_path, count=6)
+        made.claims = dataclasses.replace(made.claims, family=family)
+        made.certificates = [certificate(made, 2, EnumerationEvidence(pieces))]
+        assert f"no pieces {pieces.value!r}" in check(made.write()).reasons[2]
+
+
+def test_patches_are_accepted_window_by_window(tmp_path):
+    """Where every window's box is proved, and else not."""
+    made = make_folder(tmp_path, count=24)
+    made.claims = dataclasses.replace(made.claims, family=Patch(1))
+    evidence = EnumerationEvidence(Pieces.RANGE)
+    made.certificates = [certificate(made, row, evidence) for row in range(2, 24)]
+    accepted = check(made.write()).rows(Outcome.ACCEPTED)
+    trusted = TrustedPass(read_network(made.artifact), Semantics.REAL)
+    closes = []
+    for row in range(2, 24):
+        (boxes,) = Patch(1).cover(made.images[row], Pieces.RANGE, 100)
+        wanted = property_for(made.labels[row], 3)
+        by_either = [trusted.margins(boxes, wanted, LinearEvidence(i)) for i in Intermediate]
+        if np.max(by_either, axis=0).min() > 0:
+            closes.append(row)
+    assert accepted == closes
+    assert 0 < len(closes) < 22
 
 
 def test_regions_of_too_many_pieces_are_rejected(made, monkeypatch):

@@ -16,8 +16,10 @@ from asi_verify.checker.reach import lowest_over
 from asi_verify.checker.rules import Functionals
 from asi_verify.core.balls import L1, L2
 from asi_verify.core.box import Box
-from asi_verify.core.k_pixel import KPixel, Pieces
-from asi_verify.core.reach import BallReach, Norm
+from asi_verify.core.k_pixel import KPixel
+from asi_verify.core.patch import Patch
+from asi_verify.core.pieces import Pieces
+from asi_verify.core.reach import BallReach, Norm, PatchReach
 
 KINDS = [L1, L2]
 seeds = st.integers(0, 2**32 - 1)
@@ -164,7 +166,7 @@ def test_a_search_that_ends_before_the_best_split_leaves_a_bound():
     assert found > -4.5 * np.linalg.norm(smaller)
 
 
-@pytest.mark.parametrize("family", [L1.of("0.2"), L2.of("0.2"), KPixel(2, (0, 255))])
+@pytest.mark.parametrize("family", [L1.of("0.2"), L2.of("0.2"), KPixel(2, (0, 255)), Patch(1)])
 def test_functionals_that_read_nothing_are_0(family):
     """Alone, and beside others."""
     images = np.full((2, 1, 2, 2), 7, np.uint8)
@@ -212,7 +214,45 @@ def test_bounds_over_changed_pixels_are_the_minimum_over_all_members(seed, pixel
         assert float(smallest) - found[sample, p] <= 1e-12 * (1 + np.abs(some.flat[p]).sum())
 
 
-@pytest.mark.parametrize("family", [L1.of("0.2"), L2.of("0.2"), KPixel(2, (0, 255))])
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(seeds, st.integers(1, 4))
+def test_bounds_over_patches_are_the_minimum_over_all_windows(seed, side):
+    """By brute force, in rationals, of floats and 8-bit images; and hardly smaller."""
+    generator = np.random.default_rng(seed)
+    shape = [(1, 3, 4), (2, 3, 2), (1, 5), (1, 2, 3, 2)][seed % 4]
+    family = Patch(side)
+    images = generator.integers(0, 256, (2, *shape), dtype=np.uint8)
+    images = images if seed % 3 else (images / 255).astype(np.float32)
+    some = functionals(generator, 3, shape)
+    some.coefficients[:, :, generator.random(shape[1:]) < 0.3] = 0  # read by none
+    found = lowest_over(family.reach(images), some, wide(family.boxes(images)))
+    for sample, p in itertools.product(range(2), range(3)):
+        a = exact(some.flat[p])
+        values = []
+        for box in family.cover(images[sample], Pieces.RANGE, 1):
+            ends = np.where(some.coefficients[p] > 0, box.lower, box.upper)
+            values.append(a.dot(exact(ends[0]).reshape(-1)))
+        assert Fraction(float(found[sample, p])) <= min(values)
+        assert float(min(values)) - found[sample, p] <= 1e-12 * (1 + np.abs(some.flat[p]).sum())
+
+
+def test_the_rounding_of_a_window_is_covered():
+    """Falls that are lost one by one along every axis, around 0, where nothing else is lost."""
+    shape, little = (1, 7, 7, 7, 7, 7), 2.0**-53 * (1 - 2.0**-40)
+    a = np.zeros((1, *shape))
+    a[0, 0, 0, 0, 0, 0, 0] = 1
+    for axis in range(2, 7):
+        ends = [0] * 7
+        ends[axis] = slice(1, None)
+        a[tuple(ends)] = little
+    zero, one = np.zeros((1, *shape), np.float32), np.ones((1, *shape), np.float32)
+    reach = PatchReach(Box(zero, zero.copy()), Box(-one, one), shape[1:])
+    box = Box(np.full((1, *shape), -9.0), np.full((1, *shape), 9.0))
+    found = lowest_over(reach, Functionals(a, np.array([0])), box)
+    assert Fraction(float(found[0])) <= -1 - 30 * Fraction(little)
+
+
+@pytest.mark.parametrize("family", [L1.of("0.2"), L2.of("0.2"), KPixel(2, (0, 255)), Patch(2)])
 def test_functionals_are_bounded_over_their_own_samples(family):
     """Together as alone; shared functionals as if each sample were asked by itself."""
     generator = np.random.default_rng(7)

@@ -11,7 +11,9 @@ from support.folders import by_tree, delegated, make_folder
 
 from asi_verify.core.certificate import SCHEMA as CERTIFICATE
 from asi_verify.core.claims import SCHEMA as CLAIMS
+from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
+from asi_verify.core.patch import Patch
 
 
 def schema(name):
@@ -33,12 +35,14 @@ def test_what_is_written_is_what_the_schemas_say(made, tmp_path):
     """Claims, and every certificate of every kind of evidence."""
     jsonschema.validate(json.loads((made.place / "claims.json").read_bytes()), schema("claims-1"))
     lines = (made.place / "00000.jsonl").read_bytes().splitlines()
-    others = make_folder(tmp_path, family=KPixel(1, (0, 255)), count=6).place
-    jsonschema.validate(json.loads((others / "claims.json").read_bytes()), schema("claims-1"))
-    lines += (others / "00000.jsonl").read_bytes().splitlines()
+    families = (KPixel(1, (0, 255)), Intensity.of("10/255", bias="0.01", degree=1), Patch(1))
+    for number, family in enumerate(families):
+        others = make_folder(tmp_path / str(number), family=family).place
+        jsonschema.validate(json.loads((others / "claims.json").read_bytes()), schema("claims-1"))
+        lines += (others / "00000.jsonl").read_bytes().splitlines()
     for line in lines:
         jsonschema.validate(json.loads(line), schema("certificate-1"))
-    assert len({json.loads(line)["evidence"]["kind"] for line in lines}) == 5
+    assert len({json.loads(line)["evidence"]["kind"] for line in lines}) == 6
 
 
 def test_what_has_another_field_is_not(made):

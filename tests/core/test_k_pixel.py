@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asi_verify.core.images import encode
-from asi_verify.core.k_pixel import KPixel, Pieces
+from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
+from asi_verify.core.pieces import Pieces
 from asi_verify.core.region import family_from_json
 from asi_verify.errors import CertificateError, DataError, UsageError
 

@@ -10,8 +10,9 @@ from support.networks import small_cnn
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.evidence import EnumerationEvidence
 from asi_verify.core.images import encode
-from asi_verify.core.k_pixel import KPixel, Pieces
+from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
+from asi_verify.core.pieces import Pieces
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Witness
 from asi_verify.export import Artifact

@@ -1,4 +1,4 @@
-"""The trusted pass over balls and changed pixels, against exact rationals."""
+"""The trusted pass over balls, changed pixels, patches and intensities, against exact rationals."""
 
 from __future__ import annotations
 
@@ -17,13 +17,30 @@ from asi_verify.core.balls import L1, L2
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.images import encode
+from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
+from asi_verify.core.patch import Patch
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.reach import take
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.split_tree import LEAF, NODE, THRESHOLD, SplitTree
 
-FAMILIES = [L1.of("0.4"), L2.of("0.3"), KPixel(1, (0, 90, 255))]
+FAMILIES = [
+    L1.of("0.4"),
+    L2.of("0.3"),
+    KPixel(1, (0, 90, 255)),
+    Patch(2),
+    Intensity.of(brightness="0.4", contrast="0.2"),
+    Intensity.of(bias="0.3", degree=1),
+]
+SMALL = [
+    L1.of("0.2"),
+    L2.of("0.1"),
+    KPixel(1, (100, 150)),
+    Patch(2),
+    Intensity.of(brightness="0.2", contrast="0.1"),
+    Intensity.of(bias="0.1", degree=2),
+]
 NETWORKS = {name: (TINY | LARGER)[name] for name in ("conv", "pool", "cnn", "grouped")}
 
 
@@ -82,7 +99,7 @@ def test_no_member_lies_below_its_bound(name, family, semantics, seed):
                 assert Fraction(float(bound[sample, row])) <= value
 
 
-@pytest.mark.parametrize("family", [L1.of("0.2"), L2.of("0.1"), KPixel(1, (100, 150))])
+@pytest.mark.parametrize("family", SMALL)
 def test_far_more_is_proved_than_over_the_box(family):
     """The gap between CROWN over the box and the smallest value found is mostly the box's."""
     generator = np.random.default_rng(3)
@@ -100,7 +117,7 @@ def test_far_more_is_proved_than_over_the_box(family):
     assert np.median((smallest - tight) / (smallest - loose)) < 0.5
 
 
-@pytest.mark.parametrize("family", [L1.of("0.2"), L2.of("0.1"), KPixel(1, (100, 150))])
+@pytest.mark.parametrize("family", SMALL)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_gives_each_region_what_it_gets_alone(family, method):
     """More than are bounded together, so that what is known of them is taken apart."""

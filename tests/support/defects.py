@@ -37,6 +37,10 @@ _CLAUSES = "tests/core/test_clauses.py::test_"
 _PROPERTIES = "tests/core/test_properties.py::test_"
 _K_PIXEL = "tests/core/test_k_pixel.py::test_"
 _BALLS = "tests/core/test_balls.py::test_"
+_PATCH = "tests/core/test_patch.py::test_"
+_INTENSITY = "tests/core/test_intensity.py::test_"
+_UNDER = "tests/checker/test_intensity.py::test_"
+_GRIDS = "tests/checker/test_grids.py::test_"
 _REACH = "tests/checker/test_reach.py::test_"
 _OVER_REACH = "tests/soundness/test_reach.py::test_"
 _FINITE = "tests/checker/test_enumeration.py::test_"
@@ -1306,8 +1310,8 @@ _FINITE_REGIONS = [
     Defect(
         "enumeration: of any family",
         "checker/enumeration.py",
-        "if not isinstance(family, KPixel):",
-        "if isinstance(family, KPixel) and False:",
+        "elif isinstance(family, Divided) and evidence.pieces in family.ways:",
+        "elif isinstance(family, Divided):",
         _FINITE + "regions_that_are_not_finite_are_not_enumerated",
     ),
     Defect(
@@ -1445,9 +1449,295 @@ _REGIONS_BEYOND_BOXES = [
     Defect(
         "reach: one changed pixel too few",
         "checker/reach.py",
-        "by_pixel.shape[1] - pixels, 0",
-        "by_pixel.shape[1] - pixels + 1, 1",
+        "falls.shape[1] - pixels, 0",
+        "falls.shape[1] - pixels + 1, 1",
         _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
+    ),
+    Defect(
+        "patch: a window as long as the image left out at its end",
+        "core/patch.py",
+        "range(n - side + 1) for n, side",
+        "range(max(n - side, 1)) for n, side",
+        _PATCH + "the_pieces_are_the_region",
+    ),
+    Defect(
+        "patch: pieces that leave black out",
+        "core/patch.py",
+        "np.where(inside, np.float32(0), centre.lower)",
+        "np.where(inside, np.float32(0.01), centre.lower)",
+        _PATCH + "the_pieces_are_the_region",
+    ),
+    Defect(
+        "patch: a point that needs a larger window contained",
+        "core/patch.py",
+        "np.ptp(places, axis=0) < self.side",
+        "np.ptp(places, axis=0) <= self.side",
+        _PATCH + "membership_is_as_defined",
+    ),
+    Defect(
+        "patch: a point contained whose changes fit along one axis",
+        "core/patch.py",
+        "(np.ptp(places, axis=0) < self.side).all()",
+        "(np.ptp(places, axis=0) < self.side).any()",
+        _PATCH + "membership_is_as_defined",
+    ),
+    Defect(
+        "patch: changes of the first channel alone looked at",
+        "core/patch.py",
+        "np.any((points < box.lower) | (points > box.upper), axis=1)",
+        "((points < box.lower) | (points > box.upper))[:, 0]",
+        _PATCH + "membership_is_as_defined",
+    ),
+    Defect(
+        "patch: regions meet though no two windows hold the differences",
+        "core/patch.py",
+        "(first | second)[tuple(places.T)].all()",
+        "(first | second)[tuple(places.T)].any()",
+        _PATCH + "regions_meet_if_and_only_if_two_windows_hold_all_differences",
+    ),
+    Defect(
+        "patch: the common point of two regions is one image's alone",
+        "core/patch.py",
+        "np.where(second, box.lower[0], lower)",
+        "np.where(second, box.lower[1], lower)",
+        _PATCH + "regions_meet_if_and_only_if_two_windows_hold_all_differences",
+    ),
+    Defect(
+        "patch: a reach of smaller windows",
+        "core/patch.py",
+        "PatchReach(_POINT.boxes(images), self.boxes(images), window)",
+        "PatchReach(_POINT.boxes(images), self.boxes(images), (1,) * len(window))",
+        _REACH + "bounds_over_patches_are_the_minimum_over_all_windows",
+    ),
+    Defect(
+        "reach: the rounding of a window's sum forgotten",
+        "checker/reach.py",
+        "enlarged(sums.reshape(len(falls), -1).max(axis=1), math.prod(reach.window))",
+        "sums.reshape(len(falls), -1).max(axis=1)",
+        _REACH + "the_rounding_of_a_window_is_covered",
+    ),
+    Defect(
+        "reach: the window that takes least",
+        "checker/reach.py",
+        "sums.reshape(len(falls), -1).max(axis=1)",
+        "sums.reshape(len(falls), -1).min(axis=1)",
+        _REACH + "bounds_over_patches_are_the_minimum_over_all_windows",
+    ),
+    Defect(
+        "reach: falls of a window at other positions",
+        "checker/reach.py",
+        "sums[:, used] = falls",
+        "sums[:, : len(used)] = falls",
+        _REACH + "bounds_over_patches_are_the_minimum_over_all_windows",
+    ),
+    *(
+        Defect(f"intensity: {name}", "core/intensity.py", original, changed, _INTENSITY + detector)
+        for name, original, changed, detector in (
+            (
+                "a slack too small for float32",
+                "(2 * len(parameters) + 16) * total / 2**24",
+                "total / 2**26",
+                "usual_float_computations_stay_within_the_slack",
+            ),
+            (
+                "a slack that its reach does not have",
+                "float64_above(self.slack(len(spatial)) + _ROUNDED)",
+                "0.0",
+                "what_is_known_of_inputs_is_the_definition",
+            ),
+            (
+                "a contrast that adds",
+                "_Parameter(self.contrast, constant, scaled=True)",
+                "_Parameter(self.contrast, constant, scaled=False)",
+                "members_are_contained_and_lie_in_the_box",
+            ),
+            (
+                "the field's terms of the highest degree left out",
+                "if sum(degrees) <= self.degree",
+                "if sum(degrees) < self.degree",
+                "what_is_known_of_inputs_is_the_definition",
+            ),
+            (
+                "another polynomial",
+                "((2 * n + 1) * x * p - n * q) / (n + 1)",
+                "((2 * n + 1) * x * p - n * q) / (n + 2)",
+                "members_are_contained_and_lie_in_the_box",
+            ),
+            (
+                "the coordinates of one axis for another",
+                "along.reshape(-1, *([1] * (len(spatial) - axis - 1)))",
+                "along[:1]",
+                "what_is_known_of_inputs_is_the_definition",
+            ),
+            (
+                "parameters rounded inwards",
+                "np.array([float64_above(parameter.radius) for parameter in parameters])",
+                "np.array([float(parameter.radius) * 0.999 for parameter in parameters])",
+                "cells_cover_the_parameters_and_their_members",
+            ),
+            (
+                "the last cell left out",
+                "for start in range(0, total, at_once)",
+                "for start in range(0, max(total - 1, 1), at_once)",
+                "cells_cover_the_parameters_and_their_members",
+            ),
+            (
+                "cells that leave gaps",
+                "edge[place] for edge",
+                "(0.9 * edge[place] + 0.1 * edge[place + 1]) for edge",
+                "cells_cover_the_parameters_and_their_members",
+            ),
+            (
+                "a box without the slack",
+                "widened(whole, Fraction(reach.slack) + _ROUNDED)",
+                "widened(whole, Fraction(0))",
+                "members_are_contained_and_lie_in_the_box",
+            ),
+            (
+                "a box of the upper ends alone",
+                "lower += np.minimum(*ends)",
+                "lower += ends[1]",
+                "members_are_contained_and_lie_in_the_box",
+            ),
+            (
+                "parameters beyond their range taken for some within",
+                "if any(abs(x) > parameter.radius for",
+                "if any(abs(x) > 2 * parameter.radius for",
+                "membership_is_decided_at_the_edge_of_the_slack",
+            ),
+            (
+                "what floats are not sure of taken for true",
+                "np.flatnonzero(unsure).tolist()",
+                "np.flatnonzero(unsure)[:0].tolist()",
+                "membership_is_decided_at_the_edge_of_the_slack",
+            ),
+            (
+                "a point contained of which one number is a member's",
+                "(unsure | (apart < float(slack))).all()",
+                "(unsure | (apart < float(slack))).any()",
+                "no_other_point_is_contained",
+            ),
+            (
+                "any point taken for a common one",
+                "if all(self._holds(t, point, i)",
+                "if not any(self._holds(t, point, i) is None",
+                "grey_levels_apart_meet_or_not",
+            ),
+        )
+    ),
+    *(
+        Defect(f"intensity: {name}", "checker/intensity.py", original, changed, _UNDER + detector)
+        for name, original, changed, detector in (
+            (
+                "bounded without the slack",
+                "Box(down(lower - reach.slack), up(upper + reach.slack))",
+                "Box(down(lower), up(upper))",
+                "no_member_lies_below_its_bound",
+            ),
+            (
+                "the line of the other side",
+                "np.where(a > 0, lines.below[owners], lines.above[owners])",
+                "np.where(a < 0, lines.below[owners], lines.above[owners])",
+                "no_member_lies_below_its_bound",
+            ),
+            (
+                "parameters at their middle alone",
+                "falls += lines.radii",
+                "falls += 0 * lines.radii",
+                "no_member_lies_below_its_bound",
+            ),
+            (
+                "half of what a parameter can take away",
+                "radii = up(np.maximum(reach.upper - centres, centres - reach.lower))",
+                "radii = up(np.maximum(reach.upper - centres, centres - reach.lower)) / 2",
+                "no_member_lies_below_its_bound",
+            ),
+            (
+                "lines over too narrow a range",
+                "room = up(off + enlarged(spread, count))",
+                "room = up(off + enlarged(spread / 2, count))",
+                "no_member_lies_below_its_bound",
+            ),
+            (
+                "a kink of a line forgotten",
+                "for g in (low, high, np.clip(0, low, high), np.clip(1, low, high))",
+                "for g in (low, high, np.clip(0, low, high))",
+                "lines_lie_below_and_above_what_is_cut_off",
+            ),
+            (
+                "the other kink of a line forgotten",
+                "for g in (low, high, np.clip(0, low, high), np.clip(1, low, high))",
+                "for g in (low, high, np.clip(1, low, high))",
+                "lines_lie_below_and_above_what_is_cut_off",
+            ),
+            (
+                "a line rounded to the wrong side",
+                "np.minimum(least, down(value - up(product)))",
+                "np.minimum(least, up(value - down(product)))",
+                "lines_lie_below_and_above_what_is_cut_off",
+            ),
+            (
+                "lines of another sample",
+                "np.unique(functionals.owners, return_inverse=True)",
+                "np.unique(functionals.owners * 0, return_inverse=True)",
+                "functionals_are_bounded_over_their_own_samples",
+            ),
+            (
+                "other positions than are read",
+                "middle = reach.base.reshape(form)[:, :, used]",
+                "middle = reach.base.reshape(form)[:, :, : len(used)]",
+                "the_pixels_that_are_read_are_bounded",
+            ),
+        )
+    ),
+    Defect(
+        "intensity: fields that are not scaled though they are to be",
+        "core/reach.py",
+        "if self.scaled[k]:",
+        "if self.scaled[k] and False:",
+        _INTENSITY + "members_are_contained_and_lie_in_the_box",
+    ),
+    Defect(
+        "intensity: parameters of other samples after a part is taken",
+        "core/reach.py",
+        "base=self.base[rows], lower=self.lower[rows], upper=self.upper[rows]",
+        "base=self.base[rows]",
+        _GRIDS + "grids_are_accepted_where_every_cell_closes",
+    ),
+    Defect(
+        "grids: the best cell decides",
+        "checker/enumeration.py",
+        "float(margins.min())",
+        "float(margins.max())",
+        _GRIDS + "one_cell_that_fails_is_enough",
+    ),
+    Defect(
+        "grids: cells bounded over what is known of others",
+        "checker/enumeration.py",
+        "known = take(reach, left)",
+        "known = reach if reach is None else take(reach, left * 0)",
+        _GRIDS + "grids_are_accepted_where_every_cell_closes",
+    ),
+    Defect(
+        "grids: of another number of parameters",
+        "checker/enumeration.py",
+        "if not 0 < len(evidence.cells) == wanted:",
+        "if evidence is None:",
+        _GRIDS + "other_grids_are_rejected",
+    ),
+    Defect(
+        "grids: any number of cells",
+        "checker/enumeration.py",
+        "count = math.prod(evidence.cells)",
+        "count = 1",
+        _GRIDS + "as_many_cells_as_allowed_are_looked_at",
+    ),
+    Defect(
+        "grids: parts of a cell's number",
+        "core/evidence.py",
+        "all(type(count) is int and count > 0 for count in cells)",
+        "all(count is not None for count in cells)",
+        _GRIDS + "what_is_no_grid_is_refused",
     ),
     Defect(
         "reach: one channel of a changed pixel",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from asi_verify.checker import TrustedPass
-from asi_verify.checker.enumeration import enumerated_margin
+from asi_verify.checker.enumeration import enumerated_margin, grid_margin
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import array_digest, bytes_digest
 from asi_verify.core.certificate import Certificate
@@ -17,14 +17,16 @@ from asi_verify.core.claims import Claims, DatasetClaim
 from asi_verify.core.evidence import (
     EnumerationEvidence,
     Evidence,
+    GridEvidence,
     Intermediate,
     SolverEvidence,
     TreeEvidence,
 )
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.images import encode
-from asi_verify.core.k_pixel import KPixel, Pieces
+from asi_verify.core.intensity import Intensity
 from asi_verify.core.linf import LInf
+from asi_verify.core.pieces import Divided
 from asi_verify.core.properties import property_for
 from asi_verify.core.query import Query
 from asi_verify.core.region import Region
@@ -64,11 +66,15 @@ def evidence_of(
     trusted: TrustedPass, family: RegionFamily, image: Any, property_: Any
 ) -> Evidence | None:
     """The cheapest evidence that proves a property over the region of one image."""
-    if isinstance(family, KPixel):
-        for pieces in Pieces:
+    if isinstance(family, Divided):
+        for pieces in family.ways:
             if enumerated_margin(trusted, family, image, property_, pieces) > 0:
                 return EnumerationEvidence(pieces)
         return None
+    if isinstance(family, Intensity):
+        grid = GridEvidence((4,) * len(family.parameters(image.ndim - 1)), Intermediate.INTERVAL)
+        closes = grid_margin(trusted, family, image, property_, grid) > 0
+        return grid if closes else None
     box = family.boxes(image[None])
     for evidence in METHODS.values():
         if trusted.margins(box, property_, evidence)[0] > 0:
