@@ -63,6 +63,8 @@ benchmark: setup
 	$(BIN)/python benchmarks/certify_again.py
 	$(BIN)/python benchmarks/attack_certified.py
 	$(BIN)/python benchmarks/proposal_cost.py
+	$(BIN)/python benchmarks/smt_wins.py
+	$(BIN)/python benchmarks/cactus.py
 
 mutation: setup
 	$(BIN)/python -m pip install --quiet --group mutation

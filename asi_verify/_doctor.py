@@ -98,11 +98,12 @@ def _engine() -> Finding:
 
 
 def _solver() -> Finding:
-    from asi_verify.smt import Unsatisfiable, solve, solver_version
+    from asi_verify.smt import Unsatisfiable, solve
 
     answer = solve("(declare-const x0 Real)(assert (and (< x0 0) (> x0 0)))(check-sat)", 1, 100_000)
-    works = isinstance(answer, Unsatisfiable)
-    return Finding("z3", works, True, f"{solver_version()} {'answers' if works else 'fails'}")
+    if isinstance(answer, Unsatisfiable):
+        return Finding("z3", True, True, f"{answer.version} answers")
+    return Finding("z3", False, True, f"fails: {answer}")
 
 
 def _accelerator() -> Finding:

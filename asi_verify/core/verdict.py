@@ -50,6 +50,7 @@ class Reason(Enum):
     TOO_LARGE = "too large for the stages that were left"
     BUDGET = "a budget of steps or nodes was used up"
     DEADLINE = "the deadline passed"
+    FAILED = "a solver broke down"
     ROUNDING_GAP = "a proof over the reals meets a float32 counterexample"
 
 

@@ -1,4 +1,11 @@
-"""The cascade: stages in order over a whole data set, in batches of one property each."""
+"""The cascade: stages in order over a whole data set, in batches of one property each.
+
+The order of the stages is the order of preference, whatever is ready first: a stage is given what
+all stages before it left open. One that computes elsewhere may begin beside the stage before it,
+and is stopped where that one settles a sample; so time is saved and no verdict is changed. What a
+clock or a breakdown ends stays undecided, for if a later stage could settle it, how fast a machine
+is would choose the evidence.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +13,7 @@ import itertools
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +41,7 @@ from asi_verify.prove.cells import Cells
 from asi_verify.prove.falsify import Falsify
 from asi_verify.prove.members import Members
 from asi_verify.prove.solve import Solve
-from asi_verify.prove.stage import Batch, Regions, Stage
+from asi_verify.prove.stage import Batch, Begun, Regions, Stage
 from asi_verify.prove.trusted_stages import Crown, CrownIbp, Intervals
 
 __all__ = [
@@ -257,9 +265,31 @@ def _settle(
     batch: Batch, stages: Sequence[Stage], counts: Sequence[StageCount], parts: dict[str, bytes]
 ) -> list[Verdict]:
     verdicts: list[Verdict | None] = [None] * len(batch)
-    for stage, count in zip(stages, counts, strict=True):
-        _ask(stage, count, batch, verdicts, parts)
+    begun: _Begun | None = None
+    with ExitStack() as at_work:
+        for place, (stage, count) in enumerate(zip(stages, counts, strict=True)):
+            ready, begun = begun, None
+            if place + 1 < len(stages):
+                begun = _begun(stages[place + 1], batch, verdicts)
+            if begun is not None:
+                at_work.enter_context(closing(begun.work))
+            _ask(stage, count, batch, verdicts, parts, ready)
     return _without_rounding_gaps(batch, _with_reasons(batch, verdicts))
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A stage that has begun, and the rows of the batch that it was given."""
+
+    rows: npt.NDArray[np.intp]
+    work: Begun
+
+
+def _begun(stage: Stage, batch: Batch, verdicts: Sequence[Verdict | None]) -> _Begun | None:
+    """A stage at work on what is open, if it can be while another stage is asked."""
+    rows = _open_rows(verdicts)
+    work = None if len(rows) == 0 or batch.is_late() else stage.begin(batch.take(rows))
+    return None if work is None else _Begun(rows, work)
 
 
 def _ask(
@@ -268,13 +298,17 @@ def _ask(
     batch: Batch,
     verdicts: list[Verdict | None],
     parts: dict[str, bytes],
+    begun: _Begun | None = None,
 ) -> None:
     """Ask one stage about what is open, and write its verdicts down; nothing after the deadline."""
-    left = np.array([i for i, v in enumerate(verdicts) if _is_open(v)], dtype=np.intp)
+    left = _open_rows(verdicts)
     if len(left) == 0 or batch.is_late():
         return
     start = time.perf_counter()
-    result = stage.attempt(batch.take(left))
+    if begun is None:
+        result = stage.attempt(batch.take(left))
+    else:
+        result = begun.work.finish(np.searchsorted(begun.rows, left))
     count.seconds += time.perf_counter() - start
     count.given += len(left)
     count.declined += result.declined
@@ -323,9 +357,22 @@ def _require_enclosed(batch: Batch) -> None:
         )
 
 
+def _open_rows(verdicts: Sequence[Verdict | None]) -> npt.NDArray[np.intp]:
+    return np.array([i for i, v in enumerate(verdicts) if _is_open(v)], dtype=np.intp)
+
+
 def _is_open(verdict: Verdict | None) -> bool:
-    """A stage's ``Undecided`` says why it gave up; a later stage may still settle the query."""
-    return verdict is None or isinstance(verdict, Undecided)
+    """A stage's ``Undecided`` says why it gave up; a later stage may still settle the query.
+
+    Not so where a clock or a breakdown ended it.
+    """
+    match verdict:
+        case None:
+            return True
+        case Undecided(reason):
+            return reason not in {Reason.DEADLINE, Reason.FAILED}
+        case _:
+            return False
 
 
 def _without_rounding_gaps(batch: Batch, verdicts: list[Verdict]) -> list[Verdict]:

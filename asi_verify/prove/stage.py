@@ -24,7 +24,7 @@ from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Reason, Undecided, Verdict
 from asi_verify.export import Artifact
 
-__all__ = ["Batch", "Regions", "Stage", "StageResult", "late_where_open", "varying"]
+__all__ = ["Batch", "Begun", "Regions", "Stage", "StageResult", "late_where_open", "varying"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +156,22 @@ class StageResult:
     parts: dict[str, bytes] = field(default_factory=dict)
 
 
+class Begun(abc.ABC):
+    """A stage at work on a batch beside the stage before it.
+
+    Laws: what it finds for a sample is what ``attempt`` would find; when it is finished or closed,
+    nothing of it goes on.
+    """
+
+    @abc.abstractmethod
+    def finish(self, rows: npt.NDArray[np.intp]) -> StageResult:
+        """What is found for some of the samples; the others are given up at once."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give all up."""
+
+
 class Stage(abc.ABC):
     """One way of settling queries.
 
@@ -176,3 +192,7 @@ class Stage(abc.ABC):
     @abc.abstractmethod
     def attempt(self, batch: Batch) -> StageResult:
         """Try to settle every sample of a batch."""
+
+    def begin(self, batch: Batch) -> Begun | None:
+        """Begin with what the stage before has still to try; None if this stage cannot."""
+        return None

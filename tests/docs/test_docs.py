@@ -314,6 +314,7 @@ def test_every_reason_to_be_undecided_is_explained():
         Reason.TOO_LARGE: "too large for the stages that were left",
         Reason.BUDGET: "a budget was used up",
         Reason.DEADLINE: "the deadline passed",
+        Reason.FAILED: "a solver broke down",
         Reason.ROUNDING_GAP: "a rounding gap",
     }
     assert set(words) == set(Reason)

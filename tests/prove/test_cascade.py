@@ -202,18 +202,17 @@ def test_an_engine_that_proposes_nothing_leaves_the_query_open(monkeypatch, boun
 
 def test_a_solver_that_lies_is_caught_where_that_is_possible(monkeypatch):
     """``sat`` is replayed: a point that ONNX Runtime gets right refutes nothing."""
-    from asi_verify.prove import solve as stage
-    from asi_verify.smt import Satisfiable, Unknown
+    from asi_verify.smt import Satisfiable, Solver, Unknown
 
     artifact = Artifact.from_network(on_images(mlp(np.random.default_rng(0), 2, 3, 2)))
     images = np.full((1, 1, 1, 2), 100, np.uint8)
     label = artifact.session.run(images.astype(np.float32) / 255).argmax(axis=1)
     point = (Fraction(100, 255), None)
-    monkeypatch.setattr(stage, "solve", lambda *_: Satisfiable(point))
+    monkeypatch.setattr(Solver, "ask", lambda *_: Satisfiable(point))
     (verdict,) = ask(artifact, images, label, "1/255", [Solve()]).verdicts
     assert isinstance(verdict, Undecided)
     assert verdict.reason is Reason.ROUNDING_GAP
-    monkeypatch.setattr(stage, "solve", lambda *_: Unknown("out of steps"))
+    monkeypatch.setattr(Solver, "ask", lambda *_: Unknown("out of steps"))
     (verdict,) = ask(artifact, images, label, "1/255", [Solve()]).verdicts
     assert verdict.reason is Reason.BUDGET
     assert "out of steps" in verdict.detail

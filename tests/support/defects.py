@@ -57,6 +57,8 @@ _DATA = "tests/checker/test_hostile_data.py::test_"
 _MODELS = "tests/lowering/test_hostile_models.py::test_"
 _ROUNDING = "tests/soundness/test_rounding_attacks.py::test_"
 _SMT = "tests/smt/test_smt.py::test_"
+_SOLVER = "tests/smt/test_process.py::test_"
+_BESIDE = "tests/prove/test_smt_stage.py::test_"
 _AUDIT = "tests/audit/test_audit.py::test_"
 _OF_CLAUSES = "tests/prove/test_clauses.py::test_"
 _CASCADE = "tests/prove/test_cascade.py::test_"
@@ -2304,6 +2306,62 @@ _OTHERS = [
         "if witness is not None:",
         "if True:",
         _CASCADE + "a_solver_that_lies_is_caught_where_that_is_possible",
+    ),
+    Defect(
+        "an answer to another script believed",
+        "smt/process.py",
+        'if said["of"] != digest:',
+        'if "of" not in said:',
+        _SOLVER + "what_is_no_answer_to_this_script_is_none",
+    ),
+    Defect(
+        "a solver that outlives who started it",
+        "smt/worker.py",
+        "os._exit(0)",
+        "return",
+        _SOLVER + "the_solver_does_not_outlive_who_started_it",
+    ),
+    Defect(
+        "a solver without a limit on memory",
+        "smt/worker.py",
+        "    _limit_memory(int(sys.argv[1]))\n",
+        "",
+        _SOLVER + "memory_is_limited",
+    ),
+    Defect(
+        "a question that matters stopped with another",
+        "smt/process.py",
+        "if self._asking and not self._wanted() and",
+        "if self._asking and",
+        _SOLVER + "only_what_is_no_longer_wanted_is_stopped",
+    ),
+    Defect(
+        "a solver that goes on after a query is settled",
+        "prove/solve.py",
+        "        self._solver.stop_unwanted()\n",
+        "",
+        _BESIDE + "where_the_stage_before_settles_a_query_z3_is_stopped",
+    ),
+    Defect(
+        "answers of a stage beside given to other samples",
+        "prove/cascade.py",
+        "np.searchsorted(begun.rows, left)",
+        "np.arange(len(left))",
+        _BESIDE + "beside_the_stage_before_or_after_it_the_evidence_is_the_same",
+    ),
+    Defect(
+        "a clock that chooses the evidence",
+        "prove/cascade.py",
+        "return reason not in {Reason.DEADLINE, Reason.FAILED}",
+        "return True",
+        _BESIDE + "a_solver_that_hangs_is_killed_at_the_deadline",
+    ),
+    Defect(
+        "a solver's word for want of time",
+        "prove/solve.py",
+        "return (Undecided(Reason.DEADLINE) if batch.is_late() else None), {}",
+        "return None, {}",
+        _BESIDE + "a_deadline_does_not_turn_a_tree_into_a_solvers_word",
     ),
     Defect(
         "a script that leaves the constants out",
