@@ -77,6 +77,8 @@ def variance_of(lower: Array, upper: Array) -> tuple[Array, Array]:
     for _ in range(3):
         # Never away from the least: the mean is the best c for the nearest points.
         c = np.clip(c, lower, upper).mean(axis=2, keepdims=True)
+    # Rounding may have led the mean of equal numbers out of their range, where W is no bound.
+    c = np.clip(c, first, last)
     away = c - np.clip(c, lower, upper)
     squares = (away * away).sum(axis=2, keepdims=True) / n
     slope = 2 * np.abs(away.sum(axis=2, keepdims=True)) / n

@@ -103,6 +103,16 @@ class OnnxNode:
             value = tuple(value)
         return cast("T", value)
 
+    def flag(self, name: str, *, default: bool) -> bool:
+        """An attribute that is 0 or 1; of other numbers runtimes differ in what they take them for.
+
+        Some compare with 1, others with 0.
+        """
+        value = self.take(name, int(default))
+        if value not in (0, 1):
+            self.refuse(f"{name}={value}; 0 or 1 is expected")
+        return bool(value)
+
     def require(self, name: str, allowed: T, default: T | None = None) -> None:
         """Refuse the node unless an attribute has the one allowed value."""
         value = self.take(name, allowed if default is None else default)

@@ -210,7 +210,9 @@ class InputSearch:
         most = closed == closed.min(axis=1, keepdims=True)
         lacking = np.where(most, lacking, np.nan)
         lowest = np.nanmin(lacking, axis=1, keepdims=True)
-        flat = np.nanmax(lacking, axis=1, keepdims=True) - lowest <= _FLAT * np.maximum(lowest, 1)
+        with np.errstate(invalid="ignore"):  # no bound at all on either side of any cut
+            spread = np.nanmax(lacking, axis=1, keepdims=True) - lowest
+        flat = spread <= _FLAT * np.maximum(lowest, 1)
         return np.where(most, -np.where(flat, gaps, lacking), -np.inf)
 
     def _half(

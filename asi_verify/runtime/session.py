@@ -90,12 +90,19 @@ class Session:
         Outputs of another shape become vectors, in C order.
         With a trailing softmax the numbers are probabilities in the order of the logits; with a
         trailing sigmoid they are probabilities less 1/2, which have the sign of the logits.
+
+        Raises:
+            ModelError: ONNX Runtime cannot run it, as where a constant fits a single image only.
         """
         size = self._fixed_batch or _BATCH
-        parts = [
-            self._session.run(None, {self._input: inputs[start : start + size]})[0]
-            for start in range(0, len(inputs), size)
-        ]
+        try:
+            parts = [
+                self._session.run(None, {self._input: inputs[start : start + size]})[0]
+                for start in range(0, len(inputs), size)
+            ]
+        except Exception as error:
+            # An exception class per status code here too.
+            raise ModelError(f"ONNX Runtime cannot run the model: {error}") from error
         return np.concatenate(parts).reshape(len(inputs), -1) - self._middle
 
     def margins(

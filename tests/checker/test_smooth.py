@@ -222,3 +222,12 @@ def test_a_variance_lies_between_its_bounds_and_nearly_attains_them(seed):
     assert most <= high + 1e-15
     points = centre - reach + 2 * reach * generator.random((200, 1, 5))
     assert np.all(np.var(points, axis=2) >= low - 1e-15)
+
+
+@pytest.mark.parametrize("count", [3, 7, 100])
+def test_equal_numbers_have_no_variance(count):
+    """Not even of as much as the rounding of their mean is, which is nothing small at 1e13."""
+    for number in np.random.default_rng(0).uniform(1e13, 2e13, 200):
+        values = np.full((1, 1, count), number)
+        low, high = variance_of(values, values)
+        assert low.item() == 0 <= high.item()

@@ -270,6 +270,13 @@ def test_onnx_runtime_refuses_what_it_cannot_load():
         Session(b"no model")
 
 
+def test_onnx_runtime_refuses_what_it_cannot_run():
+    """A constant beside a single image, in a file whose batch is open: an error in words."""
+    data = model([node("Concat", "k x", axis=1)], (3,), {"k": np.float32([[1]])})
+    with pytest.raises(ModelError, match=r"(?s)ONNX Runtime cannot run the model: .*Concat"):
+        Artifact.from_bytes(data)
+
+
 def test_a_batch_that_is_fixed_to_one_is_run_one_by_one():
     """And gives what a free batch gives."""
     weight = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)

@@ -518,6 +518,9 @@ REFUSED = {
     "Add shapes": model([node("Gemm", "x w", "h"), node("Add", "x h")], (3,), {"w": r(3, 2)}),
     "Div by a value": model([node("Div", "c x")], (3,), {"c": r(3)}),
     "Div by zero": model([node("Div", "x c")], (3,), {"c": np.float32([1, 0, 1])}),
+    "Div by what may be taken for zero": model(
+        [node("Div", "x c")], (3,), {"c": np.float32([1, -1e-40, 1])}
+    ),
     "double weights": model([node("Add", "x c")], (3,), {"c": np.zeros(3)}),
     "NaN weights": model([node("Add", "x c")], (3,), {"c": np.float32([1, np.nan, 1])}),
     "log-softmax inside": model([node("LogSoftmax", "x", "h"), node("Relu", "h")], (3,)),

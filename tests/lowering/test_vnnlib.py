@@ -184,6 +184,38 @@ def test_an_input_that_no_float32_hits_is_read_as_the_nearest():
         assert not asked.is_unsafe(np.array([away, 0.5], np.float32), outputs)
 
 
+@pytest.mark.parametrize(
+    ("lower", "upper"),
+    [
+        ("(>= X_0 0.10000000000000001)", "(<= X_0 0.1)"),
+        ("(> X_0 0.1)", "(<= X_0 0.1)"),
+        ("(>= X_0 1e-60)", "(<= X_0 0)"),
+    ],
+)
+def test_bounds_that_cross_by_less_than_a_float32_hold_what_they_are_read_as(lower, upper):
+    """What a program that reads float32 numbers finds between them is asked about."""
+    text = f"(assert {lower})(assert {upper})(assert (and (>= X_1 0) (<= X_1 1) (>= Y_0 0)))"
+    asked = read_vnnlib((DECLARED + text).encode())
+    point = np.float32([float(upper.split()[-1][:-1]), 0.5])
+    assert asked.is_unsafe(point, np.zeros(2, np.float32))
+    assert len(asked) == 1
+    assert asked.searched.contains(point[None])[0]
+    assert asked.box.contains(point[None])[0]
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"),
+    [("(>= X_0 0.5000001)", "(<= X_0 0.5)"), ("(> X_0 0.5)", "(<= X_0 0.5)")],
+)
+def test_bounds_that_cross_by_a_float32_hold_nothing(lower, upper):
+    """No case, and no point that would be one of the unsafe set."""
+    text = f"(assert {lower})(assert {upper})(assert (and (>= X_1 0) (<= X_1 1) (>= Y_0 0)))"
+    asked = read_vnnlib((DECLARED + text).encode())
+    assert len(asked) == 0
+    for number in (0.5, np.nextafter(np.float32(0.5), np.float32(1))):
+        assert not asked.is_unsafe(np.float32([number, 0.5]), np.zeros(2, np.float32))
+
+
 def test_what_is_not_finite_is_in_no_unsafe_set():
     """An output that is no number is no counterexample to an inequality."""
     asked = read_vnnlib((DECLARED + BOUNDED).encode())

@@ -3222,11 +3222,55 @@ _MOVES = [
         _OPERATORS + "what_is_not_understood_is_refused[a constant as long as the batch]",
     ),
     Defect(
+        "flags: any number but 0 taken for 1",
+        "lowering/graph.py",
+        "if value not in (0, 1):",
+        "if value is None:",
+        _OPERATORS + "what_is_not_understood_is_refused[ReduceSum keeps axes twice]",
+    ),
+    Defect(
+        "div: a divisor that may be flushed to zero",
+        "lowering/operators/elementwise.py",
+        "np.abs(constant) >= np.finfo(np.float32).tiny",
+        "np.abs(constant) > 0",
+        _OPERATORS + "what_is_not_understood_is_refused[Div by what may be taken for zero]",
+    ),
+    Defect(
+        "pad: of an axis that is given twice the last alone",
+        "lowering/operators/padding.py",
+        "len({axis % rank for axis in axes}) != len(axes)",
+        "len(set(axes)) != len(axes)",
+        _OPERATORS + "what_is_not_understood_is_refused[Pad twice along an axis]",
+    ),
+    Defect(
         "slice: images taken out of a batch",
         "lowering/operators/selection.py",
         "whole = graph.batch is None and (start, step) == (0, 1) and end >= _FOR_EVER",
         "whole = graph.batch is None",
         _OPERATORS + "what_is_not_understood_is_refused[Slice of the batch]",
+    ),
+    Defect(
+        "layer norm: the variance of equal numbers above 0",
+        "checker/statistics.py",
+        "c = np.clip(c, first, last)",
+        "c = np.clip(c, -np.inf, np.inf)",
+        _SMOOTH + "equal_numbers_have_no_variance",
+    ),
+    Defect(
+        "slice: backwards from before the first taken for nothing",
+        "lowering/operators/selection.py",
+        "return range(min(max(first, 0), extent - 1), min(max(last, -1), extent - 1), step)",
+        "return range(*slice(start, end, step).indices(extent))",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does"
+        "[Slice of a constant backwards from before the first]",
+    ),
+    Defect(
+        "slice: backwards from where nothing lies, which runtimes take whole",
+        "lowering/operators/selection.py",
+        "if step < 0 and end >= _FOR_EVER:",
+        "if step < 0 and end > _FOR_EVER**3:",
+        _OPERATORS + "what_is_not_understood_is_refused"
+        "[Slice of a constant backwards for ever ahead]",
     ),
     Defect(
         "gather: places counted from the end taken for others",
@@ -3504,9 +3548,16 @@ _QUERIES = [
     Defect(
         "vnnlib: a box of one point taken for none",
         "lowering/vnnlib/reader.py",
-        "return self.lower > self.upper or",
-        "return self.lower >= self.upper or",
+        "read = read_as(self.lower)\n        if read != read_as(self.upper):",
+        "read = read_as(self.lower)\n        if self.lower == self.upper:",
         _VNNLIB + "an_input_that_no_float32_hits_is_read_as_the_nearest",
+    ),
+    Defect(
+        "vnnlib: ends that only rounding exchanges taken for no input",
+        "lowering/vnnlib/reader.py",
+        "if read != read_as(self.upper):",
+        "if self.lower != self.upper:",
+        _VNNLIB + "bounds_that_cross_by_less_than_a_float32_hold_what_they_are_read_as",
     ),
     Defect(
         "vnnlib: of the conjunctions with one box the last alone",

@@ -88,6 +88,13 @@ def class_token(batch: str | int) -> bytes:
 CASES = {
     "Slice": slices([1, -3], [9, -1], [1, 3], [1, 1], (4, 2, 5)),
     "Slice backwards": slices([-1], [-(2**62)], [2], [-2], (2, 5)),
+    "Slice backwards from before the first": slices([-9], [-9], [2], [-1], (2, 5)),
+    "Slice of a constant backwards from before the first": model(
+        [node("Slice", "k n n i m", "s"), node("Concat", "i s m", "t", axis=0),
+         node("Reshape", "x t", "h"), node("Softmax", "h", axis=-1)],
+        (6,),
+        {"k": _I([2, 3]), "n": _I([-9]), "i": _I([0]), "m": _I([-1])},
+    ),
     "Slice, whole batch": slices([0, 1], [_TO_END, 2], [0, 1], [1, 1], (3, 2)),
     "Slice, whole batch of one": slices([0, 1], [1, 2], [0, 1], [1, 1], (3, 2), batch=1),
     "Slice by attributes": model(
@@ -283,10 +290,34 @@ CASES = {
 }  # fmt: skip
 
 REFUSED = {
+    # Flags that are neither 0 nor 1: some runtimes compare with 1, others with 0.
+    "ReduceSum keeps axes twice": model(
+        [node("ReduceSum", "x a", "h", keepdims=2), node("Softmax", "h", axis=1)], (2, 3),
+        {"a": _I([1])},
+    ),
+    "ReduceMax keeps axes minus once": model([node("ReduceMax", "x", axes=[1], keepdims=-1)], (3,)),
+    "ReduceSum noop": model([node("ReduceSum", "x a", noop_with_empty_axes=2)], (3,),
+                            {"a": _I([1])}),
+    "MaxPool rounds up twice": model(
+        [node("MaxPool", "x", kernel_shape=[2], strides=[2], ceil_mode=2)], (1, 5)
+    ),
+    "AveragePool counts twice": model(
+        [node("AveragePool", "x", kernel_shape=[2], pads=[1, 0], count_include_pad=2)], (1, 5)
+    ),
+    "Gemm turned twice": model([node("Gemm", "x k", transB=2)], (3,), {"k": r(3, 3)}),
+    "Reshape of literal zeros twice": model(
+        [node("Reshape", "x s", allowzero=2)], (4,), {"s": _I([-1, 2, 2])}
+    ),
     "Slice of the batch": slices([0], [1], [0], [1], (3,)),
     "Slice of no image": slices([1], [_TO_END], [0], [1], (3,), batch=1),
     "Slice of images backwards": slices([-1], [-(2**62)], [0], [-1], (3,)),
     "Slice of nothing left": slices([2], [2], [1], [1], (3,)),
+    "Slice backwards for ever ahead": slices([-1], [_TO_END], [1], [-1], (3,)),
+    "Slice of a constant backwards for ever ahead": model(
+        [node("Slice", "k n e i n", "s"), node("Concat", "i s n", "t", axis=0),
+         node("Reshape", "x t", "h"), node("Softmax", "h", axis=-1)],
+        (6,), {"k": _I([2, 3]), "n": _I([-1]), "i": _I([0]), "e": _I([_TO_END])},
+    ),
     "Slice twice along an axis": slices([0, 0], [2, 1], [1, 1], [1, 1], (3,)),
     "Slice axes": slices([0], [2], [5], [1], (3,)),
     "Slice steps": slices([0], [2], [1], [0], (3,)),
@@ -337,6 +368,10 @@ REFUSED = {
     "Pad of all": pad([0, -3, 0, 0], (3,)),
     "Pad wrapped": model(
         [node("Pad", "x p", mode="wrap")], (3,), {"p": _I([0, 1, 0, 1])}, opset=19
+    ),
+    "Pad twice along an axis": model(
+        [node("Pad", "x p z a")], (2, 3),
+        {"p": _I([1, 0, 0, 1]), "z": np.float32(0), "a": _I([1, -2])}, opset=18,
     ),
     "Pad reflected too far": pad([0, 3, 0, 0], (3,), mode="reflect"),
     "Pad with infinity": pad([0, 1, 0, 0], (3,), np.inf),

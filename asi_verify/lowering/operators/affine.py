@@ -19,7 +19,7 @@ def gemm(node: OnnxNode, graph: Graph) -> None:
     node.require("beta", 1.0)
     node.require("transA", 0)
     weight = node.weights(1)
-    if not node.take("transB", 0):
+    if not node.flag("transB", default=False):
         weight = weight.T
     node.done()
     if len(node.value(0).shape) != 1:

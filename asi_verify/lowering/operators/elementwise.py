@@ -142,14 +142,17 @@ def _product(node: OnnxNode, graph: Graph) -> Value:
     return graph.add(Reshape(first.shape), graph.add(MatMul(), *factors))
 
 
-@REGISTRY.converts("Div", to="Scale", limits="the divisor a constant without zeros")
+@REGISTRY.converts(
+    "Div", to="Scale", limits="the divisor a constant of normal numbers, none of them 0"
+)
 def div(node: OnnxNode, graph: Graph) -> None:
     node.done()
     if _both_are_constants(node):
         arithmetic(node, graph)
         return
     value, constant, swapped = _operands(node)
-    if swapped or not bool(np.all(constant != 0)):
-        node.refuse("only division by a constant without zeros is supported")
+    # A subnormal divisor may be taken for zero, which no bound on rounding covers.
+    if swapped or not bool(np.all(np.abs(constant) >= np.finfo(np.float32).tiny)):
+        node.refuse("only division by a constant is supported, without zeros or subnormal numbers")
     reciprocal = 1.0 / constant.astype(np.float64)
     graph.define(node, graph.add(Scale(reciprocal, _ZERO, slack=_SLACK), value))

@@ -29,8 +29,8 @@ def pad(node: OnnxNode, graph: Graph) -> None:
         fill = node.weights(2).reshape(-1)[0] if node.has(2) else np.float32(0)
     axes = node.integers(3) if node.has(3) else list(range(rank))
     node.done()
-    if len(given) != 2 * len(axes) or len(set(axes)) != len(axes):
-        node.refuse(f"{len(given)} pads for {len(axes)} axes")
+    if len(given) != 2 * len(axes) or len({axis % rank for axis in axes}) != len(axes):
+        node.refuse(f"{len(given)} pads for the axes {axes}, each of which is to be given once")
     pads = [(0, 0)] * (rank - 1)
     for axis, before, after in zip(axes, given[: len(axes)], given[len(axes) :], strict=True):
         if (before, after) != (0, 0):

@@ -96,7 +96,7 @@ def _window(node: OnnxNode, value: Value) -> tuple[Shape, Shape, Pads, Shape, Pa
     strides: Shape = node.take("strides", (1,) * rank)
     dilations: Shape = node.take("dilations", (1,) * rank)
     pads = explicit_pads(node, rank)
-    rounds_up = node.take("ceil_mode", 0)
+    rounds_up = node.flag("ceil_mode", default=False)
     if not len(strides) == len(dilations) == rank or min(strides + dilations, default=0) < 1:
         node.refuse(f"strides {strides} and dilations {dilations} of a window {kernel}")
     if min(map(min, pads)) < 0:
@@ -156,7 +156,7 @@ def _one_window(node: OnnxNode, value: Value) -> tuple[Shape, Shape, Pads]:
 def average_pool(node: OnnxNode, graph: Graph) -> None:
     value = node.value(0)
     kernel, strides, given, dilations, pads = _window(node, value)
-    includes = node.take("count_include_pad", 0)
+    includes = node.flag("count_include_pad", default=False)
     node.done()
     if max(dilations) > 1:
         node.refuse(f"dilations={dilations} is not supported, only 1")

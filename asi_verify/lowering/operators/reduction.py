@@ -55,8 +55,8 @@ def _rows(node: OnnxNode, graph: Graph, axes_are_input: int) -> tuple[Value, Sha
     rank = len(value.shape) + 1
     given = node.take("axes", ()) if node.version < axes_are_input else ()
     axes = tuple(node.integers(1)) if node.has(1) else given
-    keep = node.take("keepdims", 1)
-    node.take("noop_with_empty_axes", 0)
+    keep = node.flag("keepdims", default=True)
+    node.flag("noop_with_empty_axes", default=False)
     node.done()
     reduced = sorted({axis_of_sample(node, axis, rank) for axis in axes})
     if not reduced or len(reduced) != len(axes):

@@ -91,11 +91,26 @@ def slice_(node: OnnxNode, graph: Graph) -> None:
         graph.define(node, _sliced(node, graph, given, (starts, ends, axes, steps)))
         return
     shape = given.numbers.shape if isinstance(given, Extents) else node.constant(0).shape
-    along = [slice(None)] * len(shape)
+    along = [range(extent) for extent in shape]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        along[_axis_of_constant(node, axis, len(shape))] = slice(start, end, step)
-    after = [len(range(*s.indices(n))) for s, n in zip(along, shape, strict=True)]
-    moved(node, graph, lambda a: a[tuple(along)], *after)
+        place = _axis_of_constant(node, axis, len(shape))
+        along[place] = _places(node, start, end, step, shape[place])
+    moved(node, graph, lambda a: a[np.ix_(*along)], *map(len, along))
+
+
+def _places(node: OnnxNode, start: int, end: int, step: int, extent: int) -> range:
+    """What a slice takes of an axis: what Python takes, but for backward slices.
+
+    Ends count from behind if they are negative, and are then clamped. A backward slice that starts
+    before the first number starts at it in ONNX, and takes nothing in Python. To one that ends "for
+    ever" ahead the standard gives nothing and ONNX Runtime everything.
+    """
+    if step < 0 and end >= _FOR_EVER:
+        node.refuse(f"a slice from {start} back to {end}; runtimes differ in what that takes")
+    first, last = (n + extent if n < 0 else n for n in (start, end))
+    if step > 0:
+        return range(min(max(first, 0), extent), min(max(last, 0), extent), step)
+    return range(min(max(first, 0), extent - 1), min(max(last, -1), extent - 1), step)
 
 
 def _sliced(node: OnnxNode, graph: Graph, value: Value, slices: tuple[list[int], ...]) -> Value:
@@ -107,11 +122,10 @@ def _sliced(node: OnnxNode, graph: Graph, value: Value, slices: tuple[list[int],
         seen.add(axis % rank)
         if axis % rank == 0:
             whole = graph.batch is None and (start, step) == (0, 1) and end >= _FOR_EVER
-            if not whole and not (graph.batch == 1 and range(*slice(start, end, step).indices(1))):
+            if not whole and not (graph.batch == 1 and _places(node, start, end, step, 1)):
                 node.refuse(f"images {start} to {end} of a batch; the batch axis has to stay")
             continue
-        # ONNX clips and counts from the end as Python does.
-        places = range(*slice(start, end, step).indices(value.shape[axis % rank - 1]))
+        places = _places(node, start, end, step, value.shape[axis % rank - 1])
         value = selected(node, graph, value, axis % rank - 1, places)
     return value
 

@@ -31,7 +31,7 @@ def flatten(node: OnnxNode, graph: Graph) -> None:
 @REGISTRY.converts("Reshape", to="Reshape", limits="a constant shape that keeps the batch axis")
 def reshape(node: OnnxNode, graph: Graph) -> None:
     target = node.extents(1)
-    literal_zeros = node.take("allowzero", 0)
+    literal_zeros = node.flag("allowzero", default=False)
     node.done()
     if not target or (literal_zeros and 0 in target):
         node.refuse(f"the shape {target}")

@@ -26,7 +26,7 @@ from asi_verify.lowering.vnnlib.formula import (
     read_formula,
     size,
 )
-from asi_verify.lowering.vnnlib.specification import LARGEST_FLOAT32, Specification
+from asi_verify.lowering.vnnlib.specification import LARGEST_FLOAT32, Specification, read_as
 from asi_verify.lowering.vnnlib.text import decoded, forms, shown
 
 __all__ = ["read_vnnlib"]
@@ -116,10 +116,17 @@ class _Bound(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no number lies between the ends."""
-        if self.lower is None or self.upper is None:
+        """Whether no number lies between the ends, as they are written or are read as float32.
+
+        Each bound holds either way (``Specification.is_unsafe``): where both of two ends that cross
+        are read as one number, that number lies between them, unless a strict bound excludes it.
+        """
+        if self.lower is None or self.upper is None or self.lower < self.upper:
             return False
-        return self.lower > self.upper or (self.lower == self.upper and (self.above or self.below))
+        read = read_as(self.lower)
+        if read != read_as(self.upper):
+            return True
+        return (self.above and read <= self.lower) or (self.below and read >= self.upper)
 
 
 FEW_INPUTS = 32

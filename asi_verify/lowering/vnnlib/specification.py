@@ -13,7 +13,7 @@ from asi_verify.core.canonical import array_digest, digest
 from asi_verify.core.clauses import Clauses
 from asi_verify.lowering.vnnlib.formula import Atom, Formula
 
-__all__ = ["LARGEST_FLOAT32", "Specification"]
+__all__ = ["LARGEST_FLOAT32", "Specification", "read_as"]
 
 LARGEST_FLOAT32 = Fraction(float(np.finfo(np.float32).max))
 """Beyond it there is no finite float32 number."""
@@ -91,14 +91,14 @@ def _atom_holds(atom: Atom, values: tuple[tuple[Fraction, ...], ...]) -> bool:
     match atom.terms:
         case ((variable, coefficient),) if not variable.is_output:
             beyond = (
-                values[0][variable.number] - _read(-atom.constant / coefficient)
+                values[0][variable.number] - read_as(-atom.constant / coefficient)
             ) * coefficient
             return beyond > 0 or (beyond == 0 and not atom.strict)
         case _:
             return False
 
 
-def _read(decimal: Fraction) -> Fraction:
+def read_as(decimal: Fraction) -> Fraction:
     """The float32 number that a decimal is read as; beyond their range the decimal itself."""
     if abs(decimal) > LARGEST_FLOAT32:
         return decimal
