@@ -27,6 +27,7 @@ from asi_verify.checker.vnnlib import Roots, boxes_of, network_of, require_fit
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.claims import ARTIFACT_FILE
+from asi_verify.core.clauses import Clauses
 from asi_verify.core.container import pack
 from asi_verify.core.evidence import (
     Evidence,
@@ -36,7 +37,6 @@ from asi_verify.core.evidence import (
     part_of,
 )
 from asi_verify.core.limits import LARGEST_ARTIFACT, LARGEST_VNNLIB
-from asi_verify.core.properties import Property
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Proved, Reason, Undecided, Witness
 from asi_verify.core.vnnlib_proof import (
@@ -309,9 +309,9 @@ class _Search:
             ways.append(LinearEvidence(Intermediate.BACKWARD))
         return ways
 
-    def _groups(self) -> dict[Property, list[int]]:
+    def _groups(self) -> dict[Clauses, list[int]]:
         """The open cases by their property."""
-        groups: dict[Property, list[int]] = defaultdict(list)
+        groups: dict[Clauses, list[int]] = defaultdict(list)
         for case in self._left:
             groups[self._asked.properties[case]].append(case)
         return groups
@@ -355,7 +355,7 @@ class _Search:
                 if self._witness is not None:
                     return
 
-    def _ask(self, stage: Stage, wanted: Property, cases: list[int]) -> None:
+    def _ask(self, stage: Stage, wanted: Clauses, cases: list[int]) -> None:
         """One stage about some cases of one property."""
         from asi_verify.prove.boxes import Boxes, prove_boxes
 

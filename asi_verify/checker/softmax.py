@@ -117,7 +117,8 @@ class SoftmaxRule(Rule):
         flat = self._constant(a, low, high)
         slopes, tangent, lost, varies = self._tangent(a, low, high, flat, box, owners)
         bent = lost <= varies / 2
-        value, error = (np.where(bent, one, other) for one, other in zip(tangent, flat, strict=True))
+        value = np.where(bent, tangent[0], flat[0])
+        error = np.where(bent, tangent[1], flat[1])
         count, groups = len(a[0]), a[0, 0].size
         values, errors = value.reshape(count, -1), error.reshape(count, -1)
         summed = enlarged(gamma(groups + 1) * np.abs(values).sum(axis=1), groups)

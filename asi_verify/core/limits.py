@@ -49,7 +49,7 @@ LARGEST_SHARD = 1 << 28
 LARGEST_CONTAINER = 1 << 30
 """Bytes of a file of binary parts."""
 
-LARGEST_TREE = 1 << 22
+LARGEST_TREE = 1 << 24
 """Bytes of one split tree."""
 
 DEEPEST_TREE = 128

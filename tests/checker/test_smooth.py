@@ -135,6 +135,37 @@ def test_every_smooth_rule_keeps_its_laws_inside_the_box(name, semantics, seed):
     keeps_the_laws(operator, semantics, box, inner(generator, box, 6), coefficients, moves)
 
 
+@pytest.mark.parametrize("semantics", Semantics)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_a_softmax_keeps_its_laws_where_its_tangent_is_lowest(semantics, seed):
+    """At the corner that the slopes point to and its neighbours, where little is left to spare."""
+    generator = np.random.default_rng(seed)
+    count = int(generator.integers(2, 7))
+    centre = generator.normal(size=(1, count)) * 3
+    reach = generator.choice([0.01, 0.1, 0.5]) * generator.random((1, count))
+    box = Box(centre - reach, centre + reach)
+    a = generator.normal(size=(1, count))
+    rule = rule_for(Softmax(0), semantics, (count,))
+    pushed = rule.push_back(Functionals(a, np.zeros(1, int)), box)
+    lowest = np.where(pushed.inputs[0] > 0, box.lower, box.upper)
+    highest = np.where(pushed.inputs[0] > 0, box.upper, box.lower)
+    ends = np.stack([box.lower[0], box.upper[0]])
+    corners = ends[generator.integers(0, 2, (4, count)), np.arange(count)]
+    points = np.concatenate([lowest, highest, centre, corners])
+    moves = (0, 1, -1) if semantics is FLOAT32 else (0,)
+    keeps_the_laws(Softmax(0), semantics, box, points, a, moves)
+
+
+def test_a_softmax_knows_how_its_inputs_depend_on_one_another():
+    """The bound varies with inputs of narrow boxes; over wide ones it is a constant."""
+    rule = rule_for(Softmax(0), REAL, (3,))
+    one = Functionals(np.array([[1.0, -1.0, 0.0]]), np.zeros(1, int))
+    for reach, varies in ((0.01, True), (50.0, False)):
+        pushed = rule.push_back(one, Box(np.full((1, 3), -reach), np.full((1, 3), reach)))
+        assert np.any(pushed.inputs[0] != 0) == varies
+
+
 @pytest.mark.parametrize("name", [*CURVES, *GROUPS])
 @pytest.mark.parametrize("size", [1e-300, 1e-20, 1e6, 1e60])
 def test_laws_hold_for_numbers_of_all_sizes(name, size):

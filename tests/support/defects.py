@@ -1707,13 +1707,6 @@ _REGIONS_BEYOND_BOXES = [
         _GRIDS + "grids_are_accepted_where_every_cell_closes",
     ),
     Defect(
-        "grids: the best cell decides",
-        "checker/enumeration.py",
-        "float(margins.min())",
-        "float(margins.max())",
-        _GRIDS + "one_cell_that_fails_is_enough",
-    ),
-    Defect(
         "grids: cells bounded over what is known of others",
         "checker/enumeration.py",
         "known = take(reach, left)",
@@ -2040,8 +2033,8 @@ _LOWERING = [
     Defect(
         "gemm: transB ignored",
         "lowering/operators/affine.py",
-        'if not node.take("transB", 0):',
-        'if node.take("transB", 0) >= 0:',
+        'if not node.flag("transB", default=False):',
+        'if node.flag("transB", default=False) is not None:',
         _OPERATORS + "the_network_computes_what_onnx_runtime_does[Gemm]",
     ),
     Defect(
@@ -2275,8 +2268,8 @@ _OTHERS = [
     Defect(
         "audit: samples just within the limit missed",
         "audit/distances.py",
-        "np.argwhere(distance <= limit)",
-        "np.argwhere(distance < limit)",
+        "near = distance <= limit",
+        "near = distance < limit",
         _AUDIT + "distances_are_those_of_all_pairs",
     ),
     Defect(
@@ -2970,6 +2963,41 @@ _SMOOTH_RULES = [
         "found = 2 * a[k] + np.minimum",
         _SMOOTH
         + "every_smooth_rule_keeps_its_laws_inside_the_box[softmax, inner axis-Semantics.REAL]",
+    ),
+    Defect(
+        "softmax: a tangent that costs nothing",
+        "checker/softmax.py",
+        "(value - moved - lost, ",
+        "(value - moved, ",
+        _SMOOTH + "a_softmax_keeps_its_laws_where_its_tangent_is_lowest[Semantics.REAL]",
+    ),
+    Defect(
+        "softmax: slopes off by the nearer end",
+        "checker/softmax.py",
+        "off = up(np.maximum(largest - slopes, slopes - smallest))",
+        "off = up(np.minimum(largest - slopes, slopes - smallest)) * 0.5",
+        _SMOOTH + "a_softmax_keeps_its_laws_where_its_tangent_is_lowest[Semantics.REAL]",
+    ),
+    Defect(
+        "softmax: a tangent at another point",
+        "checker/softmax.py",
+        "value - moved - lost",
+        "value + moved - lost",
+        _SMOOTH + "a_softmax_keeps_its_laws_where_its_tangent_is_lowest[Semantics.REAL]",
+    ),
+    Defect(
+        "softmax: a gradient without the mean",
+        "checker/softmax.py",
+        "below, above = down(a + down(most[0] - most[1])), up(a - least)",
+        "below, above = a, a",
+        _SMOOTH + "a_softmax_keeps_its_laws_where_its_tangent_is_lowest[Semantics.REAL]",
+    ),
+    Defect(
+        "softmax: half the radius of the box",
+        "checker/softmax.py",
+        "radius = up(np.maximum(upper - middle, middle - lower))",
+        "radius = 0.5 * (upper - middle)",
+        _SMOOTH + "a_softmax_keeps_its_laws_where_its_tangent_is_lowest[Semantics.REAL]",
     ),
     Defect(
         "softmax: exact in binary32",
