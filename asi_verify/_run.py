@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ def run(
     *,
     seed: int = 0,
     architecture: str = "small-cnn",
+    options: Mapping[str, int] | None = None,
     semantics: Semantics | str = Semantics.FLOAT32,
     ordinary: OrdinaryTraining | None = None,
     corrector: Corrector | None = None,
@@ -53,9 +54,12 @@ def run(
         radius: as for ``correct``.
         seed: of everything random.
         architecture: one of ``asi_verify.zoo.ARCHITECTURES``.
+        options: of the architecture, such as ``{"width": 16}``; the others keep their defaults.
         semantics: as for ``certify``.
-        ordinary: the ordinary training; ``asi_verify.repair.OrdinaryTraining()`` if not given.
-        corrector: as for ``correct``.
+        ordinary: the ordinary training; ``asi_verify.repair.OrdinaryTraining()`` if not given, with
+            batch norm where the architecture has it.
+        corrector: as for ``correct``; where the architecture has batch norm, it is trained with
+            it, and from weights made for intervals.
         rounds: as for ``correct``.
         stages: as for ``certify``.
         out: as for ``correct``.
@@ -70,17 +74,22 @@ def run(
 
     from asi_verify.export import Artifact
     from asi_verify.repair import CertifiedTraining, Checkpoints, OrdinaryTraining
+    from asi_verify.zoo import architecture as architecture_named
 
     family, arithmetic = linf_for(radius), Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
-    training = ordinary if ordinary is not None else OrdinaryTraining()
-    chosen = corrector if corrector is not None else CertifiedTraining()
-    start = _untrained(architecture, data, seed)
+    normed: bool = architecture_named(architecture).batch_norm
+    training = ordinary if ordinary is not None else OrdinaryTraining(batch_norm=normed)
+    chosen = corrector
+    if chosen is None:
+        chosen = CertifiedTraining(batch_norm=normed, fresh_weights=normed)
+    start = _untrained(architecture, options, data, seed)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
         folder.configure(
             run_configuration("run", data, family, arithmetic)
-            | {"architecture": architecture, "corrector": chosen.settings()}
+            | {"architecture": architecture, "options": dict(options or {})}
+            | {"corrector": chosen.settings()}
             | {"ordinary": asdict(training), "rounds": rounds, "seed": seed}
             | {"stages": stage_settings(stages)}
         )
@@ -100,18 +109,17 @@ def run(
     return Result(folder)
 
 
-def _untrained(architecture: str, data: Dataset, seed: int) -> Network:
+def _untrained(
+    architecture: str, options: Mapping[str, int] | None, data: Dataset, seed: int
+) -> Network:
     """A reference network with its initial weights, for the shape and statistics of a data set."""
     import torch
 
     from asi_verify.core.images import encode
     from asi_verify.data import Task
     from asi_verify.export import network_from_torch
-    from asi_verify.zoo import ARCHITECTURES
+    from asi_verify.zoo import build
 
-    if architecture not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise UsageError(f"architecture: {architecture!r} is not known; {known}")
     if data.task is Task.MULTI_LABEL:
         raise UsageError(f"{data.name}: several labels per image cannot be corrected yet")
     inputs = encode(data.split("train").images).astype("float64")
@@ -122,5 +130,7 @@ def _untrained(architecture: str, data: Dataset, seed: int) -> Network:
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = ARCHITECTURES[architecture](data.image_shape, len(data.classes), **statistics)
+        module = build(
+            architecture, data.image_shape, len(data.classes), options=options, **statistics
+        )
     return network_from_torch(module, data.image_shape)

@@ -129,6 +129,10 @@ def run(
     seed: SeedOption = 0,
     out: OutOption = Path("out"),
     architecture: Annotated[str, typer.Option(help="See 'asi-verify models'.")] = "small-cnn",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the architecture: 'width=16'. May be given several times."),
+    ] = None,
     semantics: SemanticsOption = "float32",
     rounds: RoundsOption = 3,
     epochs: EpochsOption = 300,
@@ -139,14 +143,17 @@ def run(
     """Train a reference network, then correct it until every error is proved away."""
     from asi_verify._run import run as run_
     from asi_verify.repair import CertifiedTraining
+    from asi_verify.zoo import architecture as architecture_named
 
+    normed: bool = architecture_named(architecture).batch_norm
     result = run_(
         dataset,
         radius,
         seed=seed,
         semantics=semantics,
         architecture=architecture,
-        corrector=CertifiedTraining(epochs=epochs),
+        options=_options(option or []),
+        corrector=CertifiedTraining(epochs=epochs, batch_norm=normed, fresh_weights=normed),
         rounds=rounds,
         out=out,
         data_root=data_root,
@@ -669,15 +676,16 @@ def datasets(data_root: DataRootOption = None, as_json: JsonOption = False) -> N
 
 @app.command()
 def models(as_json: JsonOption = False) -> None:
-    """List the reference architectures."""
-    from asi_verify.zoo import ARCHITECTURES
+    """List the reference architectures and their options."""
+    from asi_verify.zoo import ARCHITECTURES, options_of
 
     lines = {name: (kind.__doc__ or "").splitlines()[0] for name, kind in ARCHITECTURES.items()}
     if as_json:
-        _print_json({"models": lines})
+        _print_json({"models": lines, "options": {name: options_of(name) for name in lines}})
         return
     for name, line in lines.items():
-        _out.print(f"{name}: {line}")
+        options = ", ".join(f"{option}={default}" for option, default in options_of(name).items())
+        _out.print(f"{name}: {line} ({options})")
 
 
 @app.command()
@@ -693,6 +701,18 @@ def doctor(as_json: JsonOption = False) -> None:
             mark = "ok  " if finding.works else ("FAIL" if finding.needed else "-   ")
             _out.print(f"{mark} {finding.name}: {finding.detail}")
     raise typer.Exit(_OPEN if any(f.needed and not f.works for f in findings) else 0)
+
+
+def _options(given: list[str]) -> dict[str, int]:
+    """``name=number``, several times."""
+    options = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        try:
+            options[name] = int(number)
+        except ValueError:
+            raise UsageError(f"--option: {text!r} is not of the form width=16") from None
+    return options
 
 
 def _preprocess(scale: float | None, mean: str | None, std: str | None, layout: str | None) -> Any:

@@ -38,7 +38,7 @@ from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softm
 from asi_verify.data import medmnist_sets
 from asi_verify.export.torch_module import layer_for
 from asi_verify.lowering.registry import REGISTRY
-from asi_verify.zoo import ARCHITECTURES
+from asi_verify.zoo import ARCHITECTURES, options_of
 
 __all__ = ["DOCS", "TABLES", "command_tables", "used_tables", "with_tables"]
 
@@ -146,6 +146,15 @@ def _architectures() -> str:
     return _table(("Name", "Architecture"), rows)
 
 
+def _networks() -> str:
+    """The reference architectures with their options and what their training does."""
+    rows = []
+    for name, kind in ARCHITECTURES.items():
+        options = ", ".join(f"`{option}` ({value})" for option, value in options_of(name).items())
+        rows.append((f"`{name}`", options, "yes" if kind.batch_norm else "no"))
+    return _table(("Name", "Options and their defaults", "Batch norm"), rows)
+
+
 def command_tables() -> dict[str, Callable[[], str]]:
     """One table of arguments and options for each command, by ``cli-NAME``."""
     commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group
@@ -173,6 +182,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "architectures": _architectures,
     "classes": _classes,
     "datasets": _datasets,
+    "networks": _networks,
     "onnx-operators": _onnx_operators,
     "operators": _operators,
     **command_tables(),

@@ -127,7 +127,10 @@ def test_lists_of_data_sets_and_models():
     assert len(found) == 18
     assert "retinamnist" in run("datasets").stdout
     assert "small-cnn" in json.loads(run("models", "--json").stdout)["models"]
-    assert "small-cnn" in run("models").stdout
+    assert json.loads(run("models", "--json").stdout)["options"]["resnet18"] == {"width": 64}
+    shown = run("models").stdout
+    assert "small-cnn" in shown
+    assert "(width=64)" in shown
 
 
 def test_the_doctor_tries_everything():
@@ -146,6 +149,9 @@ WRONG = [
     ["run", "phantom", "--radius", "much"],
     ["run", "brestmnist"],
     ["run", "phantom", "--architecture", "big"],
+    ["run", "phantom", "--architecture", "resnet18", "--option", "width"],
+    ["run", "phantom", "--architecture", "resnet18", "--option", "depth=4"],
+    ["run", "phantom", "--architecture", "cnn3d"],
     ["run", "phantom", "--seed", "-1"],
     ["run"],
     ["certify", "nowhere.onnx", "phantom"],

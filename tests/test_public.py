@@ -263,6 +263,11 @@ def small():
             "does not take",
         ),
         (lambda d: asi.run(d, architecture="huge-net"), UsageError, "small-cnn"),
+        (
+            lambda d: asi.run(d, options={"width": 4}),
+            UsageError,
+            "small-cnn has no 'width'; hidden",
+        ),
         (lambda d: asi.load("nowhere"), RunFolderError, "not the folder of a run"),
         (lambda d: asi.check("nowhere"), CertificateError, "no such file"),
     ],

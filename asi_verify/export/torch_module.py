@@ -32,7 +32,15 @@ from asi_verify.export.piecewise_layers import piecewise_layer_for
 from asi_verify.export.smooth_layers import smooth_layer_for
 from asi_verify.export.torch_layer import Layer, array_of, tensor_of
 
-__all__ = ["AffineLayer", "ConvLayer", "Layer", "NetworkModule", "ScaleLayer", "layer_for"]
+__all__ = [
+    "AffineLayer",
+    "ConvLayer",
+    "Layer",
+    "NetworkModule",
+    "ScaleLayer",
+    "is_average",
+    "layer_for",
+]
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -40,6 +48,9 @@ _MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 class AffineLayer(Layer):
     """``weight @ x + bias``."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
 
     def __init__(self, operator: Affine) -> None:
         super().__init__(operator)
@@ -60,14 +71,18 @@ class AffineLayer(Layer):
 class ConvLayer(Layer):
     """Cross-correlation in one to three spatial dimensions."""
 
+    weight: torch.Tensor
+    bias: torch.Tensor
+
     def __init__(self, operator: Conv) -> None:
         super().__init__(operator)
         rank = len(operator.kernel)
         if rank not in _CONVOLUTIONS:
             raise UnsupportedOperatorError(f"Conv with {rank} spatial axes has no torch form")
         self.conv = operator
-        self.weight = nn.Parameter(tensor_of(operator.weight))
-        self.bias = nn.Parameter(tensor_of(operator.bias))
+        trained = not is_average(operator)
+        self.weight = nn.Parameter(tensor_of(operator.weight), trained)
+        self.bias = nn.Parameter(tensor_of(operator.bias), trained)
         # torch pads both ends alike; what differs is padded by hand, last axis first.
         self._same = all(before == after for before, after in operator.pads)
         self._by_hand = [n for pads in reversed(operator.pads) for n in pads]
@@ -157,6 +172,21 @@ class MatMulLayer(Layer):
         return x @ y
 
 
+def is_average(operator: Operator) -> bool:
+    """Whether it is an average or a sum over windows, as pooling is lowered: nothing to train.
+
+    A window of one number is recognised by its weight of 1.
+    """
+    return (
+        isinstance(operator, Conv)
+        and operator.weight.shape[1] == 1
+        and (operator.weight[0].size > 1 or operator.weight.flat[0] == 1)
+        and operator.groups == len(operator.weight)
+        and not operator.bias.any()
+        and bool((operator.weight == operator.weight.flat[0]).all())
+    )
+
+
 def layer_for(operator: Operator) -> Layer:
     """The torch form of an operator.
 
@@ -190,7 +220,7 @@ class NetworkModule(nn.Module):
     """A torch module that computes what a ``Network`` does, in float32.
 
     Input ``(N, *input_shape)``, output ``(N, *output_shape)``: logits, without a stripped head.
-    Weights of affine and convolution layers are parameters, normalisation is fixed.
+    Weights of affine and convolution layers are parameters; normalisation and averages are fixed.
     """
 
     def __init__(self, network: Network) -> None:

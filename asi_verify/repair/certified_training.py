@@ -26,18 +26,26 @@ from asi_verify.core.properties import property_for
 from asi_verify.core.semantics import Semantics
 from asi_verify.data import Samples
 from asi_verify.export import NetworkModule
+from asi_verify.repair.batch_norm import BatchNormModule
 from asi_verify.repair.checkpoints import Checkpoints
 from asi_verify.repair.corrector import Correction, Corrector, Task
+from asi_verify.repair.fresh_weights import with_fresh_weights
 from asi_verify.repair.objective import Objective, deterministic
 from asi_verify.repair.standardise import standardised
-from asi_verify.repair.training_state import TrainingState, epoch_generator
+from asi_verify.repair.training_state import TrainingState, batches, epoch_generator
 
 __all__ = ["CertifiedTraining"]
 
 _STREAM = 1
 """Keeps the randomness of this training apart from that of others with the same seed."""
 
+_WEIGHTS = 2
+"""The same for new weights."""
+
 _SCREEN_BATCH = 512
+_SCREEN_NUMBERS = 2**26
+"""At most so many centres and radii at once; screening keeps those of every layer."""
+
 _ALMOST_ALL = 0.97
 
 
@@ -61,6 +69,11 @@ class CertifiedTraining(Corrector):
         clip: largest norm of the gradient.
         margin: lower bounds in float32 have to exceed this, so that rounding cannot undo them.
         standardise: a network that reads raw pixels gets a normalisation as its first layer.
+        batch_norm: normalise the outputs of hidden layers, with the statistics of each batch of
+            images as they are and after each epoch of the whole set; folded into the weights of
+            the result.
+        fresh_weights: the first round begins with new weights that keep intervals as wide as they
+            are from layer to layer, not with those of the model. Deep networks need it.
     """
 
     epochs: int = 300
@@ -73,6 +86,8 @@ class CertifiedTraining(Corrector):
     clip: float = 10.0
     margin: float = 0.01
     standardise: bool = True
+    batch_norm: bool = False
+    fresh_weights: bool = False
 
     def settings(self) -> dict[str, Any]:
         values = {k: v.hex() if isinstance(v, float) else v for k, v in asdict(self).items()}
@@ -90,7 +105,10 @@ class CertifiedTraining(Corrector):
         regions = _Regions.of(encode(samples.images), box)
         objective = Objective.of(samples, network.logits)
         start = standardised(network, encode(samples.images)) if self.standardise else network
-        state = TrainingState.begin(NetworkModule(start), self.learning_rate)
+        module = self._module(start, regions, task)
+        at_once = _SCREEN_NUMBERS // (2 * sum(math.prod(shape) for shape in start.shapes))
+        at_once = max(1, min(_SCREEN_BATCH, at_once))
+        state = TrainingState.begin(module, self.learning_rate)
         state.marks["certified"] = np.isin(task.rows, task.open, invert=True)
         settings = {**self.settings(), "seed": task.seed, "round": task.round}
         if checkpoints is not None:
@@ -103,7 +121,7 @@ class CertifiedTraining(Corrector):
                 certified = self._epoch(state, objective, regions, share, task)
                 if share == 1 and certified.mean() >= _ALMOST_ALL:
                     # The weights moved while these were computed: look at all with the last ones.
-                    certified = self._screen(state.module, objective, regions)
+                    certified = self._screen(state.module, objective, regions, at_once)
                 if share == 1 and bool(certified.all()):
                     certified = _confirmed(state.module.to_network(), samples, box, task.semantics)
                     done = bool(certified.all())
@@ -115,6 +133,15 @@ class CertifiedTraining(Corrector):
         network = state.module.to_network()
         screened = int(_confirmed(network, samples, box, task.semantics).sum())
         return Correction(network, state.epoch, screened, _history(state))
+
+    def _module(self, network: Network, regions: _Regions, task: Task) -> NetworkModule:
+        """What is trained, with the weights that it begins with."""
+        if self.fresh_weights and task.round == 1:
+            network = with_fresh_weights(network, epoch_generator(_WEIGHTS, task.seed))
+        if not self.batch_norm:
+            return NetworkModule(network)
+        # Gains of 1 would widen intervals as much as new weights are to keep them narrow.
+        return BatchNormModule.like(network, regions.centre)
 
     def _ramp(self, task: Task, epoch: int, count: int) -> float:
         """The share of the radius in an epoch; only the first round starts from 0."""
@@ -144,33 +171,39 @@ class CertifiedTraining(Corrector):
     ) -> npt.NDArray[np.bool_]:
         """One epoch; which samples were certified when last seen in it."""
         certified = np.asarray(state.marks["certified"], dtype=np.bool_).copy()
+        module = state.module
         order = self._order(certified, share, task, state.epoch)
-        for start in range(0, len(order), self.batch_size):
-            rows = torch.from_numpy(order[start : start + self.batch_size])
+        for some in batches(order, self.batch_size, even=self.batch_norm):
+            rows = torch.from_numpy(some)
             lower, upper = regions.at(rows, share)
             wanted = objective.rows_of(rows)
-            bounds = interval_margins(state.module, lower, upper, wanted)
-            clean = objective.margins(state.module(regions.centre[rows]), rows)
+            # The statistics of the images as they are stand in the weights that bounds are of.
+            images = regions.centre[rows]
+            measured = module.measure(images) if isinstance(module, BatchNormModule) else None
+            bounds = interval_margins(module, lower, upper, wanted)
+            clean = objective.margins(module(images) if measured is None else measured, rows)
             loss = (1 - self.clean_weight) * objective.loss(
                 bounds
             ) + self.clean_weight * objective.loss(clean)
             state.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own
-            torch.nn.utils.clip_grad_norm_(state.module.parameters(), self.clip)
+            torch.nn.utils.clip_grad_norm_(module.parameters(), self.clip)
             state.optimizer.step()
             smallest = bounds.detach().min(dim=1).values.numpy()
-            certified[rows.numpy()] = smallest > self.margin
+            certified[some] = smallest > self.margin
+        if isinstance(module, BatchNormModule):
+            module.settle(regions.centre[torch.from_numpy(order)])
         state.epoch += 1
         return certified
 
     def _screen(
-        self, module: NetworkModule, objective: Objective, regions: _Regions
+        self, module: NetworkModule, objective: Objective, regions: _Regions, at_once: int
     ) -> npt.NDArray[np.bool_]:
         """Which samples the intervals certify at the whole radius, in float32; a claim."""
         found = []
         with torch.no_grad():
-            for start in range(0, len(regions.centre), _SCREEN_BATCH):
-                rows = torch.arange(start, min(start + _SCREEN_BATCH, len(regions.centre)))
+            for start in range(0, len(regions.centre), at_once):
+                rows = torch.arange(start, min(start + at_once, len(regions.centre)))
                 lower, upper = regions.at(rows, 1.0)
                 bounds = interval_margins(module, lower, upper, objective.rows_of(rows))
                 found.append(bounds.min(dim=1).values > self.margin)

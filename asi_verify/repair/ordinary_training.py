@@ -14,14 +14,19 @@ from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.properties import label_margins
 from asi_verify.data import Dataset, Samples
 from asi_verify.export import NetworkModule
+from asi_verify.repair.batch_norm import BatchNormModule
 from asi_verify.repair.checkpoints import Checkpoints
 from asi_verify.repair.objective import Objective, deterministic
-from asi_verify.repair.training_state import TrainingState, epoch_generator
+from asi_verify.repair.training_state import TrainingState, batches, epoch_generator
 
 __all__ = ["OrdinaryTraining"]
 
 _STREAM = 0
 """Keeps the randomness of this training apart from that of others with the same seed."""
+
+
+_BATCH = 256
+"""Validation images at once."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,15 @@ class OrdinaryTraining:
         epochs: how many.
         batch_size: images per step.
         learning_rate: of Adam.
+        batch_norm: normalise the outputs of hidden layers, with the statistics of each batch and
+            after each epoch of the whole set; folded into the weights of the result. It begins
+            with gains of 1, whatever scales the network has: for untrained ones.
     """
 
     epochs: int = 15
     batch_size: int = 64
     learning_rate: float = 1e-3
+    batch_norm: bool = False
 
     def train(
         self,
@@ -55,7 +64,7 @@ class OrdinaryTraining:
             The trained network, exact in float32.
         """
         settings = {"training": _plain(asdict(self)), "seed": seed}
-        module = NetworkModule(network)
+        module = BatchNormModule(network) if self.batch_norm else NetworkModule(network)
         state = TrainingState.begin(module, self.learning_rate)
         if checkpoints is not None:
             checkpoints.resume(state, settings)
@@ -82,19 +91,24 @@ class OrdinaryTraining:
     def _epoch(
         self, state: TrainingState, objective: Objective, inputs: torch.Tensor, seed: int
     ) -> None:
+        module = state.module
         order = epoch_generator(_STREAM, seed, state.epoch).permutation(len(inputs))
-        for start in range(0, len(order), self.batch_size):
-            rows = torch.from_numpy(order[start : start + self.batch_size])
-            margins = objective.margins(state.module(inputs[rows]), rows)
+        for some in batches(order, self.batch_size, even=self.batch_norm):
+            rows = torch.from_numpy(some)
+            forward = module.measure if isinstance(module, BatchNormModule) else module
+            margins = objective.margins(forward(inputs[rows]), rows)
             state.optimizer.zero_grad(set_to_none=True)
             objective.loss(margins).backward()  # type: ignore[no-untyped-call]  # torch's own
             state.optimizer.step()
+        if isinstance(module, BatchNormModule):
+            module.settle(inputs[torch.from_numpy(order)])
         state.epoch += 1
 
     @staticmethod
     def _keep_best(state: TrainingState, val: Samples) -> None:
+        inputs = torch.from_numpy(encode(val.images))
         with torch.no_grad():
-            outputs = state.module(torch.from_numpy(encode(val.images))).numpy()
+            outputs = torch.cat([state.module(some) for some in inputs.split(_BATCH)]).numpy()  # type: ignore[no-untyped-call]  # torch's own
         right = np.array([(label_margins(val.labels, outputs) > 0).sum()])
         if "right" not in state.marks or right[0] > state.marks["right"][0]:
             state.marks = {"right": right} | {

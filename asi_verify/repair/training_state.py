@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +16,7 @@ from asi_verify.core.canonical import digest
 from asi_verify.errors import RunFolderError
 from asi_verify.export import NetworkModule
 
-__all__ = ["TrainingState", "epoch_generator"]
+__all__ = ["TrainingState", "batches", "epoch_generator"]
 
 _SETTINGS = "settings"
 
@@ -22,6 +24,20 @@ _SETTINGS = "settings"
 def epoch_generator(*key: int) -> np.random.Generator:
     """The randomness of one epoch, a function of its key alone: nothing has to be remembered."""
     return np.random.default_rng(list(key))
+
+
+def batches(
+    order: npt.NDArray[np.intp], size: int, *, even: bool
+) -> Iterator[npt.NDArray[np.intp]]:
+    """Parts of an epoch's order, at most ``size`` long.
+
+    All but the last are of one size: ``size`` itself or, if ``even``, one that leaves the last
+    hardly smaller, as the statistics of batches want it.
+    """
+    if even:
+        size = math.ceil(len(order) / math.ceil(len(order) / size))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 @dataclass(eq=False)

@@ -1,8 +1,21 @@
-"""Reference architectures."""
+"""Reference networks, by name."""
 
+from asi_verify.zoo.cnn3d import CNN3D
+from asi_verify.zoo.cnn7 import CNN7
+from asi_verify.zoo.resnet import ResNet18, ResNet50
 from asi_verify.zoo.small_cnn import SmallCNN
+from asi_verify.zoo.table import ARCHITECTURES, architecture, build, options_of
+from asi_verify.zoo.vit import ViT
 
-__all__ = ["ARCHITECTURES", "SmallCNN"]
-
-ARCHITECTURES = {"small-cnn": SmallCNN}
-"""The reference architectures by name; each is built from the data set's shape and statistics."""
+__all__ = [
+    "ARCHITECTURES",
+    "CNN3D",
+    "CNN7",
+    "ResNet18",
+    "ResNet50",
+    "SmallCNN",
+    "ViT",
+    "architecture",
+    "build",
+    "options_of",
+]

@@ -4,37 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from asi_verify.core.operators import Shape
+from asi_verify.zoo.layers import Normalize, convolution, require_positive
 
-__all__ = ["Normalize", "SmallCNN"]
-
-_CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_SMALLEST_SPREAD = 1e-3
-
-
-class Normalize(nn.Module):
-    """Subtract a mean and divide by a spread, per channel: the first layer of a network.
-
-    Inside the network it is part of what is proved. Without it certified training at 1/255 on
-    BreastMNIST needs several times the epochs, because the pixels' spread is far below 1.
-    """
-
-    mean: torch.Tensor
-    inverse: torch.Tensor
-
-    def __init__(self, mean: Sequence[float], spread: Sequence[float], rank: int) -> None:
-        super().__init__()
-        shape = (len(mean),) + (1,) * rank
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(shape))
-        inverse = [1.0 / max(value, _SMALLEST_SPREAD) for value in spread]
-        self.register_buffer("inverse", torch.tensor(inverse, dtype=torch.float32).reshape(shape))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (x - self.mean) * self.inverse
+__all__ = ["SmallCNN"]
 
 
 class SmallCNN(nn.Module):
@@ -52,6 +30,8 @@ class SmallCNN(nn.Module):
         hidden: width of the affine layer between.
     """
 
+    batch_norm: ClassVar[bool] = False
+
     def __init__(
         self,
         input_shape: Shape,
@@ -62,8 +42,9 @@ class SmallCNN(nn.Module):
         hidden: int = 256,
     ) -> None:
         super().__init__()
+        require_positive(hidden=hidden)
         rank = len(input_shape) - 1
-        conv = _CONVOLUTIONS[rank]
+        conv = convolution(rank)
         quarter = [(extent // 2) // 2 for extent in input_shape[1:]]
         self.body = nn.Sequential(
             Normalize(mean, spread, rank),
