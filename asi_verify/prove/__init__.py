@@ -14,6 +14,7 @@ from asi_verify.prove.cascade import (
 from asi_verify.prove.cells import Cells
 from asi_verify.prove.falsify import Falsify
 from asi_verify.prove.members import Members
+from asi_verify.prove.slope_trials import SlopeTrials
 from asi_verify.prove.solve import Solve
 from asi_verify.prove.stage import Batch, Regions, Stage, StageResult
 from asi_verify.prove.trusted_stages import Crown, CrownIbp, Intervals
@@ -30,6 +31,7 @@ __all__ = [
     "Members",
     "Proof",
     "Regions",
+    "SlopeTrials",
     "Solve",
     "Stage",
     "StageCount",

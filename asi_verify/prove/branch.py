@@ -55,6 +55,8 @@ class Branch(Stage):
         steps: of the optimiser, for each part.
         few_inputs: if up to so many vary, inputs are cut instead of phases.
         most_bytes: of one sample's tree when written, the evidence that a data set may cost.
+        confirms: whether a whole tree is bounded once more before it counts. Its leaves were, in
+            other batches; whoever gives the tree to the checker next can do without.
         device: where the twin computes.
     """
 
@@ -62,6 +64,7 @@ class Branch(Stage):
     steps: int = 20
     few_inputs: int = FEW_INPUTS
     most_bytes: int = 1 << 20
+    confirms: bool = True
     device: str = "cpu"
     name: str = "branch"
 
@@ -78,7 +81,7 @@ class Branch(Stage):
                 verdicts += [None] * len(given)
                 continue
             search.run()
-            found, trees = _results(given, search, min(self.most_bytes, LARGEST_TREE))
+            found, trees = self._results(given, search)
             declined += found.count(None)
             verdicts += found
             parts.update(trees)
@@ -90,29 +93,30 @@ class Branch(Stage):
         twin = twin_for(batch.artifact.network, self.device)
         return None if twin is None else PhaseSearch(batch, twin, self.most_leaves, self.steps)
 
-
-def _results(
-    batch: Batch, search: InputSearch | PhaseSearch, most_bytes: int
-) -> tuple[list[Verdict | None], dict[str, bytes]]:
-    """A verdict for each sample, None if its tree is declined; and the trees of the proved."""
-    verdicts = list(search.verdicts)
-    trees: dict[int, bytes] = {}
-    for sample in [sample for sample, verdict in enumerate(verdicts) if verdict is None]:
-        data = search.tree(sample).to_bytes()
-        if len(data) > most_bytes:
-            verdicts[sample] = Undecided(Reason.BUDGET, f"a split tree of {len(data)} bytes")
-        else:
-            trees[sample] = data
-    margins = margins_over(
-        batch.trusted,
-        search.root.take(np.array(list(trees), dtype=np.intp)),
-        batch.property_,
-        Intermediate.BACKWARD,
-        [SplitTree.from_bytes(data) for data in trees.values()],
-    )
-    parts: dict[str, bytes] = {}
-    for (sample, data), margin in zip(trees.items(), margins, strict=True):
-        if margin > 0:
-            evidence = TreeEvidence(Intermediate.BACKWARD, bytes_digest(data))
-            verdicts[sample], parts[evidence.tree] = Proved(evidence), data
-    return verdicts, parts
+    def _results(
+        self, batch: Batch, search: InputSearch | PhaseSearch
+    ) -> tuple[list[Verdict | None], dict[str, bytes]]:
+        """A verdict for each sample, None if its tree is declined; and the trees of the proved."""
+        verdicts = list(search.verdicts)
+        trees: dict[int, bytes] = {}
+        for sample in [sample for sample, verdict in enumerate(verdicts) if verdict is None]:
+            data = search.tree(sample).to_bytes()
+            if len(data) > min(self.most_bytes, LARGEST_TREE):
+                verdicts[sample] = Undecided(Reason.BUDGET, f"a split tree of {len(data)} bytes")
+            else:
+                trees[sample] = data
+        margins = np.full(len(trees), np.inf)
+        if self.confirms:
+            margins = margins_over(
+                batch.trusted,
+                search.root.take(np.array(list(trees), dtype=np.intp)),
+                batch.property_,
+                Intermediate.BACKWARD,
+                [SplitTree.from_bytes(data) for data in trees.values()],
+            )
+        parts: dict[str, bytes] = {}
+        for (sample, data), margin in zip(trees.items(), margins, strict=True):
+            if margin > 0:
+                evidence = TreeEvidence(Intermediate.BACKWARD, bytes_digest(data))
+                verdicts[sample], parts[evidence.tree] = Proved(evidence), data
+        return verdicts, parts

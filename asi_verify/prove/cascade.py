@@ -40,6 +40,7 @@ from asi_verify.prove.branch import FEW_INPUTS, Branch
 from asi_verify.prove.cells import Cells
 from asi_verify.prove.falsify import Falsify
 from asi_verify.prove.members import Members
+from asi_verify.prove.slope_trials import SlopeTrials
 from asi_verify.prove.solve import Solve
 from asi_verify.prove.stage import Batch, Begun, Regions, Stage
 from asi_verify.prove.trusted_stages import Crown, CrownIbp, Intervals
@@ -113,7 +114,8 @@ def single_query_stages(device: str = "cpu") -> tuple[Stage, ...]:
             most_work=4 * _WORK,
             name="falsify narrow",
         ),
-        Branch(most_leaves=_NO_END, most_bytes=LARGEST_TREE, device=device),
+        SlopeTrials(),
+        Branch(most_leaves=_NO_END, most_bytes=LARGEST_TREE, confirms=False, device=device),
     )
 
 

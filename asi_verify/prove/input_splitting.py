@@ -22,6 +22,7 @@ from asi_verify.core.limits import DEEPEST_TREE
 from asi_verify.core.split_tree import LEAF, NODE, THRESHOLD, Slopes, SplitTree
 from asi_verify.core.verdict import Reason, Refuted, Undecided, Verdict
 from asi_verify.prove.falsify import descended
+from asi_verify.prove.phase_splitting import CLEAR
 from asi_verify.prove.stage import Batch, varying
 
 __all__ = ["InputSearch"]
@@ -32,9 +33,6 @@ _FLAT = 1e-6
 """Bounds that differ by less say nothing about which input to halve."""
 _DOWN = 2
 """Steps of the descent from a part's centre."""
-_CLEAR = 1e-9
-"""A part is closed above this: another batch, in which sums are ordered otherwise, closes it too.
-The trusted pass works in float64, where bounds of order 1 differ by some 1e-14 then."""
 
 
 @dataclass
@@ -153,9 +151,9 @@ class InputSearch:
             for sample in some.samples[~bounds.sound].tolist():
                 self._give_up(sample, Undecided(Reason.TOO_LARGE, "bounds leave their range"))
             canonical, flat = self._lower(bounds), self._lower(bounds, self._flat_slopes(bounds))
-            self._flat.update(some.nodes[(flat > _CLEAR) & ~(canonical > _CLEAR)].tolist())
+            self._flat.update(some.nodes[(flat > CLEAR) & ~(canonical > CLEAR)].tolist())
             lower = np.maximum(canonical, flat)
-            rest = np.flatnonzero(bounds.sound & ~bounds.empty & ~(lower > _CLEAR))
+            rest = np.flatnonzero(bounds.sound & ~bounds.empty & ~(lower > CLEAR))
             if len(rest):
                 opened.append(some.take(rest))
                 margins.append(lower[rest])

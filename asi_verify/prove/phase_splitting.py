@@ -28,7 +28,7 @@ from asi_verify.prove.farkas import multipliers_for
 from asi_verify.prove.stage import Batch
 from asi_verify.prove.twins import boxes_for, by_value, coarse, open_slopes
 
-__all__ = ["PhaseSearch"]
+__all__ = ["CLEAR", "PhaseSearch"]
 
 Array = npt.NDArray[np.float32]
 _AT_ONCE = 256
@@ -37,6 +37,9 @@ _NUMBERS_AT_ONCE = 1 << 20
 few seconds and a deadline is kept."""
 _DOWN = 3
 """Steps of the descent from where a part is bounded lowest."""
+CLEAR = 1e-9
+"""A part is closed above this: another batch, in which sums are ordered otherwise, closes it too.
+The trusted pass works in float64, where bounds of order 1 differ by some 1e-14 then."""
 _CANDIDATES = 8
 """Phases of which one is chosen by bounding both halves."""
 
@@ -204,7 +207,7 @@ class PhaseSearch:
     def _closed(self, values: npt.NDArray[np.float64], bounds: Bounds) -> npt.NDArray[np.bool_]:
         """Which parts the trusted pass closes, given its bounds of their rows."""
         lower = self._batch.property_.overall(values)
-        return np.asarray(bounds.sound & (bounds.empty | (lower > 0)))
+        return np.asarray(bounds.sound & (bounds.empty | (lower > CLEAR)))
 
     def _values(self, parts: Sequence[_Part], bounds: Bounds) -> npt.NDArray[np.float64]:
         """The trusted pass's bounds of each part's rows with what the part has."""

@@ -15,7 +15,7 @@ from support.vnnlib import declared, proof_files, reader, sealed
 from asi_verify.checker import Outcome, TrustedPass, check_vnnlib, check_vnnlib_files
 from asi_verify.checker import vnnlib as checker_room
 from asi_verify.checker.command import main
-from asi_verify.checker.vnnlib import boxes_of, network_of, require_fit
+from asi_verify.checker.vnnlib import Roots, boxes_of, network_of, require_fit
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import bytes_digest, canonical_json
 from asi_verify.core.certificate import parse_json
@@ -375,3 +375,17 @@ def test_the_command_knows_both_kinds_of_folder(honest, tmp_path, capsys):
     (tmp_path / "proof.json").unlink()
     assert main([str(tmp_path)]) == 2
     assert "--data" in capsys.readouterr().err
+
+
+def test_bounds_that_are_kept_are_those_of_the_same_region(artifact):
+    """Regions in turn, as the cases of a query may have them, get what each gets alone."""
+    trusted = TrustedPass(network_of(artifact), Semantics.FLOAT32)
+    roots = Roots(trusted)
+    shape = (1, *trusted.network.input_shape)
+    boxes = [Box(np.full(shape, -end), np.full(shape, end)) for end in (0.25, 0.5, 0.25)]
+    for intermediate in (Intermediate.INTERVAL, Intermediate.BACKWARD, Intermediate.INTERVAL):
+        for box in boxes:
+            found, alone = roots.bounds(box, intermediate), trusted.bounds(box, intermediate)
+            for one, other in zip(found.boxes, alone.boxes, strict=True):
+                assert np.array_equal(one.lower, other.lower)
+                assert np.array_equal(one.upper, other.upper)

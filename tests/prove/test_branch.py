@@ -7,21 +7,39 @@ import dataclasses
 import numpy as np
 import pytest
 from support import exact
-from support.networks import LARGER, SMOOTH, TINY, mlp, random_box, small_cnn
+from support.networks import (
+    LARGER,
+    SMOOTH,
+    TINY,
+    attention,
+    mlp,
+    random_box,
+    small_cnn,
+    weights,
+)
 
 from asi_verify.checker.split_tree import tree_margins
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate, LinearEvidence, SolverEvidence, TreeEvidence
 from asi_verify.core.limits import LARGEST_TREE
-from asi_verify.core.network import Network
+from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import Affine, Relu
 from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.split_tree import SplitTree
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided
 from asi_verify.export import Artifact
-from asi_verify.prove import AlphaCrown, Batch, Branch, Solve, branch, phase_splitting
+from asi_verify.prove import (
+    AlphaCrown,
+    Batch,
+    Branch,
+    SlopeTrials,
+    Solve,
+    branch,
+    phase_splitting,
+)
 from asi_verify.prove.farkas import multipliers_for
+from asi_verify.prove.stage import varying
 
 
 def batch_of(network, radius, seed=0, count=6, semantics=Semantics.FLOAT32):
@@ -279,3 +297,51 @@ def test_the_rounding_that_float32_allows_for_does_not_stop_the_search():
         assert None not in result.verdicts
         kinds += [type(v) for v in result.verdicts]
     assert Proved in kinds
+
+
+def transformer(generator):
+    """Attention and two layers with a ReLU between, which the torch twin does not relax."""
+    (*nodes, last) = attention(generator).nodes
+    nodes += [
+        Node(Affine(weights(generator, 16, 12), weights(generator, 16)), last.inputs),
+        Node(Relu(), (len(nodes) + 1,)),
+        Node(Affine(weights(generator, 3, 16), weights(generator, 3)), (len(nodes) + 2,)),
+    ]
+    return Network((3, 4), tuple(nodes))
+
+
+def test_trials_find_slopes_without_gradients():
+    """For some regions around attention they prove what CROWN does not, and the checker agrees."""
+    more = 0
+    for seed in range(8):
+        batch = batch_of(transformer(np.random.default_rng(seed)), 0.2, seed, 8)
+        result = SlopeTrials().attempt(batch)
+        more += len(set(accepted(batch, result)) - by_crown(batch))
+    assert more >= 2
+
+
+def test_trials_leave_networks_with_gradients_alone():
+    """There alpha-CROWN and branching do better."""
+    batch = batch_of(mlp(np.random.default_rng(0), 4, 8, 3), 0.01)
+    assert SlopeTrials().attempt(batch).verdicts == (None,) * len(batch)
+
+
+@pytest.mark.parametrize("few_inputs", [0, 32])
+def test_a_tree_that_is_not_bounded_again_is_the_same_tree(few_inputs):
+    """The parts are the same to the last bit, and the checker accepts each."""
+    batch = batch_of(mlp(np.random.default_rng(3), 4, 12, 12, 3), 0.3, count=12)
+    first, second = (
+        Branch(most_leaves=200, few_inputs=few_inputs, confirms=confirms).attempt(batch)
+        for confirms in (True, False)
+    )
+    assert first.parts == second.parts
+    assert len(accepted(batch, second)) >= 3
+
+
+def test_inputs_that_vary_by_rounding_alone_are_not_counted():
+    """Among wide ranges; where all are narrow they all count."""
+    lower = np.zeros((2, 4), np.float32)
+    wide = np.array([[1, 1e-7, 0, 1e-2], [1e-7, 1e-7, 0, 0]], np.float32)
+    assert varying(Box(lower[:1], wide[:1])).tolist() == [True, False, False, True]
+    assert varying(Box(lower[1:], wide[1:])).tolist() == [True, True, False, False]
+    assert varying(Box(lower, wide)).tolist() == [True, True, False, True]

@@ -115,5 +115,6 @@ def test_a_single_query_has_stages_that_end_with_its_deadline():
         "crown",
         "falsify longer",
         "falsify narrow",
+        "slope trials",
         "branch",
     ]

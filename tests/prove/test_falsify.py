@@ -142,3 +142,20 @@ def test_the_descent_ends_no_higher_than_it_began():
         )
     assert np.all(after <= before + 1e-6)
     assert np.any(after < before)
+
+
+def test_a_larger_network_gets_fewer_starts(monkeypatch):
+    """But one at least; what the budget does not touch is found as without it."""
+    network = mlp(np.random.default_rng(0), 3, 8, 2)
+    batch = batch_of(network, np.zeros(3), np.ones(3), SingleLabel(0, 2))
+    used = []
+    starts_of = Falsify._starts
+    monkeypatch.setattr(
+        Falsify, "_starts", lambda self, *given: used.append(self.starts) or starts_of(self, *given)
+    )
+    # 3 * 8 + 8 + 8 * 2 products and ReLUs of a pass, six passes for each start.
+    for most_work, starts in ((None, 50), (6 * 48 * 50, 50), (6 * 48 * 20, 20), (1, 1)):
+        search = Falsify(starts=50, most_work=most_work)
+        used.clear()
+        search.attempt(batch)
+        assert set(used) <= {starts}

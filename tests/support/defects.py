@@ -3665,6 +3665,14 @@ _QUERIES = [
         _VNNLIB + "what_is_not_understood_is_refused",
     ),
     Defect(
+        "vnnlib: bounds that are kept of another region",
+        "checker/vnnlib.py",
+        "if intermediate not in self._kept or self._kept[intermediate][0] != ends:",
+        "if intermediate not in self._kept:",
+        "tests/checker/test_vnnlib_proofs.py"
+        "::test_bounds_that_are_kept_are_those_of_the_same_region",
+    ),
+    Defect(
         "vnnlib proof: a bound that does not close",
         "checker/vnnlib.py",
         "if not margin > 0:",
