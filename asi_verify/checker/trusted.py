@@ -28,7 +28,7 @@ from asi_verify.checker.reach import lowest_over
 from asi_verify.checker.relu import ReluRule
 from asi_verify.checker.rules import Functionals, Rule, largest_magnitude, largest_of_each
 from asi_verify.checker.table import rule_for
-from asi_verify.core.box import Box
+from asi_verify.core.box import Box, flushed
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.limits import LARGEST_PASS
 from asi_verify.core.network import Network
@@ -220,10 +220,10 @@ class TrustedPass:
         if box.shape != self.network.input_shape:
             raise ValueError(f"boxes of shape {box.shape} for inputs {self.network.input_shape}")
         first = Box(box.lower.astype(np.float64), box.upper.astype(np.float64))
-        boxes: list[Box] = []
         sound, empty = np.ones(len(box), dtype=np.bool_), np.zeros(len(box), dtype=np.bool_)
         first = first if known is None else _meet(first, *known[0], empty)
-        boxes.append(_within_limit(first, sound))
+        first = flushed(first) if self.semantics is Semantics.FLOAT32 else first
+        boxes = [_within_limit(first, sound)]
         for node, rule in zip(self.network.nodes, self._rules, strict=True):
             for value in dict.fromkeys(node.inputs):
                 loose = self._relaxed[value] or reach is not None

@@ -10,9 +10,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Box", "float32_above", "float32_below", "float64_above", "read_only", "widened"]
+__all__ = [
+    "Box",
+    "float32_above",
+    "float32_below",
+    "float64_above",
+    "flushed",
+    "read_only",
+    "widened",
+]
 
 FloatArray = npt.NDArray[np.floating[Any]]
+
+_NORMAL = 2.0**-126
+"""The smallest float32 that no runtime takes for 0."""
 
 
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -110,3 +121,9 @@ def widened(box: Box, radius: Fraction) -> Box:
         np.clip(lower, np.float32(0), np.float32(1)),
         np.clip(upper, np.float32(0), np.float32(1)),
     )
+
+
+def flushed(box: Box) -> Box:
+    """The float64 box with 0 wherever subnormal float32 numbers are, which may be read as 0."""
+    lower = np.where((box.lower > 0) & (box.lower < _NORMAL), 0.0, box.lower)
+    return Box(lower, np.where((box.upper < 0) & (box.upper > -_NORMAL), 0.0, box.upper))

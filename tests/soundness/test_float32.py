@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import onnx
@@ -16,8 +17,10 @@ from support.networks import LARGER, TINY, random_box, sampled, seeds
 from support.onnx_files import model, node
 
 from asi_verify.checker import TrustedPass
+from asi_verify.checker.split_tree import leaf_bounds
 from asi_verify.core.box import Box
-from asi_verify.core.evidence import Intermediate
+from asi_verify.core.clauses import Clauses, Inequality
+from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
     Add,
@@ -31,6 +34,7 @@ from asi_verify.core.operators import (
 )
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.split_tree import THRESHOLD, Cut
 from asi_verify.errors import UnsupportedOperatorError, UsageError
 from asi_verify.lowering import read_network, write_artifact
 from asi_verify.runtime import Session
@@ -159,6 +163,26 @@ def test_a_sum_that_starts_from_the_other_summand_is_covered(name):
     assert box.lower.item() <= float(inside) <= box.upper.item()
     assert box.lower.item() <= 1 <= box.upper.item()
     assert box.contains(Session(write_artifact(network)).run(x))[0]
+
+
+@pytest.mark.parametrize(
+    ("operator", "sign"), [(Relu(), 1), (Reshape((2,)), 1), (Reshape((2,)), -1)]
+)
+def test_a_subnormal_input_may_be_read_as_zero(operator, sign):
+    """Its sign is not known then, in a box or on a leaf of a tree; over the reals it is."""
+    network = Network.sequential((2,), [operator])
+    wanted = Clauses(2, ((Inequality((sign, 0), Fraction(0)),),))
+    ends = sorted([sign * 1e-40, sign * 1e-39])
+    box = Box(*(np.full((1, 2), end, np.float32) for end in ends))
+    wide = Box(np.full((1, 2), -1e-38, np.float32), np.full((1, 2), 1e-38, np.float32))
+    cut = Cut(THRESHOLD, 0, sign, float(np.float32(sign * 1e-40)))
+    for semantics, proved in ((Semantics.FLOAT32, False), (Semantics.REAL, True)):
+        trusted = TrustedPass(network, semantics)
+        for evidence in (IntervalEvidence(), LinearEvidence(Intermediate.BACKWARD)):
+            assert (trusted.margins(box, wanted, evidence)[0] > 0) == proved
+        root = trusted.bounds(wide, Intermediate.INTERVAL)
+        leaf = leaf_bounds(trusted, root, [(cut,)], Intermediate.INTERVAL)
+        assert (trusted.rows(leaf, wanted, to_input=True)[0, 0] > 0) == proved
 
 
 def test_dead_neurons_carry_no_error():

@@ -489,6 +489,20 @@ _MAX_POOL = [
         _LAWS + "maxima_of_products_that_underflow_are_covered",
     ),
     Defect(
+        "float32: subnormal inputs are what they are",
+        "checker/trusted.py",
+        "flushed(first) if self.semantics is Semantics.FLOAT32 else first",
+        "first",
+        "tests/soundness/test_float32.py::test_a_subnormal_input_may_be_read_as_zero",
+    ),
+    Defect(
+        "float32: subnormal numbers below 0 are what they are",
+        "core/box.py",
+        "(box.upper < 0) & (box.upper > -_NORMAL)",
+        "(box.upper < 0) & (box.upper > 0)",
+        "tests/soundness/test_float32.py::test_a_subnormal_input_may_be_read_as_zero",
+    ),
+    Defect(
         "max pool: its functionals shared by samples",
         "checker/trusted.py",
         "if (rule.relaxes or value in advice.multipliers) and current.owners is None:",
