@@ -148,12 +148,9 @@ class BackwardTwin:
             multipliers: same shape; 0 if not given.
         """
         samples, count = len(boxes[0]), len(rows)
-        ends = {value: self._ends(box, count) for value, box in boxes.items()}
-        relaxation = self._begin(ends, count, signs, slopes, multipliers)
-        functionals = self._tensor(rows).repeat(samples, 1)
-        functionals = functionals.reshape(len(functionals), *self._network.output_shape)
-        given = np.zeros(count) if constants is None else constants
-        added = self._tensor(np.broadcast_to(given, (samples, count))).reshape(-1)
+        functionals, added, ends, relaxation = self._started(
+            boxes, rows, constants, signs, slopes, multipliers
+        )
         best, kept = self._climbed(functionals, added, ends, relaxation, steps)
         costs: dict[int, torch.Tensor] = {}
         with torch.no_grad():
@@ -168,6 +165,24 @@ class BackwardTwin:
             (_joined(costs, samples) * counts).sum(axis=1),
             at_input.reshape(samples, count, -1).cpu().numpy(),
         )
+
+    def lower(
+        self,
+        boxes: Mapping[int, Box],
+        rows: npt.NDArray[np.float64],
+        *,
+        constants: npt.NDArray[np.float64] | None = None,
+        signs: npt.NDArray[np.int8] | None = None,
+        slopes: Array | None = None,
+        multipliers: Array | None = None,
+    ) -> Array:
+        """The bounds of the rows as they are, shape ``(L, R)``; arguments as of ``optimised``."""
+        functionals, added, ends, relaxation = self._started(
+            boxes, rows, constants, signs, slopes, multipliers
+        )
+        with torch.no_grad():
+            found = self._lower(functionals, ends, relaxation) + added
+        return np.asarray(found.reshape(len(boxes[0]), len(rows)).cpu().numpy())
 
     def affine(
         self, boxes: Mapping[int, Box], value: int, functionals: npt.NDArray[Any]
@@ -190,6 +205,25 @@ class BackwardTwin:
         with torch.no_grad():
             coefficients, constants = self._push(wanted, value, ends, relaxation)
         return coefficients.cpu().numpy(), constants.cpu().numpy()
+
+    def _started(
+        self,
+        boxes: Mapping[int, Box],
+        rows: npt.NDArray[np.float64],
+        constants: npt.NDArray[np.float64] | None,
+        signs: npt.NDArray[np.int8] | None,
+        slopes: Array | None,
+        multipliers: Array | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, _Ends, _Relaxation]:
+        """Functionals, their constants, the boxes' ends and the relaxation, as tensors."""
+        samples, count = len(boxes[0]), len(rows)
+        ends = {value: self._ends(box, count) for value, box in boxes.items()}
+        relaxation = self._begin(ends, count, signs, slopes, multipliers)
+        functionals = self._tensor(rows).repeat(samples, 1)
+        functionals = functionals.reshape(len(functionals), *self._network.output_shape)
+        given = np.zeros(count) if constants is None else constants
+        added = self._tensor(np.broadcast_to(given, (samples, count))).reshape(-1)
+        return functionals, added, ends, relaxation
 
     def _climbed(
         self,
