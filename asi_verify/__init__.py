@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asi_verify._audit_dataset import audit_dataset
     from asi_verify._certify import certify, check, correct
     from asi_verify._compare import Comparison, compare
     from asi_verify._plan import Plan, plan
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from asi_verify._run import run
     from asi_verify._vnnlib import solve_vnnlib
     from asi_verify.attest import sign, verify
+    from asi_verify.audit import Readiness
     from asi_verify.core.balls import L1, L2
     from asi_verify.core.intensity import Intensity
     from asi_verify.core.k_pixel import KPixel
@@ -47,10 +49,12 @@ __all__ = [
     "Preprocess",
     "Radius",
     "RadiusMap",
+    "Readiness",
     "Result",
     "SoundnessAlarm",
     "Status",
     "UsageError",
+    "audit_dataset",
     "certify",
     "check",
     "compare",
@@ -80,10 +84,12 @@ _HOME = {
     "Preprocess": "data",
     "Radius": "core.radius",
     "RadiusMap": "_radius_map",
+    "Readiness": "audit",
     "Result": "_result",
     "SoundnessAlarm": "errors",
     "Status": "core.status",
     "UsageError": "errors",
+    "audit_dataset": "_audit_dataset",
     "certify": "_certify",
     "check": "_certify",
     "compare": "_compare",

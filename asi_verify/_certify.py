@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asi_verify._provenance import machine, versions
-from asi_verify._result import AUDIT_FILE, CERTIFICATES, GIVEN, RESULT_FILE, Result
+from asi_verify._result import (
+    AUDIT_FILE,
+    CERTIFICATES,
+    GIVEN,
+    READINESS_FILE,
+    RESULT_FILE,
+    Result,
+)
 from asi_verify.checker import CheckResult, check_folder, read_claims
 from asi_verify.core.balls import ball_in
 from asi_verify.core.canonical import array_digest
@@ -22,10 +29,17 @@ from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, DatasetLike, Preprocess, load_dataset, medmnist_sets
-from asi_verify.errors import CertificateError, DataError, RadiusError, UsageError
+from asi_verify.errors import (
+    CertificateError,
+    DataError,
+    RadiusError,
+    RunFolderError,
+    UsageError,
+)
 from asi_verify.store import RunFolder
 
 if TYPE_CHECKING:
+    from asi_verify.audit import Readiness
     from asi_verify.export import Artifact, ModelLike
     from asi_verify.prove import Stage
     from asi_verify.repair import Corrector, Examination, Subject
@@ -44,6 +58,7 @@ def certify(
     target: str = "label",
     semantics: Semantics | str = Semantics.FLOAT32,
     preprocess: Preprocess | None = None,
+    readiness: Readiness | str | Path | None = None,
     stages: Sequence[Stage] | None = None,
     out: str | Path | None = None,
     data_root: str | Path | None = None,
@@ -68,6 +83,9 @@ def certify(
         semantics: ``"float32"``: whatever order a runtime sums in, its rounding is covered;
             ``"real"``: exact arithmetic on the model's weights.
         preprocess: what the model expects instead of NCHW in [0, 1].
+        readiness: what ``audit_dataset`` found about this data set, or its file; at any radius. The
+            claims and the report name it; errors on samples whose labels it suspects say so, and
+            nothing else depends on it.
         stages: of the cascade (``asi_verify.prove.default_stages()``).
         out: the run folder; in memory if not given.
         data_root: where MedMNIST files are looked for first.
@@ -91,6 +109,7 @@ def certify(
     data = load_dataset(dataset, data_root=data_root)
     data.split(split)  # refused before anything is written
     family = family_for(radius, data)
+    ready = readiness_of(readiness, data)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
         artifact = _given_model(model, data, preprocess)
@@ -100,7 +119,9 @@ def certify(
                 "model": artifact.digest,
             }
             | {"target": target, "stages": stage_settings(stages)}
+            | readiness_settings(ready)
         )
+        note_readiness(ready, folder)
         if folder.read_json(RESULT_FILE) is None:
             subject = audited(data, family, arithmetic, split, folder, progress, target)
             _refuse_unprocessed(artifact, subject, preprocess)
@@ -128,6 +149,7 @@ def correct(
     preprocess: Preprocess | None = None,
     corrector: Corrector | None = None,
     rounds: int = 3,
+    readiness: Readiness | str | Path | None = None,
     stages: Sequence[Stage] | None = None,
     out: str | Path | None = None,
     data_root: str | Path | None = None,
@@ -148,6 +170,7 @@ def correct(
         preprocess: as for ``certify``.
         corrector: ``asi_verify.repair.CertifiedTraining()`` if not given.
         rounds: at most so many.
+        readiness: as for ``certify``.
         stages: as for ``certify``.
         out: the run folder; a run that was killed goes on where it was. In memory if not given.
         data_root: as for ``certify``.
@@ -166,6 +189,7 @@ def correct(
     data = load_dataset(dataset, data_root=data_root)
     data.split("train")  # refused before anything is written
     chosen = corrector if corrector is not None else CertifiedTraining()
+    ready = readiness_of(readiness, data)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
         artifact = _given_model(model, data, preprocess)
@@ -173,7 +197,9 @@ def correct(
             {**run_configuration("correct", data, family, arithmetic), "model": artifact.digest}
             | {"corrector": chosen.settings(), "rounds": rounds, "seed": seed}
             | {"stages": stage_settings(stages)}
+            | readiness_settings(ready)
         )
+        note_readiness(ready, folder)
         corrected(
             artifact,
             data,
@@ -296,7 +322,73 @@ def audited(
         findings = replace(findings, contradictions=())
     folder.write_json(AUDIT_FILE, findings.to_json())
     provenance: dict[str, Any] = {"machine": machine(), "versions": versions()}
-    return Subject(data.name, split, data.split(split), findings, target, provenance, semantics)
+    suspected: frozenset[int] = frozenset()
+    if (ready := _noted_readiness(folder)) is not None:
+        provenance["readiness"] = ready.digest
+        suspected = frozenset(suspect.row for suspect in ready.suspects(split) or ())
+    return Subject(
+        data.name, split, data.split(split), findings, target, provenance, semantics, suspected
+    )
+
+
+def readiness_of(given: Readiness | str | Path | None, data: Dataset) -> Readiness | None:
+    """The readiness certificate that is meant, which is about this data set.
+
+    Raises:
+        CertificateError: it cannot be read.
+        DataError: it is about other data.
+    """
+    from asi_verify.audit import Readiness
+
+    if given is None:
+        return None
+    if not isinstance(given, Readiness | str | Path):
+        raise UsageError(
+            f"readiness: {type(given).__name__} is not understood; give what audit_dataset "
+            "returned, or the path of its file"
+        )
+    found = given if isinstance(given, Readiness) else _readiness_at(Path(given))
+    found.require_data(data)
+    return found
+
+
+def _readiness_at(path: Path) -> Readiness:
+    from asi_verify.audit import Readiness
+
+    try:
+        return Readiness.from_bytes(path.read_bytes())
+    except OSError as error:
+        raise CertificateError(f"readiness: {path} cannot be read: {error.strerror}") from None
+    except CertificateError as error:
+        raise CertificateError(f"readiness: {path}: {error}") from None
+
+
+def readiness_settings(ready: Readiness | None) -> dict[str, str]:
+    """What a run folder notes of the readiness certificate; nothing if there is none."""
+    return {} if ready is None else {"readiness": ready.digest}
+
+
+def note_readiness(ready: Readiness | None, folder: RunFolder) -> None:
+    """Keep the readiness certificate with the run, unless that was done."""
+    if ready is not None and folder.files.read(READINESS_FILE) is None:
+        folder.events.add("readiness", digest=ready.digest)
+        folder.files.write(READINESS_FILE, ready.to_bytes())
+
+
+def _noted_readiness(folder: RunFolder) -> Readiness | None:
+    """The readiness certificate that a run's settings name."""
+    from asi_verify.audit import Readiness
+
+    named = folder.configuration.get("readiness")
+    if named is None:
+        return None
+    found = Readiness.from_bytes(folder.files.require(READINESS_FILE))
+    if found.digest != named:
+        raise RunFolderError(
+            f"{folder.files}: {READINESS_FILE} is {found.digest}, the settings name {named}: it "
+            "was changed; give another folder"
+        )
+    return found
 
 
 def family_for(radius: RadiusLike | RegionFamily, data: Dataset) -> RegionFamily:

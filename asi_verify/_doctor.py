@@ -34,7 +34,15 @@ def examine_installation() -> list[Finding]:
         Finding(name, True, True, str(value)) for name, value in {**machine(), **versions()}.items()
     ]
     findings = [f for f in findings if f.name != "auto_LiRPA"]
-    return [*findings, _trusted_pass(), _engine(), _solver(), _accelerator(), *_data_sets()]
+    return [
+        *findings,
+        _trusted_pass(),
+        _engine(),
+        _solver(),
+        _labels(),
+        _accelerator(),
+        *_data_sets(),
+    ]
 
 
 def _tiny() -> tuple[Any, Any, Any]:
@@ -104,6 +112,16 @@ def _solver() -> Finding:
     if isinstance(answer, Unsatisfiable):
         return Finding("z3", True, True, f"{answer.version} answers")
     return Finding("z3", False, True, f"fails: {answer}")
+
+
+def _labels() -> Finding:
+    from asi_verify.audit import cleanlab_version
+    from asi_verify.errors import EngineUnavailableError
+
+    try:
+        return Finding("cleanlab", True, False, f"{cleanlab_version()}, for suspected labels")
+    except EngineUnavailableError as error:
+        return Finding("cleanlab", False, False, str(error))
 
 
 def _accelerator() -> Finding:

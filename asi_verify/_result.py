@@ -15,9 +15,18 @@ from asi_verify.store import RunFolder
 if TYPE_CHECKING:
     from asi_verify.export import NetworkModule
 
-__all__ = ["AUDIT_FILE", "CERTIFICATES", "GIVEN", "RESULT_FILE", "Result", "load"]
+__all__ = [
+    "AUDIT_FILE",
+    "CERTIFICATES",
+    "GIVEN",
+    "READINESS_FILE",
+    "RESULT_FILE",
+    "Result",
+    "load",
+]
 
 AUDIT_FILE = "audit.json"
+READINESS_FILE = "readiness.json"
 RESULT_FILE = "result.json"
 CERTIFICATES = "certificates/"
 GIVEN = "rounds/00/"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asi_verify._certify import (
     attested,
     corrected,
     linf_for,
+    note_readiness,
+    readiness_of,
+    readiness_settings,
     run_configuration,
     stage_settings,
 )
@@ -17,12 +20,12 @@ from asi_verify._result import RESULT_FILE, Result
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics
-from asi_verify.data import Dataset, DatasetLike, load_dataset
+from asi_verify.data import DatasetLike, Task, load_dataset
 from asi_verify.errors import UsageError
 from asi_verify.store import RunFolder
 
 if TYPE_CHECKING:
-    from asi_verify.core.network import Network
+    from asi_verify.audit import Readiness
     from asi_verify.prove import Stage
     from asi_verify.repair import Corrector, OrdinaryTraining
 
@@ -42,6 +45,7 @@ def run(
     ordinary: OrdinaryTraining | None = None,
     corrector: Corrector | None = None,
     rounds: int = 3,
+    readiness: Readiness | str | Path | None = None,
     stages: Sequence[Stage] | None = None,
     out: str | Path | None = None,
     data_root: str | Path | None = None,
@@ -61,6 +65,7 @@ def run(
         corrector: as for ``correct``; where the architecture has batch norm, it is trained with
             it, and from weights made for intervals.
         rounds: as for ``correct``.
+        readiness: as for ``certify``.
         stages: as for ``certify``.
         out: as for ``correct``.
         data_root: as for ``certify``.
@@ -73,7 +78,12 @@ def run(
     from dataclasses import asdict
 
     from asi_verify.export import Artifact
-    from asi_verify.repair import CertifiedTraining, Checkpoints, OrdinaryTraining
+    from asi_verify.repair import (
+        CertifiedTraining,
+        Checkpoints,
+        OrdinaryTraining,
+        untrained_network,
+    )
     from asi_verify.zoo import architecture as architecture_named
 
     family, arithmetic = linf_for(radius), Semantics.of(semantics)
@@ -83,7 +93,10 @@ def run(
     chosen = corrector
     if chosen is None:
         chosen = CertifiedTraining(batch_norm=normed, fresh_weights=normed)
-    start = _untrained(architecture, options, data, seed)
+    if data.task is Task.MULTI_LABEL:
+        raise UsageError(f"{data.name}: several labels per image cannot be corrected yet")
+    ready = readiness_of(readiness, data)
+    start = untrained_network(architecture, data, seed, options)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
         folder.configure(
@@ -92,7 +105,9 @@ def run(
             | {"corrector": chosen.settings()}
             | {"ordinary": asdict(training), "rounds": rounds, "seed": seed}
             | {"stages": stage_settings(stages)}
+            | readiness_settings(ready)
         )
+        note_readiness(ready, folder)
         if folder.files.read(_ORDINARY) is None:
             checkpoints = Checkpoints(folder.files, "ordinary.safetensors")
             network = training.train(start, data, seed, checkpoints, progress)
@@ -107,30 +122,3 @@ def run(
             )
         attested(folder)
     return Result(folder)
-
-
-def _untrained(
-    architecture: str, options: Mapping[str, int] | None, data: Dataset, seed: int
-) -> Network:
-    """A reference network with its initial weights, for the shape and statistics of a data set."""
-    import torch
-
-    from asi_verify.core.images import encode
-    from asi_verify.data import Task
-    from asi_verify.export import network_from_torch
-    from asi_verify.zoo import build
-
-    if data.task is Task.MULTI_LABEL:
-        raise UsageError(f"{data.name}: several labels per image cannot be corrected yet")
-    inputs = encode(data.split("train").images).astype("float64")
-    axes = (0, *range(2, inputs.ndim))
-    statistics: dict[str, Any] = {
-        "mean": inputs.mean(axis=axes).tolist(),
-        "spread": inputs.std(axis=axes).tolist(),
-    }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = build(
-            architecture, data.image_shape, len(data.classes), options=options, **statistics
-        )
-    return network_from_torch(module, data.image_shape)

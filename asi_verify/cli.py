@@ -85,6 +85,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 NoImagesOption = Annotated[
     bool, typer.Option("--no-images", help="Leave the images out of the report.")
 ]
+ReadinessOption = Annotated[
+    Path | None,
+    typer.Option(help="The data set's readiness certificate, of 'asi-verify datasets audit'."),
+]
 RoundsOption = Annotated[int, typer.Option(help="Correction rounds at most.", min=1)]
 EpochsOption = Annotated[int, typer.Option(help="Epochs of a round at most.", min=1)]
 ScaleOption = Annotated[
@@ -136,6 +140,7 @@ def run(
     semantics: SemanticsOption = "float32",
     rounds: RoundsOption = 3,
     epochs: EpochsOption = 300,
+    readiness: ReadinessOption = None,
     data_root: DataRootOption = None,
     no_images: NoImagesOption = False,
     as_json: JsonOption = False,
@@ -155,6 +160,7 @@ def run(
         options=_options(option or []),
         corrector=CertifiedTraining(epochs=epochs, batch_norm=normed, fresh_weights=normed),
         rounds=rounds,
+        readiness=readiness,
         out=out,
         data_root=data_root,
         progress=_Shown(),
@@ -176,6 +182,7 @@ def correct(
     mean: MeanOption = None,
     std: StdOption = None,
     layout: LayoutOption = None,
+    readiness: ReadinessOption = None,
     data_root: DataRootOption = None,
     no_images: NoImagesOption = False,
     as_json: JsonOption = False,
@@ -193,6 +200,7 @@ def correct(
         preprocess=_preprocess(scale, mean, std, layout),
         corrector=CertifiedTraining(epochs=epochs),
         rounds=rounds,
+        readiness=readiness,
         out=out,
         data_root=data_root,
         progress=_Shown(),
@@ -213,6 +221,7 @@ def certify(
     mean: MeanOption = None,
     std: StdOption = None,
     layout: LayoutOption = None,
+    readiness: ReadinessOption = None,
     data_root: DataRootOption = None,
     no_images: NoImagesOption = False,
     as_json: JsonOption = False,
@@ -228,6 +237,7 @@ def certify(
         target=target,
         semantics=semantics,
         preprocess=_preprocess(scale, mean, std, layout),
+        readiness=readiness,
         out=out,
         data_root=data_root,
         progress=_Shown(),
@@ -635,9 +645,19 @@ def query(
     sys.stdout.write(write_query(model, dataset, row, radius, split=split, data_root=data_root))
 
 
-@app.command()
-def datasets(data_root: DataRootOption = None, as_json: JsonOption = False) -> None:
-    """List the data sets that are known by name, and where their files lie."""
+datasets_app = typer.Typer(invoke_without_command=True, add_completion=False)
+app.add_typer(datasets_app, name="datasets")
+
+
+@datasets_app.callback()
+def datasets(
+    context: typer.Context, data_root: DataRootOption = None, as_json: JsonOption = False
+) -> None:
+    """List the data sets that are known by name, and where their files lie; or audit one."""
+    if context.invoked_subcommand is not None:
+        if data_root is not None or as_json:
+            raise UsageError(f"give the options after 'datasets {context.invoked_subcommand}'")
+        return
     from asi_verify.data import find_file, medmnist_sets
 
     facts = [
@@ -672,6 +692,67 @@ def datasets(data_root: DataRootOption = None, as_json: JsonOption = False) -> N
         )
     table.add_row("phantom", "binary", "2", "240/60/60", "28", "synthetic", "made when asked for")
     _out.print(table)
+
+
+@datasets_app.command("audit")
+def audit_dataset(
+    dataset: DatasetArgument,
+    radius: RegionsOption = "1/255",
+    suspects: Annotated[
+        bool,
+        typer.Option("--suspects", help="Also look for labels that seem wrong; this trains."),
+    ] = False,
+    seed: SeedOption = 0,
+    out: Annotated[Path | None, typer.Option(help="A file for the readiness certificate.")] = None,
+    data_root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What can be promised about a data set at all, whatever the model."""
+    from asi_verify._audit_dataset import audit_dataset as audit_dataset_
+
+    made = audit_dataset_(
+        dataset,
+        radius,
+        suspects=suspects,
+        seed=seed,
+        out=out,
+        data_root=data_root,
+        progress=_Shown(),
+    )
+    if as_json:
+        _print_json(made.to_json())
+    else:
+        _print_readiness(made)
+        if out is not None:
+            _out.print(f"readiness certificate: {out}", markup=False)
+    raise typer.Exit(_OPEN if made.contradicted else 0)
+
+
+def _print_readiness(made: Any) -> None:
+    """A line for each split, what concerns all of them, and the digest."""
+    value = made.value
+    table = Table(
+        "split", "samples", "of each class", "contradictions", "ceiling outside", "suspected"
+    )
+    for name, entry in made.splits.items():
+        suspects = made.suspects(name)
+        table.add_row(
+            name,
+            str(entry["samples"]),
+            " ".join(map(str, entry["counts"])),
+            str(len(entry["contradictions"])),
+            entry["ceilings"]["outside_contradictions"] or "none",
+            "not asked" if suspects is None else str(len(suspects)),
+        )
+    _out.print(table)
+    groups = value["duplicates"]
+    _out.print(
+        f"groups of equal images: {len(groups)}, {sum(g['crosses_splits'] for g in groups)} across "
+        f"splits, {sum(g['disagrees'] for g in groups)} with different labels"
+    )
+    for sentence in value["undecided"]:
+        _out.print(f"not decided: {sentence}", markup=False)
+    _out.print(f"digest: {made.digest}")
 
 
 @app.command()

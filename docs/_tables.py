@@ -157,7 +157,11 @@ def _networks() -> str:
 
 def command_tables() -> dict[str, Callable[[], str]]:
     """One table of arguments and options for each command, by ``cli-NAME``."""
-    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group
+    top: Any = typer.main.get_command(app)
+    commands: dict[str, Any] = dict(top.commands)
+    for name, command in top.commands.items():
+        inner = getattr(command, "commands", {})
+        commands.update({f"{name}-{word}": below for word, below in inner.items()})
 
     def made(command: Any) -> Callable[[], str]:
         return lambda: _table(

@@ -121,6 +121,38 @@ def test_errors_lists_what_is_wrong(folder):
     assert "misclassified" in table.stdout
 
 
+def test_a_data_set_is_audited(folder):
+    """Exit code 1 for contradictions, 0 without; the file is what --json prints and a run takes."""
+    ready = folder / "ready.json"
+    done = run("datasets", "audit", folder / "data.npz", "--radius", "1/255", "--out", ready)
+    assert done.returncode == 0, done.stderr
+    made = asi.Readiness.from_bytes(ready.read_bytes())
+    assert f"digest: {made.digest}" in done.stdout
+    assert "not asked" in done.stdout
+    again = run("datasets", "audit", folder / "data.npz", "--json")
+    assert json.loads(again.stdout) == made.to_json()
+    done = run("certify", folder / "model.onnx", folder / "data.npz", "--radius", 0,
+               "--readiness", ready, "--out", folder / "named")  # fmt: skip
+    assert made.digest in (folder / "named" / "report.html").read_text("utf-8"), done.stderr
+    assert run("datasets", "audit", "phantom").returncode == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["datasets", "audit", "nonsense"],
+        ["datasets", "audit", "phantom", "--radius", "much"],
+        ["datasets", "audit", "phantom", "--out", "not/there.json"],
+        ["datasets", "--json", "audit", "phantom"],
+    ],
+)
+def test_an_audit_refuses_wrong_use(words, capsys):
+    """One line, exit code 2."""
+    assert main(words) == 2
+    shown = capsys.readouterr().err.strip()
+    assert shown.startswith("error: ")
+
+
 def test_lists_of_data_sets_and_models():
     """What is known by name."""
     found = json.loads(run("datasets", "--json").stdout)["datasets"]

@@ -1,15 +1,31 @@
-"""The audit of a data set: duplicates, contradictions, and how large a radius can be at all."""
+"""The audit of a data set: duplicates, contradictions, the largest radius, suspected labels."""
 
 from asi_verify.audit.audit import Audit, Unit, audit
 from asi_verify.audit.distances import LabelDistances, label_distances
 from asi_verify.audit.duplicates import DuplicateGroup, find_duplicates
+from asi_verify.audit.readiness import (
+    Readiness,
+    Suspicions,
+    audit_splits,
+    readiness,
+    readiness_schema,
+)
+from asi_verify.audit.suspects import Suspect, cleanlab_version, suspected_labels
 
 __all__ = [
     "Audit",
     "DuplicateGroup",
     "LabelDistances",
+    "Readiness",
+    "Suspect",
+    "Suspicions",
     "Unit",
     "audit",
+    "audit_splits",
+    "cleanlab_version",
     "find_duplicates",
     "label_distances",
+    "readiness",
+    "readiness_schema",
+    "suspected_labels",
 ]

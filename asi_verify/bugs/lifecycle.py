@@ -28,6 +28,7 @@ class Findings:
         verdicts: the prover's, by row.
         accepted: digests of the certificates that the checker *accepted*, by row.
         contradicted: rows in a listed contradiction.
+        suspected: rows whose label is suspected.
     """
 
     round: int
@@ -37,6 +38,7 @@ class Findings:
     verdicts: Mapping[int, Verdict]
     accepted: Mapping[int, str]
     contradicted: frozenset[int]
+    suspected: frozenset[int] = frozenset()
 
 
 def updated(known: Iterable[Bug], findings: Findings) -> list[Bug]:
@@ -81,14 +83,23 @@ def _next_event(bug: Bug, findings: Findings) -> BugEvent | None:
 
 def _found(findings: Findings) -> Iterator[Bug]:
     """Every error of the round's model, as if the log were empty."""
-    reasons = categories(findings.samples, findings.evaluation, findings.contradicted)
+    reasons = categories(
+        findings.samples, findings.evaluation, findings.contradicted, findings.suspected
+    )
     for row, category in reasons.items():
         yield _new(row, BugKind.MISCLASSIFIED, category, findings)
     for row, verdict in findings.verdicts.items():
         if isinstance(verdict, Refuted) and row not in reasons:
-            aside = row in findings.contradicted
-            category = Category.CONTRADICTION if aside else Category.NEAR_BOUNDARY
-            yield _new(row, BugKind.COUNTEREXAMPLE, category, findings)
+            yield _new(row, BugKind.COUNTEREXAMPLE, _beside(row, findings), findings)
+
+
+def _beside(row: int, findings: Findings) -> Category:
+    """Why the model is wrong beside a sample on which it is right."""
+    if row in findings.contradicted:
+        return Category.CONTRADICTION
+    if row in findings.suspected:
+        return Category.SUSPECTED_LABEL
+    return Category.NEAR_BOUNDARY
 
 
 def _new(row: int, kind: BugKind, category: Category, findings: Findings) -> Bug:

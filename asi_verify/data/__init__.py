@@ -1,5 +1,6 @@
 """Data: samples, the preprocessing contract, MedMNIST, own data, the phantom set."""
 
+from asi_verify.data.annotators import NOT_LABELLED, from_annotators
 from asi_verify.data.arrays import from_arrays, from_torch_dataset
 from asi_verify.data.folder import from_folder
 from asi_verify.data.medmnist import find_file, load_medmnist, medmnist_sets, search_path
@@ -9,6 +10,7 @@ from asi_verify.data.resolve import DatasetLike, load_dataset
 from asi_verify.data.samples import Dataset, Samples, Task
 
 __all__ = [
+    "NOT_LABELLED",
     "Dataset",
     "DatasetLike",
     "Planted",
@@ -16,6 +18,7 @@ __all__ = [
     "Samples",
     "Task",
     "find_file",
+    "from_annotators",
     "from_arrays",
     "from_folder",
     "from_torch_dataset",

@@ -40,6 +40,8 @@ class Samples:
     Attributes:
         images: shape ``(N, C, *spatial)``, uint8 as the data set stores them, or float32 in [0, 1].
         labels: int64, shape ``(N,)``; or ``(N, decisions)`` for several labels.
+        votes: what each annotator said, int64, shape ``(N, annotators)``, -1 for nothing; None if
+            it is not known. For the audit alone.
 
     Raises:
         DataError: shapes, dtypes or values that cannot be used.
@@ -47,6 +49,7 @@ class Samples:
 
     images: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
+    votes: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         refuse_unusable_images(self.images)
@@ -59,13 +62,21 @@ class Samples:
             raise DataError(f"{len(self.images)} images, but {len(self.labels)} labels")
         read_only(self.images)
         read_only(self.labels)
+        if self.votes is not None:
+            if self.votes.dtype != np.int64 or self.votes.ndim != 2 or len(self.votes) != len(self):
+                raise DataError(
+                    f"votes: shape {self.votes.shape}, dtype {self.votes.dtype}; "
+                    f"({len(self)}, annotators) of int64 is expected"
+                )
+            read_only(self.votes)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, rows: npt.NDArray[np.intp] | slice) -> Samples:
         """Some of the samples."""
-        return Samples(self.images[rows], self.labels[rows])
+        votes = None if self.votes is None else self.votes[rows]
+        return Samples(self.images[rows], self.labels[rows], votes)
 
     @cached_property
     def image_digests(self) -> tuple[str, ...]:

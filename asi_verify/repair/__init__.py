@@ -7,8 +7,11 @@ from asi_verify.repair.corrector import Correction, Corrector, Task
 from asi_verify.repair.examine import Examination, Subject, examine
 from asi_verify.repair.loop import Loop, round_folder
 from asi_verify.repair.ordinary_training import OrdinaryTraining
+from asi_verify.repair.out_of_fold import ARCHITECTURE, out_of_fold
+from asi_verify.repair.untrained import untrained_network
 
 __all__ = [
+    "ARCHITECTURE",
     "CertifiedTraining",
     "Checkpoints",
     "Correction",
@@ -19,6 +22,8 @@ __all__ = [
     "Subject",
     "Task",
     "examine",
+    "out_of_fold",
     "round_folder",
     "tried_at_ceilings",
+    "untrained_network",
 ]

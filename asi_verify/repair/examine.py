@@ -44,6 +44,7 @@ class Subject:
         target: ``"label"``, or ``"prediction"``: whatever the model answers is to be stable.
         provenance: versions and settings, for the certificates.
         semantics: in which arithmetic the properties have to hold.
+        suspected: rows whose label is suspected; for the categories of bugs alone.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Subject:
     target: str = "label"
     provenance: dict[str, Any] = field(default_factory=dict)
     semantics: Semantics = Semantics.FLOAT32
+    suspected: frozenset[int] = frozenset()
 
     def properties(self, artifact: Artifact, evaluation: Evaluation) -> list[Property]:
         """What is asked of the model on each sample."""
@@ -196,6 +198,7 @@ def examine(
         dict(enumerate(proof.verdicts)),
         examination.accepted,
         frozenset(subject.audit.contradicted),
+        subject.suspected,
     )
     last = folder.bugs.last_round()
     if last is None or last < round_:

@@ -47,6 +47,10 @@ class OrdinaryTraining:
     learning_rate: float = 1e-3
     batch_norm: bool = False
 
+    def settings(self) -> dict[str, Any]:
+        """The fields as canonical JSON takes them: floats as exact text."""
+        return {k: v.hex() if isinstance(v, float) else v for k, v in asdict(self).items()}
+
     def train(
         self,
         network: Network,
@@ -63,7 +67,7 @@ class OrdinaryTraining:
         Returns:
             The trained network, exact in float32.
         """
-        settings = {"training": _plain(asdict(self)), "seed": seed}
+        settings = {"training": self.settings(), "seed": seed}
         module = BatchNormModule(network) if self.batch_norm else NetworkModule(network)
         state = TrainingState.begin(module, self.learning_rate)
         if checkpoints is not None:
@@ -114,8 +118,3 @@ class OrdinaryTraining:
             state.marks = {"right": right} | {
                 f"best.{k}": v.numpy().copy() for k, v in state.module.state_dict().items()
             }
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as canonical JSON takes them: floats as exact text."""
-    return {k: v.hex() if isinstance(v, float) else v for k, v in settings.items()}

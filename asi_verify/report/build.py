@@ -9,7 +9,7 @@ from fractions import Fraction
 from importlib import resources
 from typing import Any
 
-from asi_verify.audit import Unit
+from asi_verify.audit import Readiness, Unit
 from asi_verify.core.bug import Bug
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.claims import Claims
@@ -98,6 +98,7 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
             "contradictions": audit["contradictions"],
             "duplicates": audit["duplicates"],
             "nearest_other_label": audit["nearest_other_label"],
+            "suspects": _suspects(folder, configuration),
         },
         "provenance": {**claims.provenance, "configuration": _without_paths(configuration)},
     }
@@ -191,6 +192,15 @@ def _dataset(configuration: dict[str, Any], claims: Claims) -> dict[str, Any]:
         "split": claims.dataset.split,
         "task": noted["task"],
     }
+
+
+def _suspects(folder: RunFolder, configuration: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The suspected labels of the split, the least believed first; None if none were sought."""
+    if configuration.get("readiness") is None:
+        return None
+    ready = Readiness.from_bytes(folder.files.require("readiness.json"))
+    found = ready.suspects(configuration["split"])
+    return None if found is None else [vars(suspect) for suspect in found]
 
 
 def _side(

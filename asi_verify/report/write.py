@@ -51,6 +51,7 @@ def render(report: dict[str, Any], dataset: Dataset | None) -> str:
     )
     environment.filters["ceiling"] = ceiling_text
     environment.filters["classes"] = lambda label: _class_names(label, report)
+    environment.filters["decided"] = lambda label, decision: _decided(label, decision, report)
     charts = {
         "margins": margins_before_and_after(
             report["before"]["margins"] if report["model"]["corrected"] else [],
@@ -77,12 +78,21 @@ def _class_names(label: list[int], report: dict[str, Any]) -> str:
     return str(names[only])
 
 
+def _decided(label: int, decision: int | None, report: dict[str, Any]) -> str:
+    """One class; of several decisions, one of them."""
+    names = report["dataset"]["classes"]
+    if decision is None:
+        return str(names[label])
+    return f"{names[decision]}: {'yes' if label else 'no'}"
+
+
 def _pictures(report: dict[str, Any], dataset: Dataset | None) -> dict[int, str]:
-    """Pictures of the bugs and of the contradictions, by row; not more than a page can hold."""
+    """Pictures of contradictions, suspects and bugs, by row; not more than a page can hold."""
     if dataset is None:
         return {}
     images = dataset.split(report["dataset"]["split"]).images
     rows = [row for pair in report["audit"]["contradictions"] for row in pair["rows"]]
+    rows += [suspect["row"] for suspect in report["audit"]["suspects"] or ()]
     rows += [bug["row"] for bug in report["bugs"]]
     chosen = list(dict.fromkeys(rows))[:_MOST_PICTURES]
     return {row: picture(images[row]) for row in chosen}

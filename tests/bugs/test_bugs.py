@@ -119,7 +119,7 @@ def witness():
     return Refuted(Witness(np.zeros((1, 8, 8), np.float32), np.zeros(2, np.float32), "a test"))
 
 
-def findings(round_, predictions, verdicts=None, accepted=None, contradicted=()):
+def findings(round_, predictions, verdicts=None, accepted=None, contradicted=(), suspected=()):
     labels = [0, 0, 1]
     return Findings(
         round_,
@@ -129,6 +129,7 @@ def findings(round_, predictions, verdicts=None, accepted=None, contradicted=())
         verdicts or {},
         accepted or {},
         frozenset(contradicted),
+        frozenset(suspected),
     )
 
 
@@ -228,3 +229,18 @@ def test_a_bug_keeps_what_was_found_first():
     assert (bug.label, bug.prediction, bug.margin) == ((0,), (1,), -1.0)
     assert bug.image == samples([0]).image_digests[0]
     assert dataclasses.replace(bug, events=bug.events[:1]).state is BugState.OPEN
+
+
+def test_a_suspected_label_is_a_category_and_nothing_more():
+    """Of a wrong sample and of a counterexample, unless it contradicts; its states are the same."""
+    verdicts = {1: witness(), 2: witness()}
+    told = follow(findings(0, [1, 0, 1], verdicts, contradicted=[2], suspected=[0, 1, 2]))
+    plain = follow(findings(0, [1, 0, 1], verdicts, contradicted=[2]))
+    assert {row: bug.category for (row, _), bug in told.items()} == {
+        0: Category.SUSPECTED_LABEL,
+        1: Category.SUSPECTED_LABEL,
+        2: Category.CONTRADICTION,
+    }
+    assert {key: states(bug) for key, bug in told.items()} == {
+        key: states(bug) for key, bug in plain.items()
+    }

@@ -23,6 +23,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 import asi_verify as asi
 from asi_verify import errors
 from asi_verify.attest import Verification, predicate_schema
+from asi_verify.audit import readiness_schema
 from asi_verify.checker import CheckResult
 from asi_verify.checker.command import main as check_command
 from asi_verify.cli import app
@@ -39,6 +40,12 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands
+NESTED = {
+    f"{name} {word}": inner
+    for name, command in COMMANDS.items()
+    for word, inner in getattr(command, "commands", {}).items()
+}
+"""Commands of a command, by both words."""
 WRONG_USE = typer.BadParameter.__base__
 """Click's ``UsageError``, from whichever copy of click this typer brings."""
 
@@ -150,8 +157,10 @@ def parse(words):
     if words == ["--help"]:
         return
     assert name in COMMANDS, f"there is no command {name!r}"
+    if (both := " ".join(words[:2])) in NESTED:
+        name, rest = both, words[2:]
     with contextlib.suppress(typer.Exit):  # what --help ends with
-        COMMANDS[name].make_context(name, list(rest))
+        {**COMMANDS, **NESTED}[name].make_context(name, list(rest))
 
 
 @every_page
@@ -175,18 +184,21 @@ def test_commands_in_sentences_exist(path):
         assert name in COMMANDS, f"there is no command {name!r}"
 
 
-@pytest.mark.parametrize("words", [["nonsense"], ["run"], ["check", "out", "--no-such-option"]])
+@pytest.mark.parametrize(
+    "words",
+    [["nonsense"], ["run"], ["check", "out", "--no-such-option"], ["datasets", "audit", "--out"]],
+)
 def test_a_wrong_command_would_be_noticed(words):
     """The parse is the real one: it refuses what the command line refuses."""
     with pytest.raises((AssertionError, WRONG_USE)):
         parse(words)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *NESTED])
 def test_every_command_and_option_is_in_the_reference(name):
     """A section for each command, with each of its options and an example."""
     text = section(page("reference/cli.md"), name)
-    for parameter in COMMANDS[name].params:
+    for parameter in {**COMMANDS, **NESTED}[name].params:
         is_option = parameter.param_type_name == "option"
         shown = parameter.opts[0] if is_option else parameter.name.upper()
         assert f"`{shown}`" in text, f"{name}: {shown}"
@@ -241,7 +253,7 @@ def same_default(shown, actual):
 def test_every_member_of_a_result_is_in_the_reference():
     """Properties, attributes and methods of what the public functions return."""
     text = page("reference/python.md")
-    for kind in (asi.Result, CheckResult, Verification):
+    for kind in (asi.Result, asi.Readiness, CheckResult, Verification):
         found = section(text, kind.__name__)
         members = [name for name in (*vars(kind), *kind.__annotations__) if name[0] != "_"]
         assert members
@@ -335,6 +347,7 @@ def schema(package, name):
 @pytest.mark.parametrize(
     ("heading", "described"),
     [
+        ("readiness.json", readiness_schema),
         ("claims.json", lambda: schema("asi_verify.core", "claims-1.json")),
         ("Shards", lambda: schema("asi_verify.core", "certificate-1.json")),
         ("proof.json", lambda: schema("asi_verify.core", "vnnlib-1.json")),
