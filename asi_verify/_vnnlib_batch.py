@@ -46,6 +46,8 @@ def solve_vnnlib_batch(
 ) -> Iterator[BatchRow]:
     """Answer the instances of a list one after the other; a model is loaded once.
 
+    The list is read at once, before the first row is asked for.
+
     Args:
         instances: a CSV file of rows ``onnx,vnnlib,timeout`` without a header; paths are relative
             to it, and a file that is missing may be there with ``.gz`` behind its name.
@@ -53,15 +55,24 @@ def solve_vnnlib_batch(
         semantics: as for ``solve_vnnlib``.
         stages: as for ``solve_vnnlib``.
 
-    Yields:
+    Returns:
         The rows in order, each when it is answered.
 
     Raises:
         UsageError: the list cannot be read, or a row of it has another form.
         SoundnessAlarm: as for ``solve_vnnlib``.
     """
-    place = Path(instances).parent
-    for onnx, vnnlib, limit in _listed(Path(instances), timeout):
+    listed = _listed(Path(instances), timeout)
+    return _answered(Path(instances).parent, listed, semantics, stages)
+
+
+def _answered(
+    place: Path,
+    listed: Sequence[tuple[str, str, float | None]],
+    semantics: Semantics | str,
+    stages: Sequence[Stage] | None,
+) -> Iterator[BatchRow]:
+    for onnx, vnnlib, limit in listed:
         started = time.monotonic()
         try:
             result = solve_vnnlib(

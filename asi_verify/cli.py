@@ -611,10 +611,11 @@ def _answer_batch(
     from asi_verify._vnnlib_batch import solve_vnnlib_batch
 
     counts = dict.fromkeys(Answer, 0)
+    # A list that cannot be read leaves the answers of an earlier one as they are.
+    answered = solve_vnnlib_batch(batch, timeout=timeout, semantics=semantics)
     with results.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["onnx", "vnnlib", "answer", "seconds", "reason"])
-        answered = solve_vnnlib_batch(batch, timeout=timeout, semantics=semantics)
         for number, row in enumerate(answered):
             found = row.result
             counts[found.answer] += 1

@@ -203,7 +203,9 @@ def test_a_timeout_is_above_0(artifact, timeout):
         asi.solve_vnnlib(artifact, asked(0), timeout=timeout)
 
 
-def test_the_command_prints_what_the_competition_reads(artifact, highest, tmp_path, capsys):
+def test_the_command_prints_what_the_competition_reads(
+    artifact, highest, tmp_path, capsys, monkeypatch
+):
     """The answer on the first line, the counterexample behind it, and the exit code."""
     reached, bound = highest
     (tmp_path / "m.onnx").write_bytes(artifact)
@@ -231,8 +233,11 @@ def test_the_command_prints_what_the_competition_reads(artifact, highest, tmp_pa
     (out / "property.vnnlib").write_bytes(asked(bound + 2))
     assert main(["check", str(out), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["outcome"] == "rejected"
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
     for wrong in ([], query[:1], ["--batch", "x.csv", *query], ["--batch", "x.csv"], ["a", "b"]):
         assert main(["vnnlib", *wrong]) == 2
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_batch_answers_every_row(artifact, highest, tmp_path, capsys):
