@@ -10,20 +10,17 @@ import numpy as np
 import pytest
 import torch
 from support import exact
-from support.networks import small_cnn
+from support.asked import ask, asked_of_a_small_network
 from torch import nn
 
 import asi_verify as asi
-from asi_verify.core.canonical import array_digest
 from asi_verify.core.evidence import GridEvidence, Intermediate, LinearEvidence
 from asi_verify.core.images import encode
 from asi_verify.core.intensity import Intensity
 from asi_verify.core.linf import LInf
-from asi_verify.core.properties import SingleLabel
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided
 from asi_verify.data import Preprocess, from_arrays
 from asi_verify.errors import RadiusError
-from asi_verify.export import Artifact
 from asi_verify.prove import Cells, Crown, prove, stages_for
 from asi_verify.report import build_report, report_schema
 
@@ -37,19 +34,8 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def asked():
-    """A network on 8 x 8 images, images, and labels of which some are not the network's."""
-    generator = np.random.default_rng(0)
-    artifact = Artifact.from_network(small_cnn(generator))
-    images = generator.integers(0, 256, (24, 1, 8, 8), dtype=np.uint8)
-    labels = artifact.session.run(encode(images)).argmax(axis=1)
-    labels[:3] = (labels[:3] + 1) % 3
-    return artifact, images, [SingleLabel(int(label), 3) for label in labels]
-
-
-def ask(asked, family, stages=None):
-    artifact, images, properties = asked
-    digests = [array_digest(image) for image in images]
-    return prove(artifact, family, images, digests, properties, stages).verdicts
+    """Images and labels, some of which are not the network's."""
+    return asked_of_a_small_network(24)
 
 
 @pytest.mark.parametrize("text", TEXTS)

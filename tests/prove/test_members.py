@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from support import exact
-from support.networks import small_cnn
+from support.asked import ask, asked_of_a_small_network
 
-from asi_verify.core.canonical import array_digest
 from asi_verify.core.evidence import EnumerationEvidence
 from asi_verify.core.images import encode
 from asi_verify.core.k_pixel import KPixel
@@ -15,26 +14,14 @@ from asi_verify.core.linf import LInf
 from asi_verify.core.pieces import Pieces
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Witness
-from asi_verify.export import Artifact
-from asi_verify.prove import Intervals, Members, prove
+from asi_verify.prove import Intervals, Members
 from asi_verify.prove.stage import Stage, StageResult
 
 
 @pytest.fixture(scope="module")
 def asked():
-    """A network on 8 x 8 images, images, and labels of which some are the network's."""
-    generator = np.random.default_rng(0)
-    artifact = Artifact.from_network(small_cnn(generator))
-    images = generator.integers(0, 256, (16, 1, 8, 8), dtype=np.uint8)
-    labels = artifact.session.run(encode(images)).argmax(axis=1)
-    labels[:3] = (labels[:3] + 1) % 3
-    return artifact, images, [SingleLabel(int(label), 3) for label in labels]
-
-
-def ask(asked, family, stages=None):
-    artifact, images, properties = asked
-    digests = [array_digest(image) for image in images]
-    return prove(artifact, family, images, digests, properties, stages).verdicts
+    """Images and labels, some of which are not the network's."""
+    return asked_of_a_small_network(16)
 
 
 def test_verdicts_on_finite_regions_are_true(asked):
