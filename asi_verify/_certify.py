@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from asi_verify.audit import Readiness
     from asi_verify.export import Artifact, ModelLike
     from asi_verify.prove import Stage
-    from asi_verify.repair import Corrector, Examination, Subject
+    from asi_verify.repair import Corrector, Examination, Loop, Subject
 
 __all__ = ["certify", "check", "correct", "noted_dataset"]
 
@@ -149,6 +149,7 @@ def correct(
     preprocess: Preprocess | None = None,
     corrector: Corrector | None = None,
     rounds: int = 3,
+    last_layer: int = 10,
     readiness: Readiness | str | Path | None = None,
     stages: Sequence[Stage] | None = None,
     out: str | Path | None = None,
@@ -170,6 +171,9 @@ def correct(
         preprocess: as for ``certify``.
         corrector: ``asi_verify.repair.CertifiedTraining()`` if not given.
         rounds: at most so many.
+        last_layer: after a round that leaves at most so many samples open, the smallest change of
+            the last layer is looked for that certifies them and keeps the others
+            (``asi_verify.repair.LastLayer``); 0 to leave that out.
         readiness: as for ``certify``.
         stages: as for ``certify``.
         out: the run folder; a run that was killed goes on where it was. In memory if not given.
@@ -183,7 +187,7 @@ def correct(
         UsageError: the model, the data or the radius cannot be used; see its subclasses.
         SoundnessAlarm: the checker rejects a proof that was just made.
     """
-    from asi_verify.repair import CertifiedTraining
+    from asi_verify.repair import CertifiedTraining, Loop
 
     family, arithmetic = linf_for(radius), Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
@@ -195,7 +199,8 @@ def correct(
         artifact = _given_model(model, data, preprocess)
         folder.configure(
             {**run_configuration("correct", data, family, arithmetic), "model": artifact.digest}
-            | {"corrector": chosen.settings(), "rounds": rounds, "seed": seed}
+            | {"corrector": chosen.settings(), "last_layer": last_layer}
+            | {"rounds": rounds, "seed": seed}
             | {"stages": stage_settings(stages)}
             | readiness_settings(ready)
         )
@@ -206,8 +211,7 @@ def correct(
             family,
             arithmetic,
             seed,
-            chosen,
-            rounds,
+            Loop.of(chosen, rounds, last_layer),
             folder,
             stages,
             progress,
@@ -223,8 +227,7 @@ def corrected(
     family: LInf,
     semantics: Semantics,
     seed: int,
-    corrector: Corrector,
-    rounds: int,
+    loop: Loop,
     folder: RunFolder,
     stages: Sequence[Stage] | None,
     progress: Progress,
@@ -233,7 +236,7 @@ def corrected(
     """Correct an artifact in a configured and locked folder; what is there is not done again."""
     from asi_verify.export import Artifact
     from asi_verify.prove import Falsify, Intervals
-    from asi_verify.repair import Loop, round_folder, tried_at_ceilings
+    from asi_verify.repair import round_folder, tried_at_ceilings
 
     if folder.read_json(RESULT_FILE) is not None:
         return
@@ -241,7 +244,7 @@ def corrected(
     _refuse_unprocessed(artifact, subject, preprocess)
     if folder.read_json(GIVEN + "examination.json") is None:
         _examine_given(artifact, subject, folder, (Falsify(), Intervals()), progress)
-    best = Loop(corrector, rounds).run(artifact.network, subject, seed, folder, stages, progress)
+    best = loop.run(artifact.network, subject, seed, folder, stages, progress)
     _publish(folder, round_folder(best))
     final = Artifact.from_bytes(folder.files.require(CERTIFICATES + ARTIFACT_FILE))
     examined = folder.read_json(round_folder(best) + "examination.json")

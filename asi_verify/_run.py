@@ -45,6 +45,7 @@ def run(
     ordinary: OrdinaryTraining | None = None,
     corrector: Corrector | None = None,
     rounds: int = 3,
+    last_layer: int = 10,
     readiness: Readiness | str | Path | None = None,
     stages: Sequence[Stage] | None = None,
     out: str | Path | None = None,
@@ -65,6 +66,7 @@ def run(
         corrector: as for ``correct``; where the architecture has batch norm, it is trained with
             it, and from weights made for intervals.
         rounds: as for ``correct``.
+        last_layer: as for ``correct``.
         readiness: as for ``certify``.
         stages: as for ``certify``.
         out: as for ``correct``.
@@ -81,6 +83,7 @@ def run(
     from asi_verify.repair import (
         CertifiedTraining,
         Checkpoints,
+        Loop,
         OrdinaryTraining,
         untrained_network,
     )
@@ -102,7 +105,7 @@ def run(
         folder.configure(
             run_configuration("run", data, family, arithmetic)
             | {"architecture": architecture, "options": dict(options or {})}
-            | {"corrector": chosen.settings()}
+            | {"corrector": chosen.settings(), "last_layer": last_layer}
             | {"ordinary": asdict(training), "rounds": rounds, "seed": seed}
             | {"stages": stage_settings(stages)}
             | readiness_settings(ready)
@@ -117,8 +120,7 @@ def run(
             checkpoints.clear()
         artifact = Artifact.from_bytes(folder.files.require(_ORDINARY))
         if folder.read_json(RESULT_FILE) is None:
-            corrected(
-                artifact, data, family, arithmetic, seed, chosen, rounds, folder, stages, progress
-            )
+            loop = Loop.of(chosen, rounds, last_layer)
+            corrected(artifact, data, family, arithmetic, seed, loop, folder, stages, progress)
         attested(folder)
     return Result(folder)

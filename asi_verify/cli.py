@@ -90,6 +90,12 @@ ReadinessOption = Annotated[
     typer.Option(help="The data set's readiness certificate, of 'asi-verify datasets audit'."),
 ]
 RoundsOption = Annotated[int, typer.Option(help="Correction rounds at most.", min=1)]
+LastLayerOption = Annotated[
+    int,
+    typer.Option(
+        help="With at most so many open after a round, try the last layer alone; 0: never.", min=0
+    ),
+]
 EpochsOption = Annotated[int, typer.Option(help="Epochs of a round at most.", min=1)]
 ScaleOption = Annotated[
     float | None, typer.Option(help="The model's pixel range, if not [0, 1]: 255.")
@@ -139,6 +145,7 @@ def run(
     ] = None,
     semantics: SemanticsOption = "float32",
     rounds: RoundsOption = 3,
+    last_layer: LastLayerOption = 10,
     epochs: EpochsOption = 300,
     readiness: ReadinessOption = None,
     data_root: DataRootOption = None,
@@ -160,6 +167,7 @@ def run(
         options=_options(option or []),
         corrector=CertifiedTraining(epochs=epochs, batch_norm=normed, fresh_weights=normed),
         rounds=rounds,
+        last_layer=last_layer,
         readiness=readiness,
         out=out,
         data_root=data_root,
@@ -177,6 +185,7 @@ def correct(
     out: OutOption = Path("out"),
     semantics: SemanticsOption = "float32",
     rounds: RoundsOption = 3,
+    last_layer: LastLayerOption = 10,
     epochs: EpochsOption = 300,
     scale: ScaleOption = None,
     mean: MeanOption = None,
@@ -200,6 +209,7 @@ def correct(
         preprocess=_preprocess(scale, mean, std, layout),
         corrector=CertifiedTraining(epochs=epochs),
         rounds=rounds,
+        last_layer=last_layer,
         readiness=readiness,
         out=out,
         data_root=data_root,

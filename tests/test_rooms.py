@@ -25,7 +25,7 @@ HOMES = {
     "pooch": ["data"],
     "rich": ["cli"],
     "safetensors": ["repair"],
-    "scipy": ["prove"],
+    "scipy": ["prove", "repair"],
     "sqlalchemy": ["store"],
     "torch": ["_doctor", "bounds", "export", "prove", "repair", "zoo"],
     "typer": ["cli"],

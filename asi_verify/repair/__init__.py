@@ -5,6 +5,7 @@ from asi_verify.repair.certified_training import CertifiedTraining
 from asi_verify.repair.checkpoints import Checkpoints
 from asi_verify.repair.corrector import Correction, Corrector, Task
 from asi_verify.repair.examine import Examination, Subject, examine
+from asi_verify.repair.last_layer import LastLayer
 from asi_verify.repair.loop import Loop, round_folder
 from asi_verify.repair.ordinary_training import OrdinaryTraining
 from asi_verify.repair.out_of_fold import ARCHITECTURE, out_of_fold
@@ -17,6 +18,7 @@ __all__ = [
     "Correction",
     "Corrector",
     "Examination",
+    "LastLayer",
     "Loop",
     "OrdinaryTraining",
     "Subject",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class Task:
         rows: the samples that have to be certified: all outside the contradictions.
         open: those of them that the last round did not certify; a subset of ``rows``.
         seed: of everything random.
-        round: the round's number, from 1.
+        round: how often the corrector was asked, this time included.
         semantics: in which arithmetic they have to be certified.
     """
 
@@ -52,12 +52,14 @@ class Correction:
         epochs: passes over the training set.
         screened: how many samples the corrector believes to be certified; a claim.
         history: for the report: one entry per epoch looked at.
+        effect: for the record: what else there is to tell; empty for a training.
     """
 
     network: Network
     epochs: int
     screened: int
     history: tuple[Mapping[str, Any], ...]
+    effect: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Corrector(abc.ABC):

@@ -122,6 +122,10 @@ class Examination:
         rows = np.arange(len(self.subject.samples))
         return np.setdiff1d(rows, [*self.accepted, *self.subject.audit.contradicted])
 
+    def lost(self, keep: npt.NDArray[np.intp] | None) -> list[int]:
+        """Those of some rows that have no accepted certificate."""
+        return [] if keep is None else np.setdiff1d(keep, list(self.accepted)).tolist()
+
     def to_json(self) -> dict[str, Any]:
         """For the run folder: one entry per sample, and what the stages did; no pixels."""
         accepted = self.accepted
@@ -155,6 +159,7 @@ def examine(
     folder: RunFolder,
     stages: Sequence[Stage] | None = None,
     certify: bool = True,
+    keep: npt.NDArray[np.intp] | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Examination:
     """Examine a model and bring the bug log up to date.
@@ -166,6 +171,8 @@ def examine(
         folder: where certificates and bugs are kept.
         stages: of the cascade.
         certify: write certificates and check them; without, nothing becomes certified.
+        keep: rows that must have accepted certificates. If one has none, the model is not to be
+            taken, and the bug log stays as it was.
         progress: told of samples.
 
     Raises:
@@ -201,7 +208,7 @@ def examine(
         subject.suspected,
     )
     last = folder.bugs.last_round()
-    if last is None or last < round_:
+    if (last is None or last < round_) and not examination.lost(keep):
         folder.bugs.save(updated(folder.bugs.bugs(), findings), round_)
     return examination
 

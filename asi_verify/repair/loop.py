@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from asi_verify.core.bug import BugState
 from asi_verify.core.linf import LInf
 from asi_verify.core.network import Network
 from asi_verify.core.progress import NO_PROGRESS, Progress
+from asi_verify.errors import UsageError
 from asi_verify.export import Artifact
 from asi_verify.lowering import read_network
 from asi_verify.prove import Stage
 from asi_verify.repair.checkpoints import Checkpoints
 from asi_verify.repair.corrector import Correction, Corrector, Task
 from asi_verify.repair.examine import Subject, examine
+from asi_verify.repair.last_layer import LastLayer
 from asi_verify.store import RunFolder
 
 __all__ = ["Loop", "round_folder"]
@@ -29,18 +33,36 @@ def round_folder(number: int) -> str:
 
 @dataclass(frozen=True)
 class Loop:
-    """Rounds of one corrector.
+    """Rounds of one corrector, and the last few samples by linear programme.
 
     Repair guided by counterexamples need not end (Boetius et al. 2023): the number of rounds is a
     budget, and not reaching zero is a result like any other.
 
     Attributes:
         corrector: what corrects.
-        rounds: at most so many.
+        rounds: at most so many of it.
+        last_layer: asked after a round that leaves at most ``last_layer.most`` samples open. What
+            it changes is a round of its own, beside those counted; the change is taken only if
+            everything that was certified is certified again. None to leave it out.
     """
 
     corrector: Corrector
     rounds: int = 3
+    last_layer: LastLayer | None = field(default_factory=LastLayer)
+
+    @classmethod
+    def of(cls, corrector: Corrector, rounds: int, most_for_last_layer: int) -> Loop:
+        """A loop that leaves the last layer alone if that is to repair 0 samples.
+
+        Raises:
+            UsageError: it is to repair fewer.
+        """
+        if most_for_last_layer < 0:
+            raise UsageError(
+                f"last_layer: {most_for_last_layer}; a number of samples, 0 or more, is expected"
+            )
+        last = LastLayer(most_for_last_layer) if most_for_last_layer else None
+        return cls(corrector, rounds, last)
 
     def run(
         self,
@@ -55,78 +77,136 @@ class Loop:
 
         Open is every sample outside the contradictions without an accepted certificate.
 
-        Every round is kept under ``rounds/NN/`` and not done again by a run that goes on.
+        Every round is kept under ``rounds/NN/`` and not done again by a run that goes on. What the
+        last layer's programme said of a round is ``rounds/NN/last_layer.json``.
 
         Returns:
-            The number of the round with the most accepted certificates, the first among equals.
+            The number of the round with the most accepted certificates, the first among equals,
+            and never one whose change was not taken.
         """
         family = subject.audit.family
         assert isinstance(family, LInf)  # nobody corrects for other regions yet
-        aside = subject.audit.contradicted
-        rows = np.setdiff1d(np.arange(len(subject.samples)), aside)
-        open_rows, best, most = rows, 0, -1
-        for number in range(1, self.rounds + 1):
-            place = round_folder(number)
-            done = folder.read_json(place + "round.json")
+        samples, semantics = subject.samples, subject.semantics
+        rows = np.setdiff1d(np.arange(len(samples)), subject.audit.contradicted)
+        examined = _Examined(subject, folder, stages, progress)
+        open_rows, number, best, most = rows, 0, 0, -1
+        for asked in range(1, self.rounds + 1):
+            number += 1
+            task = Task(samples, family, rows, open_rows, seed, asked, semantics)
+            done = examined.record(number)
             if done is None:
-                task = Task(
-                    subject.samples,
-                    family,
-                    rows,
-                    open_rows,
-                    seed,
-                    number,
-                    subject.semantics,
-                )
-                done = self._round(network, task, subject, folder, stages, progress)
-            network = read_network(folder.files.require(place + "certificates/artifact.onnx"))
-            open_rows = np.array(done["open"], dtype=np.intp)
+                done = examined.trained(number, self.corrector, network, task)
+            network, open_rows = examined.outcome(number, done)
             if done["accepted"] > most:
                 best, most = number, done["accepted"]
+            if self.last_layer is not None and 0 < len(open_rows) <= self.last_layer.most:
+                task = Task(samples, family, rows, open_rows, seed, asked, semantics)
+                done = examined.repaired(number, self.last_layer, network, task)
+                if done is not None:
+                    number += 1
+                if done is not None and not done["lost"]:
+                    network, open_rows = examined.outcome(number, done)
+                    if done["accepted"] > most:
+                        best, most = number, done["accepted"]
             if len(open_rows) == 0:
                 break
         return best
 
-    def _round(
-        self,
-        network: Network,
-        task: Task,
-        subject: Subject,
-        folder: RunFolder,
-        stages: Sequence[Stage] | None,
-        progress: Progress,
+
+@dataclass(frozen=True, eq=False)
+class _Examined:
+    """Rounds in a run folder: what a corrector gives back, examined and written down."""
+
+    subject: Subject
+    folder: RunFolder
+    stages: Sequence[Stage] | None
+    progress: Progress
+
+    def record(self, number: int) -> dict[str, Any] | None:
+        """What is written down of a round, if it is done."""
+        found: dict[str, Any] | None = self.folder.read_json(round_folder(number) + "round.json")
+        return found
+
+    def outcome(self, number: int, record: dict[str, Any]) -> tuple[Network, npt.NDArray[np.intp]]:
+        """A round's network, as its artifact says, and the rows that it leaves open."""
+        data = self.folder.files.require(round_folder(number) + "certificates/artifact.onnx")
+        return read_network(data), np.array(record["open"], dtype=np.intp)
+
+    def trained(
+        self, number: int, corrector: Corrector, network: Network, task: Task
     ) -> dict[str, Any]:
-        place = round_folder(task.round)
-        checkpoints = Checkpoints(folder.files, place + "checkpoint.safetensors")
-        correction = self.corrector.attempt(network, task, checkpoints, progress)
-        progress.say(
-            f"round {task.round}: {correction.epochs} epochs, {correction.screened} of "
+        """A round of training."""
+        checkpoints = Checkpoints(
+            self.folder.files, round_folder(number) + "checkpoint.safetensors"
+        )
+        correction = corrector.attempt(network, task, checkpoints, self.progress)
+        self.progress.say(
+            f"round {number}: {correction.epochs} epochs, {correction.screened} of "
             f"{len(task.rows)} samples promising"
         )
-        artifact = Artifact.from_network(correction.network)
-        found = examine(artifact, subject, task.round, folder, stages, progress=progress)
-        progress.say(
-            f"round {task.round}: {int(found.evaluation.wrong.sum())} misclassified, "
-            f"{len(found.counted)} certificates accepted, {len(found.open_rows)} open"
-        )
-        folder.write_json(place + "examination.json", found.to_json())
-        record = self._record(correction, task, found.open_rows.tolist(), len(found.counted))
-        folder.events.add(
-            "round", model=artifact.digest, number=task.round, status=str(found.status)
-        )
-        folder.write_json(place + "round.json", record)
+        record = self._examine(number, corrector, correction, keep=None)
         checkpoints.clear()
         return record
 
-    def _record(
-        self, correction: Correction, task: Task, open_rows: list[int], accepted: int
+    def repaired(
+        self, number: int, corrector: LastLayer, network: Network, task: Task
+    ) -> dict[str, Any] | None:
+        """What the last layer's programme makes of a round's network: a round, or None."""
+        told = round_folder(number) + "last_layer.json"
+        effect = self.folder.read_json(told)
+        if effect is not None and not effect["repaired"]:
+            return None
+        if effect is not None and (done := self.record(number + 1)) is not None:
+            return done
+        correction = corrector.attempt(network, task, None, self.progress)
+        self.folder.write_json(told, dict(correction.effect))
+        if not correction.effect["repaired"]:
+            self.progress.say(f"round {number}: {correction.effect['reason']}")
+            return None
+        kept = np.setdiff1d(task.rows, task.open)
+        return self._examine(number + 1, corrector, correction, keep=kept)
+
+    def _examine(
+        self,
+        number: int,
+        corrector: Corrector,
+        correction: Correction,
+        keep: npt.NDArray[np.intp] | None,
     ) -> dict[str, Any]:
-        return {
-            "accepted": accepted,
-            "corrector": self.corrector.settings(),
+        place, folder = round_folder(number), self.folder
+        artifact = Artifact.from_network(correction.network)
+        found = examine(
+            artifact, self.subject, number, folder, self.stages, keep=keep, progress=self.progress
+        )
+        lost = found.lost(keep)
+        self.progress.say(
+            f"round {number}: {int(found.evaluation.wrong.sum())} misclassified, "
+            f"{len(found.counted)} certificates accepted, {len(found.open_rows)} open"
+            + (f"; not taken, {len(lost)} lost" if lost else "")
+        )
+        folder.write_json(place + "examination.json", found.to_json())
+        folder.events.add("round", model=artifact.digest, number=number, status=str(found.status))
+        record = {
+            "accepted": len(found.counted),
+            "closed": _closed(folder, number),
+            "corrector": corrector.settings(),
+            "effect": dict(correction.effect),
             "epochs": correction.epochs,
             "history": list(correction.history),
-            "open": open_rows,
-            "round": task.round,
+            "lost": lost,
+            "open": found.open_rows.tolist(),
+            "round": number,
             "screened": correction.screened,
         }
+        folder.write_json(place + "round.json", record)
+        return record
+
+
+def _closed(folder: RunFolder, number: int) -> int:
+    """How many bugs a round closed that were not closed before it, as their traces tell."""
+    return sum(
+        bug.events[-1].round == number
+        and bug.events[-1].state is BugState.CERTIFIED
+        and not any(event.state is BugState.CERTIFIED for event in bug.events[-2:-1])
+        for bug in folder.bugs.bugs()
+    )

@@ -243,12 +243,17 @@ def _rounds(folder: RunFolder) -> list[dict[str, Any]]:
         record = folder.read_json(f"rounds/{number:02d}/round.json")
         if record is None:
             break
+        tried = folder.read_json(f"rounds/{number:02d}/last_layer.json")
         rounds.append(
             {
                 "accepted": record["accepted"],
+                "closed": record["closed"],
                 "epochs": record["epochs"],
                 "history": record["history"],
+                "last_layer": None if tried is None else tried["reason"],
+                "lost": record["lost"],
                 "open": len(record["open"]),
+                "repaired": record["effect"].get("repaired", []),
                 "round": number,
                 "settings": record["corrector"],
             }
