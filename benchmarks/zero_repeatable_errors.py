@@ -77,11 +77,12 @@ def _json(command: list[str]) -> dict[str, Any]:
 
 
 def onnx_answers(model: Path, data: Path, split: str) -> tuple[Any, Any]:
-    """What ONNX Runtime answers for each image of a grey MedMNIST split, and the labels."""
+    """What ONNX Runtime answers for each image of a flat MedMNIST split, and the labels."""
     with np.load(data) as file:
         images, labels = file[f"{split}_images"], file[f"{split}_labels"][:, 0]
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    inputs = (images[:, None] / 255).astype(np.float32)
+    planes = images[:, None] if images.ndim == 3 else np.moveaxis(images, -1, 1)
+    inputs = (planes / 255).astype(np.float32)
     (logits,) = session.run(None, {session.get_inputs()[0].name: inputs})
     return logits.argmax(axis=1), labels
 
