@@ -138,7 +138,7 @@ class BackwardTwin:
 
         Args:
             boxes: of value 0 and of every value that a ReLU reads, ``L`` samples.
-            rows: shape ``(R, logits)``.
+            rows: shape ``(R, logits)``, or ``(L, R, logits)`` for rows of each sample's own.
             steps: how many; a row stops when it is positive.
             constants: of the rows, shape ``(R,)`` or ``(L, R)``; 0 if not given.
             signs: shape ``(L, neurons)``: +1 where the phase is known to be nonnegative, -1 where
@@ -147,7 +147,7 @@ class BackwardTwin:
                 canonical rule.
             multipliers: same shape; 0 if not given.
         """
-        samples, count = len(boxes[0]), len(rows)
+        samples, count = len(boxes[0]), rows.shape[-2]
         functionals, added, ends, relaxation = self._started(
             boxes, rows, constants, signs, slopes, multipliers
         )
@@ -182,7 +182,7 @@ class BackwardTwin:
         )
         with torch.no_grad():
             found = self._lower(functionals, ends, relaxation) + added
-        return np.asarray(found.reshape(len(boxes[0]), len(rows)).cpu().numpy())
+        return np.asarray(found.reshape(len(boxes[0]), -1).cpu().numpy())
 
     def affine(
         self, boxes: Mapping[int, Box], value: int, functionals: npt.NDArray[Any]
@@ -216,11 +216,11 @@ class BackwardTwin:
         multipliers: Array | None,
     ) -> tuple[torch.Tensor, torch.Tensor, _Ends, _Relaxation]:
         """Functionals, their constants, the boxes' ends and the relaxation, as tensors."""
-        samples, count = len(boxes[0]), len(rows)
+        samples, count = len(boxes[0]), rows.shape[-2]
         ends = {value: self._ends(box, count) for value, box in boxes.items()}
         relaxation = self._begin(ends, count, signs, slopes, multipliers)
-        functionals = self._tensor(rows).repeat(samples, 1)
-        functionals = functionals.reshape(len(functionals), *self._network.output_shape)
+        of_samples = np.broadcast_to(rows, (samples, *rows.shape[-2:]))
+        functionals = self._tensor(of_samples).reshape(-1, *self._network.output_shape)
         given = np.zeros(count) if constants is None else constants
         added = self._tensor(np.broadcast_to(given, (samples, count))).reshape(-1)
         return functionals, added, ends, relaxation

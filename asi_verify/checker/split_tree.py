@@ -43,7 +43,7 @@ def require_tree(trusted: TrustedPass, property_: Property, tree: SplitTree) -> 
     """
     neurons = max((part.stop for part in trusted.neurons.values()), default=0)
     inputs = math.prod(trusted.network.input_shape)
-    tree.require(len(property_.rows()), neurons, inputs)
+    tree.require(len(property_.rows()) + property_.sums, neurons, inputs)
 
 
 def tree_margins(
@@ -87,19 +87,21 @@ def margins_over(
 ) -> Array:
     """``tree_margins`` for whom has the bounds over the whole regions already, by ``trusted``."""
     result = np.full(len(trees), np.inf)
-    # Three kinds of trees, by what a leaf's bounds need; which others are in the batch changes
-    # nothing for any of them.
-    kinds: dict[Intermediate | None, list[tuple[int, SplitTree, Leaf]]] = defaultdict(list)
+    # By what a leaf's bounds need, and what its clauses' sums are made of; which others are in the
+    # batch changes nothing for any of them.
+    kinds = defaultdict[tuple[Intermediate | None, bytes], list[tuple[int, SplitTree, Leaf]]](list)
     for sample, tree in enumerate(trees):
         require_tree(trusted, property_, tree)
         again = intermediate if tree.cuts_inputs else Intermediate.INTERVAL
         kind = again if len(tree.leaves) > 1 else None
-        kinds[kind] += [(sample, tree, leaf) for leaf in tree.leaves]
-    for kind, leaves in kinds.items():
+        for leaf in tree.leaves:
+            kinds[kind, tree.weights(leaf).tobytes()].append((sample, tree, leaf))
+    for (kind, weights), leaves in kinds.items():
+        wanted = property_.summed(np.frombuffer(weights, np.uint8))
         for some in trusted.batches(len(leaves)):
             owners = np.array([sample for sample, _, _ in leaves[some]], dtype=np.intp)
             of_leaves = [(tree, leaf) for _, tree, leaf in leaves[some]]
-            lower = leaf_margins(trusted, root.take(owners), property_, kind, of_leaves)
+            lower = leaf_margins(trusted, root.take(owners), wanted, kind, of_leaves)
             np.minimum.at(result, owners, lower)
     return result
 
@@ -116,16 +118,15 @@ def leaf_margins(
     Args:
         trusted: the trusted pass over the network.
         root: bounds over the whole region of each leaf.
-        property_: whose rows.
+        property_: whose rows, its clauses' sums included.
         again: how bounds on a leaf follow from its cuts; None if no leaf has any.
         leaves: each with its tree.
 
     Returns:
         Shape ``(L,)``; +inf on a leaf that no input belongs to.
     """
-    bounds = root
-    if again is not None:
-        bounds = leaf_bounds(trusted, root, [leaf.cuts for _, leaf in leaves], again)
+    paths = [leaf.cuts for _, leaf in leaves]
+    bounds = root if again is None else leaf_bounds(trusted, root, paths, again)
     advice = _advice(trusted, leaves)
     lower = property_.overall(trusted.rows(bounds, property_, to_input=True, advice=advice))
     return np.where(bounds.sound & bounds.empty, np.inf, lower)

@@ -343,11 +343,10 @@ class TrustedPass:
         if 0 in pending:
             last = _refuse_beyond_limit(pending[0], usable)
             total.add(lowest_over(bounds.reach, last, bounds.boxes[0]), 0.0)
-        lower = total.lower()
         # Shared functionals have one row of results per sample, whether or not they were split up.
         form = (-1, count) if functionals.owners is None else (-1,)
         proves = usable.reshape(form) & functionals.of_owner(bounds.sound)
-        lower = lower.reshape(form)
+        lower = total.lower().reshape(form)
         return np.where(proves & np.isfinite(lower), lower, -np.inf)
 
     def _tightened(self, bounds: Bounds, value: int, worth_it: npt.NDArray[np.bool_]) -> Box:

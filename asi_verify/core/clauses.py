@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from math import lcm
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -107,6 +107,29 @@ class Clauses(Property):
         """One property for each clause: together they say the same."""
         return tuple(Clauses(self.outputs, (clause,)) for clause in self.clauses)
 
+    @property
+    def sums(self) -> int:
+        return sum(len(clause) > 1 for clause in self.clauses)
+
+    def summed(self, weights: npt.NDArray[np.uint8] | None = None) -> Clauses:
+        if not self.sums:
+            return self if weights is None else cast("Clauses", super().summed(weights))
+        count = len(self._inequalities) + self.sums
+        given = [0] * count if weights is None else weights.tolist()
+        if len(given) != count:
+            raise UsageError(f"weights: {len(given)} for {count} rows, sums included")
+        clauses = []
+        for clause in self.clauses:
+            used, given = given[: len(clause)], given[len(clause) :]
+            own = used
+            if len(clause) > 1:
+                own, given = given[:1], given[1:]
+                clause = (*clause, _weighted(clause, used))  # noqa: PLW2901  as it is from here on
+            if any(own):
+                raise UsageError("weights: only a term of a sum has one")
+            clauses.append(clause)
+        return Clauses(self.outputs, tuple(clauses))
+
     def overall(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The smallest over the clauses of the largest number of each."""
         largest = np.maximum.reduceat(values, self._starts, axis=1)
@@ -143,6 +166,14 @@ class Clauses(Property):
 
     def __str__(self) -> str:
         return f"{len(self.clauses)} clauses over {self.outputs} outputs"
+
+
+def _weighted(clause: Sequence[Inequality], weights: Sequence[int]) -> Inequality:
+    """The sum of multiples of inequalities, exactly."""
+    columns = zip(*(row.coefficients for row in clause), strict=True)
+    coefficients = (sum(w * c for w, c in zip(weights, column, strict=True)) for column in columns)
+    constants = (w * row.constant for w, row in zip(weights, clause, strict=True))
+    return Inequality(tuple(coefficients), sum(constants, Fraction(0)))
 
 
 def _at_most(exact: Fraction) -> float:

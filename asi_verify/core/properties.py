@@ -58,6 +58,30 @@ class Property(abc.ABC):
         """The smallest number of each sample, shape ``(B,)``, for one per row, ``(B, rows)``."""
         return np.asarray(values.min(axis=1))
 
+    @property
+    def sums(self) -> int:
+        """How many clauses have several rows."""
+        return 0
+
+    def summed(self, weights: npt.NDArray[np.uint8] | None = None) -> Property:
+        """The same property with one row more in every clause of several: their weighted sum.
+
+        Weights are not negative, so a sum is positive only where one of its terms is: both
+        properties hold of the same logits. Bounds tell them apart, because no single row may be
+        positive on a whole region of which each part has one that is.
+
+        Args:
+            weights: one for every row of the result, 0 for what is no term of a sum; all 0 if not
+                given.
+
+        Raises:
+            UsageError: there are more or fewer, another row has a weight, or a number gets too
+                large.
+        """
+        if weights is not None and bool(weights.any()):
+            raise UsageError("weights: no clause has several rows")
+        return self
+
     @abc.abstractmethod
     def to_json(self) -> dict[str, Any]:
         """The canonical form; ``property_from_json`` reads that of a classifier's property."""

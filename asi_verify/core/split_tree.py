@@ -37,7 +37,7 @@ __all__ = [
     "SplitTree",
 ]
 
-_MAGIC = b"ASIVTREE"
+_MAGIC = b"ASIVTRE2"
 LEAF, PHASE, THRESHOLD = 0, 1, 2
 NODE = np.dtype([("kind", "<u4"), ("number", "<u4"), ("threshold", "<f4")])
 _STEPS = 255
@@ -77,13 +77,17 @@ class Leaf(NamedTuple):
 class Slopes:
     """Lower slopes of ReLUs, in steps of 1/255; the canonical rule where none is given.
 
+    And what a clause's sum is made of (``Property.summed``); each row has slopes of its own.
+
     Attributes:
         given: bool, shape ``(R, neurons)``.
         steps: uint8, one for each True of ``given`` in C order.
+        weights: uint8, shape ``(R,)``, of the rows in their clause's sum.
     """
 
     given: npt.NDArray[np.bool_]
     steps: npt.NDArray[np.uint8]
+    weights: npt.NDArray[np.uint8]
 
     def dense(self) -> npt.NDArray[np.float64]:
         """The slopes, shape ``(R, neurons)``; NaN where none is given."""
@@ -92,19 +96,21 @@ class Slopes:
         return slopes
 
     @classmethod
-    def nearest(cls, slopes: npt.NDArray[np.floating]) -> Slopes:
+    def nearest(
+        cls, slopes: npt.NDArray[np.floating], weights: npt.NDArray[np.uint8] | None = None
+    ) -> Slopes:
         """The nearest that can be written; NaN for none."""
         given = np.asarray(~np.isnan(slopes))
         steps = np.rint(np.clip(slopes[given], 0, 1) * _STEPS).astype(np.uint8)
-        return cls(given, steps)
+        return cls(given, steps, np.zeros(len(given), np.uint8) if weights is None else weights)
 
 
 @dataclass(frozen=True, eq=False)
 class SplitTree:
-    """A tree over one region, for the ``R`` rows of one property.
+    """A tree over one region, for the rows of one property and the sums of its clauses.
 
     Attributes:
-        rows: ``R``.
+        rows: ``R``, those of ``Property.summed``.
         neurons: how many there are in the network.
         nodes: dtype ``NODE``, in preorder, the side below first. ``number`` is that of a neuron or
             of an input number; for a leaf 0 for canonical slopes, or the number of its slopes
@@ -127,7 +133,8 @@ class SplitTree:
 
     def __post_init__(self) -> None:
         paths = _covering(self.nodes, self.neurons, len(self.slopes))
-        if any(slopes.given.shape != (self.rows, self.neurons) for slopes in self.slopes):
+        forms = {(slopes.given.shape, slopes.weights.shape) for slopes in self.slopes}
+        if forms - {((self.rows, self.neurons), (self.rows,))}:
             raise CertificateError("a split tree has slopes for other rows or neurons")
         if len(self.multipliers) != len(paths):
             raise CertificateError("a split tree has multipliers for other leaves")
@@ -150,6 +157,11 @@ class SplitTree:
         """Whether any inner node divides the inputs."""
         return bool((self.nodes["kind"] == THRESHOLD).any())
 
+    def weights(self, leaf: Leaf) -> npt.NDArray[np.uint8]:
+        """Of the rows in the sums of their clauses, shape ``(R,)``, on a leaf."""
+        none = np.zeros(self.rows, np.uint8)
+        return none if leaf.slopes is None else self.slopes[leaf.slopes].weights
+
     def require(self, rows: int, neurons: int, inputs: int) -> None:
         """Refuse a tree for another property or another network.
 
@@ -167,7 +179,10 @@ class SplitTree:
         """Header, nodes, multipliers of each leaf, slopes; little-endian, nothing compressed."""
         sizes = [self.rows, self.neurons, len(self.slopes), len(self.nodes)]
         multipliers = [numbers.astype("<f4").tobytes() for numbers in self.multipliers]
-        slopes = [np.packbits(s.given).tobytes() + s.steps.tobytes() for s in self.slopes]
+        slopes = [
+            np.packbits(s.given).tobytes() + s.steps.tobytes() + s.weights.tobytes()
+            for s in self.slopes
+        ]
         header = _MAGIC + np.array(sizes, dtype="<u4").tobytes()
         return b"".join([header, self.nodes.tobytes(), *multipliers, *slopes])
 
@@ -197,7 +212,8 @@ class SplitTree:
             bits = np.frombuffer(rest.take((rows * neurons + 7) // 8), dtype=np.uint8)
             given = np.unpackbits(bits, count=rows * neurons).astype(np.bool_)
             steps = np.frombuffer(rest.take(int(given.sum())), dtype=np.uint8)
-            slopes.append(Slopes(given.reshape(rows, neurons), steps))
+            weights = np.frombuffer(rest.take(rows), dtype=np.uint8)
+            slopes.append(Slopes(given.reshape(rows, neurons), steps, weights))
         tree = cls(rows, neurons, nodes, tuple(multipliers), tuple(slopes))
         if tree.to_bytes() != data:
             raise CertificateError("a split tree is not in its canonical form")

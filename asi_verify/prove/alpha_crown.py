@@ -39,7 +39,8 @@ class AlphaCrown(Stage):
         twin = twin_for(batch.artifact.network, self.device)
         if twin is None or batch.reach is not None:  # it optimises over boxes
             return StageResult(tuple(found))
-        rows = batch.property_.rows()
+        wanted = batch.property_.summed()
+        rows = wanted.rows()
         parts: dict[str, bytes] = {}
         declined = 0
         for some in batch.trusted.batches(len(batch)):
@@ -48,10 +49,10 @@ class AlphaCrown(Stage):
             given = batch.take(np.arange(len(batch))[some])
             bounds = given.root_bounds(Intermediate.BACKWARD)
             best = twin.optimised(
-                boxes_for(twin, bounds), rows, self.steps, constants=batch.property_.constants()
+                boxes_for(twin, bounds), rows, self.steps, constants=wanted.constants()
             )
             advice = open_slopes(batch.trusted, bounds, best.slopes, LARGEST)
-            promising = np.flatnonzero(batch.property_.overall(best.lower.astype(np.float64)) > 0)
+            promising = np.flatnonzero(wanted.overall(best.lower.astype(np.float64)) > 0)
             trees = [slopes_tree(advice[i]) for i in promising]
             root = bounds.take(promising)
             margins = margins_over(

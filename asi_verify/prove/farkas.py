@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 
-__all__ = ["Multipliers", "multipliers_for"]
+__all__ = ["Multipliers", "balanced", "multipliers_for"]
 
 Array = npt.NDArray[np.float64]
 _ENOUGH = 2.0
@@ -28,6 +28,43 @@ class Multipliers(NamedTuple):
 
     multipliers: Array
     point: Array | None
+
+
+def balanced(
+    rows: Array, constants: Array, phases: Array, phase_constants: Array, lower: Array, upper: Array
+) -> tuple[Array, Array | None]:
+    """Shares of rows whose mean is positive on a leaf on which one of them always is.
+
+    The duals of the programme that looks for the input at which the largest row is smallest.
+
+    Args:
+        rows: shape ``(m, n)``, affine on the leaf.
+        constants: shape ``(m,)``.
+        phases: as for ``multipliers_for``.
+        phase_constants: shape ``(k,)``.
+        lower: shape ``(n,)``.
+        upper: shape ``(n,)``.
+
+    Returns:
+        Shares, shape ``(m,)``, the largest of them 1; and that input. Equal shares and None if the
+        solver fails, as where no input satisfies the phases.
+    """
+    count, n = rows.shape
+    below_top = np.hstack([rows, -np.ones((count, 1))])
+    known = np.hstack([-phases, np.zeros((len(phases), 1))])
+    bounds = np.vstack([np.stack([lower, upper], axis=1), [-np.inf, np.inf]])
+    found = linprog(
+        np.append(np.zeros(n), 1.0),
+        A_ub=np.vstack([below_top, known]),
+        b_ub=np.concatenate([-constants, phase_constants]),
+        bounds=bounds,
+        method="highs",
+    )
+    shares = np.ones(count)
+    if found.status != 0:
+        return shares, None
+    duals = np.maximum(-found.ineqlin.marginals[:count], 0)
+    return (duals / duals.max() if duals.max() > 0 else shares), np.asarray(found.x[:-1])
 
 
 def multipliers_for(

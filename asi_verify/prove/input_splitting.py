@@ -121,12 +121,11 @@ class InputSearch:
             else:
                 nodes.append((LEAF, int(node in self._flat), 0.0))
                 leaves += 1
-        none = np.zeros((len(self._rows), 0), np.float32)
+        rows = len(self._rows) + self._batch.property_.sums
+        none = np.zeros((rows, 0), np.float32)
         neurons = max((part.stop for part in self._batch.trusted.neurons.values()), default=0)
-        flat = Slopes.nearest(np.zeros((len(self._rows), neurons)))
-        return SplitTree(
-            len(self._rows), neurons, np.array(nodes, dtype=NODE), (none,) * leaves, (flat,)
-        )
+        flat = Slopes.nearest(np.zeros((rows, neurons)))
+        return SplitTree(rows, neurons, np.array(nodes, dtype=NODE), (none,) * leaves, (flat,))
 
     def _progress(self, sample: int) -> str:
         return f"branch and bound: {self._leaves[sample]} parts"

@@ -2,9 +2,11 @@
 
 A part is bounded by the torch twin with slopes and split multipliers of its own (Wang et al. 2021),
 many open parts at once; what the twin closes the trusted pass has to close too, or the part stays
-open. A part is divided at one of the phases whose relaxations cost most: at the one whose two
-halves, bounded with the slopes and multipliers of the whole, are best (Bunel et al. 2020). Where no
-phase is open the network is affine and a linear programme has the last word.
+open. A clause of several rows is bounded by their weighted sum too, with weights of the part's own:
+each row may fail somewhere on a part on which they never fail together. A part is divided at one
+of the phases whose relaxations cost most: at the one whose two halves, bounded with the slopes and
+multipliers of the whole, are best (Bunel et al. 2020). Where no phase is open the network is affine
+and a linear programme has the last word.
 """
 
 from __future__ import annotations
@@ -22,16 +24,18 @@ from asi_verify.checker.trusted import Advice, Bounds
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.limits import DEEPEST_TREE, LARGEST_TREE
+from asi_verify.core.properties import Property
 from asi_verify.core.split_tree import LEAF, NODE, PHASE, Cut, Slopes, SplitTree
 from asi_verify.core.verdict import Reason, Refuted, Undecided, Verdict
 from asi_verify.prove.falsify import descended
-from asi_verify.prove.farkas import multipliers_for
+from asi_verify.prove.farkas import balanced, multipliers_for
 from asi_verify.prove.stage import Batch
 from asi_verify.prove.twins import boxes_for, by_value, coarse, open_slopes
 
 __all__ = ["CLEAR", "PhaseSearch"]
 
 Array = npt.NDArray[np.float32]
+Weights = npt.NDArray[np.uint8]
 _AT_ONCE = 256
 _NUMBERS_AT_ONCE = 1 << 20
 """Of all values and rows of the parts that are bounded at once: few enough that a round takes a
@@ -41,6 +45,9 @@ _DOWN = 3
 CLEAR = 1e-9
 """A part is closed above this: another batch, in which sums are ordered otherwise, closes it too.
 The trusted pass works in float64, where bounds of order 1 differ by some 1e-14 then."""
+_WEIGHINGS = 6
+"""Times that a weight is doubled or halved at the root; below it once for each part."""
+_LARGEST_WEIGHT = 128
 _CANDIDATES = 8
 """Phases of which one is chosen by bounding both halves: where the product of what they gain is
 largest, as mixed integer programming does it (Achterberg 2007). A sum would prefer phases of which
@@ -57,7 +64,8 @@ class _Part:
         sample: whose region it is a part of.
         cuts: how it is reached.
         lower: of the property over the part that it is a half of.
-        slopes: of each row; shared by all parts that use the same, None for the canonical ones.
+        slopes: of each row, and the weights of clauses' sums; shared by all parts that use the
+            same, None for the canonical ones and no sums.
         multipliers: shape ``(R, cuts)``, of the phases on the path in their order.
         short: by how much the trusted pass fell short of the twin on the whole that it is a half
             of, shape ``(R,)``: mostly the rounding that it allows for.
@@ -113,8 +121,8 @@ class PhaseSearch:
     def __init__(self, batch: Batch, twin: BackwardTwin, most_leaves: int, steps: int) -> None:
         self._batch, self._twin = batch, twin
         self._most_leaves, self._steps = most_leaves, steps
-        self._rows = batch.property_.rows()
-        self._constants = batch.property_.constants()
+        self._property = batch.property_.summed()
+        self._rows = self._property.rows()
         self.root = batch.root_bounds(Intermediate.BACKWARD)
         self._neurons = max(numbers.stop for numbers in batch.trusted.neurons.values())
         none = np.zeros((len(self._rows), 0), np.float32)
@@ -125,6 +133,7 @@ class PhaseSearch:
         values = sum(int(np.prod(shape)) for shape in batch.artifact.network.shapes)
         most = _NUMBERS_AT_ONCE // (values * len(self._rows))
         self._at_once = max(1, min(_AT_ONCE, most))
+        self._sums = _Sums.of(batch.property_)
 
     def run(self) -> None:
         """Divide until nothing is open."""
@@ -180,10 +189,11 @@ class PhaseSearch:
         if not left:
             return []
         now, bounds = [now[i] for i in left], bounds.take(np.array(left, dtype=np.intp))
-        best = self._optimised(now, bounds)
+        weights = self._weighed(now, bounds)
+        best = self._optimised(now, bounds, weights)
         advice = open_slopes(self._batch.trusted, bounds, best.slopes, LARGEST_TREE)
         for i, part in enumerate(now):
-            part.slopes = Slopes.nearest(advice[i])
+            part.slopes = Slopes.nearest(advice[i], weights[i])
             numbers = [cut.number for cut in part.cuts]
             part.multipliers = coarse(best.multipliers[i][:, numbers])
         values = self._values(now, bounds)
@@ -211,7 +221,7 @@ class PhaseSearch:
 
     def _closed(self, values: npt.NDArray[np.float64], bounds: Bounds) -> npt.NDArray[np.bool_]:
         """Which parts the trusted pass closes, given its bounds of their rows."""
-        lower = self._batch.property_.overall(values)
+        lower = self._property.overall(values)
         return np.asarray(bounds.sound & (bounds.empty | (lower > CLEAR)))
 
     def _values(self, parts: Sequence[_Part], bounds: Bounds) -> npt.NDArray[np.float64]:
@@ -224,15 +234,56 @@ class PhaseSearch:
             for column, cut in enumerate(part.cuts):
                 multipliers[i, :, cut.number] -= cut.sign * part.multipliers[:, column]
         trusted = self._batch.trusted
-        advice = Advice(by_value(trusted, slopes), by_value(trusted, multipliers))
-        return trusted.rows(bounds, self._batch.property_, to_input=True, advice=advice)
+        values = np.empty(shape[:2])
+        for weights, some in _alike(self._weights(parts)):
+            advice = Advice(by_value(trusted, slopes[some]), by_value(trusted, multipliers[some]))
+            wanted = self._batch.property_.summed(weights)
+            values[some] = trusted.rows(bounds.take(some), wanted, to_input=True, advice=advice)
+        return values
 
-    def _optimised(self, parts: Sequence[_Part], bounds: Bounds) -> Optimised:
+    def _overall(self, values: npt.NDArray[Any], weights: Weights) -> npt.NDArray[np.float64]:
+        """The property's bounds, sums counted as means: by how much is lacking, not by sign."""
+        scaled = values.astype(np.float64)
+        scaled[:, self._sums.rows] /= np.maximum(weights @ self._sums.terms, 1)
+        return self._property.overall(scaled)
+
+    def _weights(self, parts: Sequence[_Part]) -> Weights:
+        """Of the rows in their clauses' sums, shape ``(L, R)``."""
+        weights = np.zeros((len(parts), len(self._rows)), np.uint8)
+        for i, part in enumerate(parts):
+            if part.slopes is not None:
+                weights[i] = part.slopes.weights
+        return weights
+
+    def _weighed(self, parts: Sequence[_Part], bounds: Bounds) -> Weights:
+        """The parts' weights, or better ones, of which one is the double or the half."""
+        weights = self._weights(parts)
+        if not len(self._sums.rows):
+            return weights
+        fresh = np.asarray(~weights.any(axis=1))
+        is_term = np.asarray(self._sums.terms.any(axis=1))
+        weights[fresh[:, None] & is_term] = 1
         boxes = boxes_for(self._twin, bounds)
-        return self._twin.optimised(boxes, self._rows, self._steps, **self._found(parts))
+        for _ in range(_WEIGHINGS if bool(fresh.any()) else 1):
+            trials = [weights]
+            for term in np.flatnonzero(is_term):
+                old = weights[:, term]
+                for new in (np.minimum(old, _LARGEST_WEIGHT // 2) * 2, np.maximum(old // 2, 1)):
+                    trial = weights.copy()
+                    trial[:, term] = new
+                    trials.append(trial)
+            found = [self._twin.lower(boxes, **self._found(parts, trial)) for trial in trials]
+            pairs = zip(found, trials, strict=True)
+            best = np.argmax([self._overall(lower, trial) for lower, trial in pairs], axis=0)
+            weights = np.stack(trials)[best, np.arange(len(parts))]
+        return weights
 
-    def _found(self, parts: Sequence[_Part]) -> dict[str, npt.NDArray[Any]]:
-        """What is known of parts, as the twin takes it."""
+    def _optimised(self, parts: Sequence[_Part], bounds: Bounds, weights: Weights) -> Optimised:
+        boxes = boxes_for(self._twin, bounds)
+        return self._twin.optimised(boxes, steps=self._steps, **self._found(parts, weights))
+
+    def _found(self, parts: Sequence[_Part], weights: Weights) -> dict[str, npt.NDArray[Any]]:
+        """Rows of parts and what is known of them, as the twin takes it."""
         signs = np.zeros((len(parts), self._neurons), np.int8)
         shape = (len(parts), len(self._rows), self._neurons)
         slopes, multipliers = np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32)
@@ -242,9 +293,14 @@ class PhaseSearch:
             multipliers[i][:, numbers] = part.multipliers
             if part.slopes is not None:
                 slopes[i] = part.slopes.dense()
-        constants = self._constants - np.stack([part.short for part in parts])
+        rows = np.empty((*shape[:2], self._rows.shape[1]))
+        constants = np.empty(shape[:2])
+        for given, some in _alike(weights):
+            wanted = self._batch.property_.summed(given)
+            rows[some], constants[some] = wanted.rows(), wanted.constants()
         return {
-            "constants": constants,
+            "constants": constants - np.stack([part.short for part in parts]),
+            "rows": rows,
             "signs": signs,
             "slopes": slopes,
             "multipliers": multipliers,
@@ -253,7 +309,7 @@ class PhaseSearch:
     def _refute(self, parts: Sequence[_Part], best: Optimised) -> None:
         """Descend from the inputs at which the parts' worst rows are bounded lowest."""
         lower = best.lower.astype(np.float64)
-        overall = self._batch.property_.overall(lower)
+        overall = self._property.overall(lower)
         worst = np.abs(lower - overall[:, None]).argmin(axis=1)
         coefficients = best.coefficients[np.arange(len(parts)), worst]
         owners = np.array([part.sample for part in parts], dtype=np.intp)
@@ -276,7 +332,7 @@ class PhaseSearch:
         self, parts: Sequence[_Part], bounds: Bounds, best: Optimised, places: Sequence[int]
     ) -> list[_Part]:
         """The halves of parts; none of one that is settled, or whose budget is used up."""
-        overall = self._batch.property_.overall(best.lower[places].astype(np.float64))
+        overall = self._overall(best.lower[places], self._weights(parts))
         costs = best.costs[places]
         numbers = self._chosen(parts, bounds, costs, overall)
         halves: list[_Part] = []
@@ -314,13 +370,14 @@ class PhaseSearch:
         count = min(_CANDIDATES, costs.shape[1])
         candidates = np.argsort(-costs, axis=1, kind="stable")[:, :count]
         scores = np.full(candidates.shape, -np.inf)
-        found = self._found(parts)
+        weights = self._weights(parts)
+        found = self._found(parts, weights)
         for column, numbers in enumerate(candidates.T):
             gains = []
             for sign in (-1, 1):
                 boxes = boxes_for(self._twin, self._clamped(bounds, numbers, sign))
-                lower = self._twin.lower(boxes, self._rows, **found).astype(np.float64)
-                gain = np.minimum(self._batch.property_.overall(lower), 0) - whole
+                lower = self._overall(self._twin.lower(boxes, **found), weights)
+                gain = np.minimum(lower, 0) - whole
                 gains.append(np.maximum(gain, _LEAST * np.abs(whole)))
             costly = costs[np.arange(len(parts)), numbers] > 0
             scores[:, column] = np.where(costly, gains[0] * gains[1], -np.inf)
@@ -354,11 +411,19 @@ class PhaseSearch:
         box = bounds.boxes[0]
         ends = box.lower.reshape(-1).astype(np.float64), box.upper.reshape(-1).astype(np.float64)
         output = self._batch.artifact.network.output
-        rows, constants = self._twin.affine(boxes, output, self._rows)
+        points: list[npt.NDArray[np.float64]] = []
+        weights = np.zeros(len(self._rows), np.uint8)
+        for terms in self._sums.terms.T:
+            rows, added = self._twin.affine(boxes, output, self._rows[terms])
+            constants = added + self._property.constants()[terms]
+            shares, point = balanced(rows.astype(np.float64), constants, a, b, *ends)
+            weights[terms] = np.rint(shares * 255)
+            points += [] if point is None else [point]
+        wanted = self._batch.property_.summed(weights)
+        rows, added = self._twin.affine(boxes, output, wanted.rows())
         multipliers = part.multipliers.copy()
-        points = []
         for r in np.flatnonzero(~(lower > 0)):
-            constant = float(constants[r] + self._constants[r])
+            constant = float(added[r] + wanted.constants()[r])
             found = multipliers_for(rows[r].astype(np.float64), constant, a, b, *ends)
             if found is None:
                 failed = Undecided(Reason.TOO_LOOSE, "the linear programme failed")
@@ -367,7 +432,8 @@ class PhaseSearch:
             multipliers[r] = found.multipliers
             if found.point is not None:
                 points.append(found.point)
-        part.slopes, part.multipliers = None, multipliers
+        none = np.full((len(self._rows), self._neurons), np.nan)
+        part.slopes, part.multipliers = Slopes.nearest(none, weights), multipliers
         if not self._closed(self._values([part], bounds), bounds)[0]:
             for point in points:
                 self._replay(np.array([part.sample]), point.reshape(1, *box.shape))
@@ -383,3 +449,34 @@ class PhaseSearch:
                 coefficients, constants = self._twin.affine(boxes, value, one)
                 return coefficients[0].astype(np.float64), float(constants[0])
         raise IndexError(cut.number)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Where the clauses' sums are among the rows of ``Property.summed``.
+
+    Attributes:
+        rows: of the ``S`` sums, in order.
+        terms: bool, shape ``(R, S)``: which rows are terms of which sum.
+    """
+
+    rows: npt.NDArray[np.intp]
+    terms: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, property_: Property) -> _Sums:
+        """Those of a property."""
+        sizes = np.bincount(property_.clauses_of_rows())
+        own = np.bincount(property_.summed().clauses_of_rows())
+        ends = np.cumsum(own)
+        several = np.flatnonzero(own > sizes)
+        rows = np.arange(ends[-1])[:, None]
+        terms = (rows >= (ends - own)[several]) & (rows < ends[several] - 1)
+        return cls(ends[several] - 1, terms)
+
+
+def _alike(weights: Weights) -> Iterator[tuple[Weights, npt.NDArray[np.intp]]]:
+    """Every different row of weights, and which parts have it."""
+    different, which = np.unique(weights, axis=0, return_inverse=True)
+    for number, row in enumerate(different):
+        yield row, np.flatnonzero(which.reshape(-1) == number)

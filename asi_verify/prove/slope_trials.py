@@ -77,11 +77,12 @@ class SlopeTrials(Stage):
         if not 0 < len(places) <= self.most_open:
             return None
         canonical = np.concatenate([(b.upper >= -b.lower).reshape(-1) for b in boxes])
-        rows = len(batch.property_.rows())
+        wanted = batch.property_.summed()
+        rows = len(wanted.rows())
         slopes = np.repeat(canonical[None].astype(np.float64), rows, axis=0)
         best = self._values(batch, bounds, slopes[None])[0]
         for step in 0.5 ** np.arange(self.steps):
-            if batch.is_late() or batch.property_.overall(best[None])[0] > 0:
+            if batch.is_late() or wanted.overall(best[None])[0] > 0:
                 break
             trials = [(place, by) for by in (step, -step) for place in places.tolist()]
             moved = np.stack([self._moved(slopes, place, by) for place, by in trials])
@@ -117,7 +118,7 @@ class SlopeTrials(Stage):
     @staticmethod
     def _values(batch: Batch, bounds: Bounds, slopes: Array) -> Array:
         """The trusted pass's bounds of the rows with each of some slopes, shape ``(T, R)``."""
-        trusted, property_ = batch.trusted, batch.property_
+        trusted, wanted = batch.trusted, batch.property_.summed()
         repeated = bounds.take(np.zeros(len(slopes), dtype=np.intp))
         advice = Advice(by_value(trusted, slopes))
-        return trusted.rows(repeated, property_, to_input=True, advice=advice)
+        return trusted.rows(repeated, wanted, to_input=True, advice=advice)

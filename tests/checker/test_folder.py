@@ -245,7 +245,8 @@ def test_trees_of_others_and_what_is_no_tree_are_rejected(made):
          "for 1 rows"),
         (tree.to_bytes()[:-1], "too early"),
         (SCRIPT, "first bytes"),
-        (b"ASIVTREE", "too early"),
+        (b"ASIVTRE2", "too early"),
+        (b"ASIVTREE", "first bytes"),
         (b"another kind of file", "first bytes"),
     ):  # fmt: skip
         made.certificates = [by_tree(made, row, data)]

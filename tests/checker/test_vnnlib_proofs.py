@@ -76,11 +76,11 @@ def text(highest):
 
 @pytest.fixture(scope="module")
 def trees(artifact):
-    """A tree for each case, of so many rows."""
+    """A tree for each case, of so many rows, the sum of the second's clause included."""
     nodes = np.array([(PHASE, 2, 0.0), (LEAF, 0, 0.0), (LEAF, 0, 0.0)], dtype=NODE)
     return [
         SplitTree(rows, 16, nodes, (np.zeros((rows, 1), np.float32),) * 2, ()).to_bytes()
-        for rows in (1, 2)
+        for rows in (1, 3)
     ]
 
 
@@ -383,6 +383,7 @@ def test_bounds_that_are_kept_are_those_of_the_same_region(artifact):
     roots = Roots(trusted)
     shape = (1, *trusted.network.input_shape)
     boxes = [Box(np.full(shape, -end), np.full(shape, end)) for end in (0.25, 0.5, 0.25)]
+    boxes.append(Box(*(np.concatenate([getattr(b, e) for b in boxes]) for e in ("lower", "upper"))))
     for intermediate in (Intermediate.INTERVAL, Intermediate.BACKWARD, Intermediate.INTERVAL):
         for box in boxes:
             found, alone = roots.bounds(box, intermediate), trusted.bounds(box, intermediate)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asi_verify.core.clauses import Clauses, Inequality
+from asi_verify.core.properties import SingleLabel
 from asi_verify.errors import UsageError
 
 fractions = st.fractions(-4, 4, max_denominator=1000)
@@ -100,3 +101,41 @@ def test_the_canonical_form_tells_properties_apart():
     different = {_of(clauses).digest for clauses in ([[a]], [[b]], [[a, b]], [[a], [b]])}
     assert len(different) == 4
     assert str(_of([[a], [b]])) == "2 clauses over 2 outputs"
+
+
+@given(clause_sets, st.lists(st.tuples(numbers, numbers), min_size=1, max_size=4), st.data())
+def test_sums_change_nothing_that_a_property_says(clauses, points, data):
+    """Whatever the weights, both hold of the same outputs; sums are exact."""
+    property_ = _of(clauses)
+    weights = []
+    for clause in clauses:
+        several = len(clause) > 1
+        weights += [data.draw(st.integers(0, 255)) if several else 0 for _ in clause] + [
+            0
+        ] * several
+    summed = property_.summed(np.array(weights, np.uint8))
+    assert len(summed.rows()) == len(property_.rows()) + property_.sums
+    outputs = np.array(points, dtype=np.float32)
+    one, other = property_.margins(outputs) > 0, summed.margins(outputs) > 0
+    assert one.tolist() == other.tolist()
+    for clause, longer in zip(clauses, summed.clauses, strict=True):
+        used, weights = weights[: len(longer)], weights[len(longer) :]
+        for point in points:
+            exact = [Fraction(z) for z in point]
+            terms = sum(w * row.value(exact) for w, row in zip(used, clause, strict=False))
+            assert len(clause) == 1 or longer[-1].value(exact) == terms
+
+
+def test_weights_are_those_of_terms():
+    """As many as rows, none for a sum or for the only row of a clause."""
+    row = Inequality((1, 0), Fraction(0))
+    property_ = _of([[row, row], [row]])
+    assert property_.summed(np.array([1, 2, 0, 0], np.uint8)).rows()[2].tolist() == [3, 0]
+    for wrong in ([1, 2, 0], [1, 2, 3, 0], [1, 2, 0, 4], [1, 2, 0, 0, 0]):
+        with pytest.raises(UsageError, match="weights"):
+            property_.summed(np.array(wrong, np.uint8))
+    for other in (_of([[row]]), SingleLabel(0, 2)):
+        assert other.summed() is other
+        assert other.summed(np.zeros(1, np.uint8)) is other
+        with pytest.raises(UsageError, match="weights"):
+            other.summed(np.ones(1, np.uint8))

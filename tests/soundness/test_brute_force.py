@@ -46,7 +46,7 @@ def test_every_operator_method_and_kind_of_region_is_asked():
     regions = {query.region for seed in range(8) for query in queries("Identity", seed)}
     assert regions == set(REGIONS)
     settled = Counter()
-    for operator, seed in (("Relu", 0), ("Concat", 4), ("Relu", 4), ("Gemm", 3)):
+    for operator, seed in (("Relu", 0), ("Concat", 4), ("Relu", 4), ("Gemm", 3), ("Mul", 0)):
         for query in queries(operator, seed):
             for answer in answers(query):
                 settled[answer.method] += isinstance(answer.verdict, Proved | Refuted)

@@ -10,17 +10,19 @@ from hypothesis import given, settings
 from support import exact, float32
 from support.float32 import Arithmetic
 from support.networks import LARGER, TINY, random_box, sampled, seeds
-from support.trees import holds, random_tree
+from support.trees import holds, random_tree, terms_of
 
 from asi_verify.checker import TrustedPass, split_tree
 from asi_verify.checker.split_tree import leaf_margins, tree_margins
 from asi_verify.core.box import Box
+from asi_verify.core.clauses import Clauses, Inequality
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Affine, Relu
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
-from asi_verify.core.split_tree import LEAF, NODE, PHASE, THRESHOLD, SplitTree
+from asi_verify.core.split_tree import LEAF, NODE, PHASE, THRESHOLD, Slopes, SplitTree
+from asi_verify.errors import UsageError
 
 INTERMEDIATE = list(Intermediate)
 
@@ -33,6 +35,22 @@ def asked(name, seed, semantics, radius):
     box = Box(*random_box(generator, network.input_shape, 1, radius))
     wanted = SingleLabel(int(generator.integers(network.logits)), network.logits)
     tree = random_tree(generator, trusted, len(wanted.rows()), 4, box)
+    return generator, trusted, box, wanted, tree
+
+
+def clauses_and_tree(name, seed, semantics, radius):
+    """The same for a property of clauses, of which some have several rows."""
+    generator, trusted, box, _, _ = asked(name, seed, semantics, radius)
+    outputs = trusted.network.logits
+
+    def row():
+        coefficients = generator.integers(-3, 4, outputs).tolist()
+        return Inequality(tuple(coefficients), Fraction(int(generator.integers(-8, 9)), 7))
+
+    sizes = generator.integers(1, 4, generator.integers(1, 3))
+    wanted = Clauses(outputs, tuple(tuple(row() for _ in range(size)) for size in sizes))
+    count = len(wanted.summed().rows())
+    tree = random_tree(generator, trusted, count, 3, box, terms_of(wanted))
     return generator, trusted, box, wanted, tree
 
 
@@ -63,6 +81,55 @@ def test_every_leaf_bounds_what_lies_on_it(name, intermediate, seed):
         for i in on:
             assert bounds[i] < np.inf
             assert Fraction(float(bounds[i])) <= margin
+
+
+@pytest.mark.parametrize("intermediate", INTERMEDIATE)
+@pytest.mark.parametrize("name", TINY)
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_sums_of_clauses_prove_nothing_that_is_false(name, intermediate, seed):
+    """Whatever the weights, a tree that closes has no point at which a clause fails."""
+    generator, trusted, box, wanted, tree = clauses_and_tree(name, seed, Semantics.REAL, 0.5)
+    found = tree_margins(trusted, box, wanted, intermediate, [tree])[0]
+    points = sampled(generator, box.lower[0], box.upper[0], 8)
+    outputs = [exact.evaluate_all(trusted.network, x)[-1] for x in points]
+    values = [[row.value(z) for clause in wanted.clauses for row in clause] for z in outputs]
+    # Lowered until some point violates the property by a hair, the tree proves it no more.
+    clauses = wanted.clauses_of_rows()
+    least = min(
+        min(max(v for v, c in zip(of_point, clauses, strict=True) if c == clause)
+            for clause in set(clauses.tolist()))
+        for of_point in values
+    )  # fmt: skip
+    assert least > 0 or found <= 0
+    lowered = Clauses(
+        wanted.outputs,
+        tuple(
+            tuple(Inequality(row.coefficients, row.constant - least) for row in clause)
+            for clause in wanted.clauses
+        ),
+    )
+    assert tree_margins(trusted, box, lowered, intermediate, [tree])[0] <= 0
+
+
+def test_a_sum_proves_what_no_row_proves():
+    """Of x + 1/8 and 1/8 - x one is positive everywhere, and neither on all of [-1, 1]."""
+    one, none = np.ones((1, 1), np.float32), np.zeros(1, np.float32)
+    network = Network.sequential((1,), [Affine(one, none)])
+    trusted = TrustedPass(network, Semantics.FLOAT32)
+    box = Box(np.full((1, 1), -1, np.float32), np.full((1, 1), 1, np.float32))
+    rows = tuple(Inequality((sign,), Fraction(1, 8)) for sign in (1, -1))
+    wanted = Clauses(1, (rows,))
+    leaf = np.array([(LEAF, 1, 0)], dtype=NODE)
+    for weights, proves in (((1, 1, 0), True), ((1, 2, 0), False), ((0, 0, 0), False)):
+        slopes = Slopes.nearest(np.zeros((3, 0)), np.array(weights, np.uint8))
+        tree = SplitTree(3, 0, leaf, (np.zeros((3, 0), np.float32),), (slopes,))
+        found = tree_margins(trusted, box, wanted, Intermediate.BACKWARD, [tree])
+        assert (found[0] > 0) == proves
+    slopes = Slopes.nearest(np.zeros((3, 0)), np.array((1, 1, 1), np.uint8))
+    tree = SplitTree(3, 0, leaf, (np.zeros((3, 0), np.float32),), (slopes,))
+    with pytest.raises(UsageError, match="only a term"):
+        tree_margins(trusted, box, wanted, Intermediate.BACKWARD, [tree])
 
 
 @pytest.mark.parametrize("intermediate", INTERMEDIATE)

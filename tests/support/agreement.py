@@ -144,10 +144,7 @@ def _able(
     """The methods that are complete for a query, all but for their budgets."""
     match region:
         case "box" | "linf":
-            # A leaf shows one row of a clause. Where now one and now another holds, phases alone
-            # do not tell them apart.
-            several = len(property_.rows()) > len(set(property_.clauses_of_rows().tolist()))
-            return complete - ({"branch over phases"} if several else set())
+            return complete
         case "k-pixel" if operator in PIECEWISE:
             return frozenset({"members"})
         case _:

@@ -1201,6 +1201,41 @@ _RADII = [
 
 _PROPERTIES_OF_LOGITS = [
     Defect(
+        "clauses: the sum of another clause",
+        "core/clauses.py",
+        "clause = (*clause, _weighted(clause, used))",
+        "clause = (*clause, _weighted(self.clauses[0], used))",
+        "tests/core/test_clauses.py::test_sums_change_nothing_that_a_property_says",
+    ),
+    Defect(
+        "clauses: constants of a sum without their weights",
+        "core/clauses.py",
+        "constants = (w * row.constant for",
+        "constants = (row.constant + 0 * w for",
+        "tests/core/test_clauses.py::test_sums_change_nothing_that_a_property_says",
+    ),
+    Defect(
+        "clauses: a sum that counts itself",
+        "core/clauses.py",
+        "if any(own):",
+        "if False:",
+        "tests/soundness/test_split_trees.py::test_a_sum_proves_what_no_row_proves",
+    ),
+    Defect(
+        "trees: sums without their weights",
+        "checker/split_tree.py",
+        "wanted = property_.summed(np.frombuffer(weights, np.uint8))",
+        "wanted = property_.summed()",
+        "tests/soundness/test_split_trees.py::test_a_sum_proves_what_no_row_proves",
+    ),
+    Defect(
+        "trees: rows of several clauses taken for one clause's",
+        "checker/split_tree.py",
+        "property_.overall(trusted.rows(bounds, property_, to_input=True, advice=advice))",
+        "trusted.rows(bounds, property_, to_input=True, advice=advice).max(axis=1)",
+        "tests/soundness/test_split_trees.py::test_sums_of_clauses_prove_nothing_that_is_false",
+    ),
+    Defect(
         "the constants of clauses rounded up",
         "core/clauses.py",
         "nearest if Fraction(nearest) <= exact else",

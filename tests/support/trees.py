@@ -9,9 +9,10 @@ import numpy as np
 
 from asi_verify.checker import TrustedPass
 from asi_verify.core.network import Network
+from asi_verify.core.properties import Property
 from asi_verify.core.split_tree import LEAF, NODE, PHASE, THRESHOLD, Slopes, SplitTree
 
-__all__ = ["holds", "random_tree", "satisfied"]
+__all__ = ["holds", "random_tree", "satisfied", "terms_of"]
 
 
 def neurons(trusted: TrustedPass) -> int:
@@ -20,9 +21,17 @@ def neurons(trusted: TrustedPass) -> int:
 
 
 def random_tree(
-    generator: np.random.Generator, trusted: TrustedPass, rows: int, depth: int, box: Any = None
+    generator: np.random.Generator,
+    trusted: TrustedPass,
+    rows: int,
+    depth: int,
+    box: Any = None,
+    terms: Any = None,
 ) -> SplitTree:
-    """A tree that divides at random, and half of the time also the inputs of the box."""
+    """A tree that divides at random, and half of the time also the inputs of the box.
+
+    ``rows`` are those of ``Property.summed``; ``terms`` says which have a weight.
+    """
     count = neurons(trusted)
     nodes: list[tuple[int, int, float]] = []
     multipliers: list[Any] = []
@@ -50,13 +59,23 @@ def random_tree(
     grow(depth, 0)
     slopes = generator.random((sets, rows, count))
     slopes[generator.random(slopes.shape) < 0.3] = np.nan
+    weights = np.zeros((sets, rows), np.uint8)
+    if terms is not None:
+        weights[:, terms] = generator.integers(0, 256, (sets, int(terms.sum())))
     return SplitTree(
         rows,
         count,
         np.array(nodes, dtype=NODE),
         tuple(multipliers),
-        tuple(Slopes.nearest(part) for part in slopes),
+        tuple(Slopes.nearest(*part) for part in zip(slopes, weights, strict=True)),
     )
+
+
+def terms_of(property_: Property) -> Any:
+    """Which rows of ``Property.summed`` are terms of a clause's sum."""
+    clauses = property_.summed().clauses_of_rows()
+    several = np.bincount(clauses) > np.bincount(property_.clauses_of_rows())
+    return several[clauses] & np.append(clauses[1:] == clauses[:-1], False)
 
 
 def satisfied(cut: Any, values: Any, network: Network) -> bool:
