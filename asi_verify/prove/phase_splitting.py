@@ -244,7 +244,7 @@ class PhaseSearch:
     def _overall(self, values: npt.NDArray[Any], weights: Weights) -> npt.NDArray[np.float64]:
         """The property's bounds, sums counted as means: by how much is lacking, not by sign."""
         scaled = values.astype(np.float64)
-        scaled[:, self._sums.rows] /= np.maximum(weights @ self._sums.terms, 1)
+        scaled[:, self._sums.rows] /= np.maximum(weights.astype(np.intp) @ self._sums.terms, 1)
         return self._property.overall(scaled)
 
     def _weights(self, parts: Sequence[_Part]) -> Weights:
@@ -256,7 +256,7 @@ class PhaseSearch:
         return weights
 
     def _weighed(self, parts: Sequence[_Part], bounds: Bounds) -> Weights:
-        """The parts' weights, or better ones, of which one is the double or the half."""
+        """The parts' weights, or better ones: one doubled or halved; at the root several."""
         weights = self._weights(parts)
         if not len(self._sums.rows):
             return weights
@@ -264,7 +264,7 @@ class PhaseSearch:
         is_term = np.asarray(self._sums.terms.any(axis=1))
         weights[fresh[:, None] & is_term] = 1
         boxes = boxes_for(self._twin, bounds)
-        for _ in range(_WEIGHINGS if bool(fresh.any()) else 1):
+        for time in range(_WEIGHINGS if bool(fresh.any()) else 1):
             trials = [weights]
             for term in np.flatnonzero(is_term):
                 old = weights[:, term]
@@ -275,6 +275,8 @@ class PhaseSearch:
             found = [self._twin.lower(boxes, **self._found(parts, trial)) for trial in trials]
             pairs = zip(found, trials, strict=True)
             best = np.argmax([self._overall(lower, trial) for lower, trial in pairs], axis=0)
+            # What else is in the batch changes nothing for a part.
+            best = np.where(fresh | (time == 0), best, 0)
             weights = np.stack(trials)[best, np.arange(len(parts))]
         return weights
 

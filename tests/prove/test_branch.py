@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from support.networks import (
 
 from asi_verify.checker.split_tree import tree_margins
 from asi_verify.core.box import Box
+from asi_verify.core.clauses import Clauses, Inequality
 from asi_verify.core.evidence import Intermediate, LinearEvidence, SolverEvidence, TreeEvidence
 from asi_verify.core.limits import LARGEST_TREE
 from asi_verify.core.network import Network, Node
@@ -345,3 +347,24 @@ def test_inputs_that_vary_by_rounding_alone_are_not_counted():
     assert varying(Box(lower[:1], wide[:1])).tolist() == [True, False, False, True]
     assert varying(Box(lower[1:], wide[1:])).tolist() == [True, True, False, False]
     assert varying(Box(lower, wide)).tolist() == [True, True, False, True]
+
+
+def test_phases_decide_clauses_of_which_no_row_always_holds():
+    """Of c + z and c - z one is positive everywhere; only their sum says so."""
+    by_sums = 0
+    for seed in range(12):
+        generator = np.random.default_rng(seed)
+        network = mlp(generator, 2, 6, 2)
+        box = Box(*random_box(generator, (2,), 1, 0.6))
+        row = generator.integers(1, 4, 2)
+        constant = Fraction(1, 16)
+        rows = tuple(Inequality(tuple((sign * row).tolist()), constant) for sign in (1, -1))
+        artifact, wanted = Artifact.from_network(network), Clauses(2, (rows,))
+        batch = Batch(artifact, box.lower, box, wanted, Semantics.FLOAT32, (1,))
+        assert accepted(batch, Branch(most_leaves=500, few_inputs=0).attempt(batch)) == [0]
+        least = [
+            exact.minimum(network, box.lower[0], box.upper[0], sign * row.astype(float))
+            for sign in (1, -1)
+        ]
+        by_sums += max(least) < -constant
+    assert by_sums >= 2
