@@ -9,6 +9,7 @@ to run with another one).
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import io
@@ -22,6 +23,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["Preloaded", "Run"]
+
+_CHILD_SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER of prctl(2)."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -106,14 +110,29 @@ def _serve() -> None:
     assert "asi_verify" not in sys.modules
     _register_profile()
     _warm_up()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_CHILD_SUBREAPER, 1)  # orphans of runs become children of this one
     gc.freeze()  # what is loaded stays: the children's collector need not look at it
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             os._exit(_run(**json.loads(line)))
         _, status = os.waitpid(child, 0)
+        _end_orphans()
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
+
+
+def _end_orphans() -> None:
+    """End what a run left behind: that it is never ended may be the defect."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # "pid (name) state parent ..."; a name may hold anything.
+            parent = stat.read_text("utf-8", errors="replace").rpartition(")")[2].split()[1]
+            if int(parent) == os.getpid():
+                child = int(stat.parent.name)
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
 
 
 def _register_profile() -> None:
