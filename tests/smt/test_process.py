@@ -331,8 +331,10 @@ def test_a_solver_is_kept_for_the_next_questions():
     assert kept.poll() is not None
 
 
+# A program that is started in the background of a script ignores Ctrl-C, and so would this one.
 PARENT = """
-import os, sys, threading
+import os, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = {places!r}
 from test_process import hard
 from asi_verify.smt import Solver
