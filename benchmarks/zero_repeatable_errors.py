@@ -31,8 +31,6 @@ RUNS_WANTED = [
     "breastmnist:2",
     "pneumoniamnist:0",
     "retinamnist:0",
-    "retinamnist:1",
-    "retinamnist:2",
 ]
 AGAIN = "breastmnist:0"
 
