@@ -410,7 +410,7 @@ def family_for(radius: RadiusLike | RegionFamily, data: Dataset) -> RegionFamily
     return _named(radius) or LInf.of(radius)
 
 
-def linf_for(radius: object) -> LInf:
+def linf_for(radius: RadiusLike | RegionFamily) -> LInf:
     """The regions to correct a model for.
 
     Raises:
@@ -418,13 +418,16 @@ def linf_for(radius: object) -> LInf:
     """
     if isinstance(radius, LInf):
         return radius
-    asked = radius if isinstance(radius, RegionFamily) else _named(radius)
-    if asked is not None or KPixel.pixels_in(radius) is not None:
+    if (
+        isinstance(radius, RegionFamily)
+        or _named(radius) is not None
+        or KPixel.pixels_in(radius) is not None
+    ):
         raise RadiusError(
             f"radius: {radius!r}: models are corrected for L-infinity regions alone; give such a "
             'radius, like "1/255", and certify the corrected model for these regions'
         )
-    return LInf.of(radius)  # type: ignore[arg-type]  # it refuses what is no radius
+    return LInf.of(radius)
 
 
 def _named(radius: object) -> RegionFamily | None:

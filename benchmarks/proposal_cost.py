@@ -8,6 +8,7 @@ five.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -48,9 +49,9 @@ def main() -> None:
         if method is Method.INTERVAL:
             figures["interval_seconds"] = seconds
 
-            def alone(lower: object = proposer.lower) -> None:
+            def alone(lower: Callable[..., object] = proposer.lower) -> None:
                 for image in range(ONE_BY_ONE):
-                    lower(box[image : image + 1], rows)  # type: ignore[operator]
+                    lower(box[image : image + 1], rows)
 
             each = median_seconds(alone) / ONE_BY_ONE
             figures["interval_batching_gains"] = each / (seconds / BATCH)

@@ -89,8 +89,8 @@ def _supply_missing_names() -> None:
         importlib.import_module("numpy.lib.arraysetops")
     except ModuleNotFoundError:
         # Gone since numpy 2; the library imports one function from it and never calls it.
-        module = types.ModuleType("numpy.lib.arraysetops")
-        module.isin = np.isin  # type: ignore[attr-defined]  # a module made here
+        module: Any = types.ModuleType("numpy.lib.arraysetops")
+        module.isin = np.isin
         sys.modules["numpy.lib.arraysetops"] = module
     helper: Any = importlib.import_module("torch.onnx.symbolic_helper")
     importlib.import_module("torch.onnx.utils")

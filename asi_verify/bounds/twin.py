@@ -32,7 +32,7 @@ from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softm
 from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.export import NetworkModule
 from asi_verify.export.smooth_layers import LayerNormalizationLayer, SoftmaxLayer
-from asi_verify.export.torch_module import AffineLayer, ConvLayer, Layer, ScaleLayer
+from asi_verify.export.torch_module import AffineLayer, Layer, ScaleLayer, WeightLayer
 
 __all__ = ["TwinIntervals", "interval_margins"]
 
@@ -102,7 +102,7 @@ def _interval(layer: Layer, inputs: list[_Value]) -> _Value:
     (centre, radius), *others = inputs
     match layer.operator:
         case Affine() | Conv():
-            assert isinstance(layer, AffineLayer | ConvLayer)
+            assert isinstance(layer, WeightLayer)
             return layer(centre), layer.linear(radius, layer.weight.abs(), None)
         case Scale():
             assert isinstance(layer, ScaleLayer)

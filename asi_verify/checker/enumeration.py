@@ -30,7 +30,7 @@ from asi_verify.core.properties import Property
 from asi_verify.core.reach import Reach, take
 from asi_verify.errors import CertificateError
 
-__all__ = ["enumerated_margin", "grid_margin", "require_enumerable"]
+__all__ = ["divided_margin", "require_enumerable"]
 
 _AT_ONCE = 256
 
@@ -77,47 +77,32 @@ def require_enumerable(
         raise CertificateError(f"{shown_count(count)} pieces; {MOST_PIECES} are allowed")
 
 
-def enumerated_margin(
+def divided_margin(
     trusted: TrustedPass,
-    family: Divided,
+    family: RegionFamily,
     image: npt.NDArray[Any],
     property_: Property,
-    pieces: Pieces,
+    evidence: EnumerationEvidence | GridEvidence,
 ) -> float:
     """A lower bound on the property's rows, taken together, over the region of one image.
 
     Args:
         trusted: the trusted pass over the network.
-        family: of regions that pass ``require_enumerable``.
+        family: of regions that pass ``require_enumerable`` with this evidence.
         image: shape ``(C, *spatial)``, that of the network's input.
         property_: what is to hold.
-        pieces: how the region is divided.
+        evidence: how the region is divided: by pixels, or by cells of parameters.
 
     Returns:
         -inf where the error analysis does not hold. Never NaN.
     """
-    parts = ((box, None) for box in family.cover(image, pieces, _AT_ONCE))
-    return _smallest(trusted, parts, property_, _WAYS[pieces])
-
-
-def grid_margin(
-    trusted: TrustedPass,
-    family: Intensity,
-    image: npt.NDArray[Any],
-    property_: Property,
-    evidence: GridEvidence,
-) -> float:
-    """As ``enumerated_margin``, cell by cell of the parameters.
-
-    Args:
-        trusted: the trusted pass over the network.
-        family: of regions that pass ``require_enumerable``.
-        image: shape ``(C, *spatial)``, that of the network's input.
-        property_: what is to hold.
-        evidence: the cells, and how they are bounded.
-    """
-    parts = family.cells(image, evidence.cells, _AT_ONCE)
-    return _smallest(trusted, parts, property_, _LINEAR[evidence.intermediate])
+    if isinstance(evidence, GridEvidence):
+        assert isinstance(family, Intensity)  # by require_enumerable
+        cells = family.cells(image, evidence.cells, _AT_ONCE)
+        return _smallest(trusted, cells, property_, _LINEAR[evidence.intermediate])
+    assert isinstance(family, Divided)  # as above
+    pieces = ((box, None) for box in family.cover(image, evidence.pieces, _AT_ONCE))
+    return _smallest(trusted, pieces, property_, _WAYS[evidence.pieces])
 
 
 def _smallest(

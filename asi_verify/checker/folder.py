@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.enumeration import enumerated_margin, grid_margin, require_enumerable
+from asi_verify.checker.enumeration import divided_margin, require_enumerable
 from asi_verify.checker.split_tree import require_tree, tree_margins
 from asi_verify.checker.trusted import TrustedPass
 from asi_verify.core.canonical import array_digest, bytes_digest
@@ -38,7 +38,6 @@ from asi_verify.core.evidence import (
 )
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.images import refuse_unusable_images
-from asi_verify.core.intensity import Intensity
 from asi_verify.core.limits import (
     LARGEST_ARTIFACT,
     LARGEST_CLAIMS,
@@ -49,7 +48,6 @@ from asi_verify.core.limits import (
     MOST_LOGITS,
     MOST_REFUSALS,
 )
-from asi_verify.core.pieces import Divided
 from asi_verify.core.properties import Property, exclude_each_other, property_for
 from asi_verify.core.query import Query
 from asi_verify.core.region import Region
@@ -273,13 +271,8 @@ def _margins(
 ) -> npt.NDArray[np.float64]:
     """A lower bound on the property's rows, taken together, over each image's region."""
     match way:
-        case EnumerationEvidence(pieces=pieces):
-            assert isinstance(family, Divided)  # by require_enumerable
-            each = (enumerated_margin(trusted, family, i, property_, pieces) for i in images)
-            return np.array(list(each))
-        case GridEvidence():
-            assert isinstance(family, Intensity)  # by require_enumerable
-            return np.array([grid_margin(trusted, family, i, property_, way) for i in images])
+        case EnumerationEvidence() | GridEvidence():
+            return np.array([divided_margin(trusted, family, i, property_, way) for i in images])
         case Intermediate():
             box, reach = family.boxes(images), family.reach(images)
             return tree_margins(trusted, box, property_, way, trees, reach)

@@ -320,12 +320,12 @@ class Intensity(RegionFamily):
         Raises:
             CertificateError: its sizes are none.
         """
-        sizes = {name: value.get(name) for name in _NAMES}
+        sizes: dict[str, Any] = {name: value.get(name) for name in _NAMES}
         for name, size in sizes.items():
             if name != "degree" and (not isinstance(size, str) or len(size) > 1000):
                 raise CertificateError(f"the region's {name} {size!r:.200} is not text")
         try:
-            return cls.of(**sizes)  # type: ignore[arg-type]  # it refuses what is no degree
+            return cls.of(**sizes)  # which refuses what is no degree
         except UsageError as error:
             raise CertificateError(f"the region is not valid: {error}") from None
 

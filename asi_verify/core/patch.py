@@ -164,8 +164,9 @@ class Patch(Divided):
         Raises:
             CertificateError: its side is none.
         """
+        side: Any = value.get("side")
         try:
-            return cls(value.get("side"))  # type: ignore[arg-type]  # it refuses what is no side
+            return cls(side)  # which refuses what is no side
         except UsageError as error:
             raise CertificateError(f"the region is not valid: {error}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any, cast
 
 import torch
@@ -38,6 +39,7 @@ __all__ = [
     "Layer",
     "NetworkModule",
     "ScaleLayer",
+    "WeightLayer",
     "is_average",
     "layer_for",
 ]
@@ -46,33 +48,41 @@ _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
-class AffineLayer(Layer):
-    """``weight @ x + bias``."""
+class WeightLayer(Layer, abc.ABC):
+    """An affine map with weights and a bias of its own."""
 
     weight: torch.Tensor
     bias: torch.Tensor
+
+    @abc.abstractmethod
+    def linear(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The layer's map with other weights of the same shape."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x, self.weight, self.bias)
+
+
+class AffineLayer(WeightLayer):
+    """``weight @ x + bias``."""
 
     def __init__(self, operator: Affine) -> None:
         super().__init__(operator)
         self.weight = nn.Parameter(tensor_of(operator.weight))
         self.bias = nn.Parameter(tensor_of(operator.bias))
 
-    def linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
-        """The layer's map with other weights of the same shape."""
+    def linear(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
         return F.linear(x, weight, bias)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, self.weight, self.bias)
 
     def to_operator(self) -> Operator:
         return Affine(array_of(self.weight), array_of(self.bias))
 
 
-class ConvLayer(Layer):
+class ConvLayer(WeightLayer):
     """Cross-correlation in one to three spatial dimensions."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
 
     def __init__(self, operator: Conv) -> None:
         super().__init__(operator)
@@ -90,7 +100,6 @@ class ConvLayer(Layer):
     def linear(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        """The layer's map with other weights of the same shape."""
         operator = self.conv
         padding = tuple(before for before, _ in operator.pads) if self._same else 0
         if not self._same:
@@ -102,9 +111,6 @@ class ConvLayer(Layer):
                 x, weight, bias, operator.strides, padding, operator.dilations, operator.groups
             ),
         )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.linear(x, self.weight, self.bias)
 
     def to_operator(self) -> Operator:
         operator = self.conv

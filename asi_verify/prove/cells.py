@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.enumeration import grid_margin
+from asi_verify.checker.enumeration import divided_margin
 from asi_verify.core.evidence import GridEvidence, Intermediate
 from asi_verify.core.intensity import Intensity
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict
@@ -62,7 +62,7 @@ class Cells(Stage):
         for evidence in self._ladder(len(family.parameters(image.ndim - 1))):
             if batch.is_late():
                 return Undecided(Reason.DEADLINE)
-            if grid_margin(batch.trusted, family, image, batch.property_, evidence) > 0:
+            if divided_margin(batch.trusted, family, image, batch.property_, evidence) > 0:
                 return Proved(evidence)
         return Undecided(Reason.TOO_LOOSE, f"no bound closes on each of {self.most_cells} cells")
 

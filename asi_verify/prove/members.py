@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.enumeration import enumerated_margin
+from asi_verify.checker.enumeration import divided_margin
 from asi_verify.core.evidence import EnumerationEvidence
 from asi_verify.core.pieces import Divided, Pieces, shown_count
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict, Witness
@@ -75,7 +75,8 @@ class Members(Stage):
     def _proves(self, batch: Batch, family: Divided, image: Image, pieces: Pieces) -> bool:
         if family.count(image.shape, pieces) > self.most_pieces:
             return False
-        return enumerated_margin(batch.trusted, family, image, batch.property_, pieces) > 0
+        evidence = EnumerationEvidence(pieces)
+        return divided_margin(batch.trusted, family, image, batch.property_, evidence) > 0
 
     def _any_of(self, batch: Batch, family: Divided, image: Image, i: int) -> Witness | None:
         for box in family.cover(image, Pieces.EACH, _AT_ONCE):

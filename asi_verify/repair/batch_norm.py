@@ -16,7 +16,7 @@ from torch import nn
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Add, Affine, Conv, Operator, Relu
 from asi_verify.export import NetworkModule
-from asi_verify.export.torch_module import AffineLayer, ConvLayer, is_average
+from asi_verify.export.torch_module import AffineLayer, ConvLayer, WeightLayer, is_average
 
 __all__ = ["BatchNormModule"]
 
@@ -26,7 +26,7 @@ _EPSILON = 1e-5
 _CHUNK = 64
 
 
-class _Normed(nn.Module):
+class _Normed(WeightLayer):
     """What a normalised layer holds beside its map: its own weights, gains, offsets, statistics.
 
     ``own``, ``gain`` and ``offset`` are trained, ``weight`` and ``bias`` are computed: with the
@@ -35,8 +35,6 @@ class _Normed(nn.Module):
         ``(own @ x - m) * gain / sqrt(v + eps) + offset  =  weight @ x + bias``.
     """
 
-    weight: torch.Tensor
-    bias: torch.Tensor
     mean: torch.Tensor
     variance: torch.Tensor
     own: nn.Parameter
@@ -51,9 +49,7 @@ class _Normed(nn.Module):
         self.gain, self.offset = (nn.Parameter(f(channels)) for f in (torch.ones, torch.zeros))
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
-        self.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]  # torch's own
-            lambda layer, _: layer.fold()
-        )
+        nn.Module.register_load_state_dict_post_hook(self, lambda layer, _: layer.fold())
         self.fold()
 
     def fold(self) -> None:
@@ -69,7 +65,7 @@ class _Normed(nn.Module):
 
     def statistics(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and variance of ``own @ x`` for each channel, over images and positions."""
-        made = self.linear(x, self.own, None)  # type: ignore[operator]  # of the layer beside it
+        made = self.linear(x, self.own, None)
         channel = 1 if self.own.ndim > 2 else made.ndim - 1
         others = [axis for axis in range(made.ndim) if axis != channel]
         return made.mean(others), made.var(others, unbiased=False)
@@ -131,7 +127,7 @@ class BatchNormModule(NetworkModule):
             pool.hand_out()
             for (layer, _), (before, _) in zip(module.steps(), plain.steps(), strict=True):
                 if isinstance(layer, _Normed):
-                    assert isinstance(before, AffineLayer | ConvLayer)
+                    assert isinstance(before, WeightLayer)
                     layer.gain.copy_(torch.sqrt(layer.variance + _EPSILON))
                     layer.offset.copy_(layer.mean + before.bias)
                     layer.fold()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,7 @@ class CertifiedTraining(Corrector):
             are from layer to layer, not with those of the model. Deep networks need it.
     """
 
+    kind: ClassVar[str] = "certified-training"
     epochs: int = 300
     ramp_steps: int = 600
     ramp_epochs: int = 30
@@ -88,10 +89,6 @@ class CertifiedTraining(Corrector):
     standardise: bool = True
     batch_norm: bool = False
     fresh_weights: bool = False
-
-    def settings(self) -> dict[str, Any]:
-        values = {k: v.hex() if isinstance(v, float) else v for k, v in asdict(self).items()}
-        return {"corrector": "certified-training", **values}
 
     def attempt(
         self,
@@ -186,7 +183,7 @@ class CertifiedTraining(Corrector):
                 bounds
             ) + self.clean_weight * objective.loss(clean)
             state.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), self.clip)
             state.optimizer.step()
             smallest = bounds.detach().min(dim=1).values.numpy()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from asi_verify.core.semantics import Semantics
 from asi_verify.data import Samples
 from asi_verify.repair.checkpoints import Checkpoints
 
-__all__ = ["Correction", "Corrector", "Task"]
+__all__ = ["Correction", "Corrector", "Task", "exact_settings"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,13 @@ class Correction:
 
 
 class Corrector(abc.ABC):
-    """Makes a network better at being proved. What it claims is proved again by others."""
+    """Makes a network better at being proved. What it claims is proved again by others.
+
+    Attributes:
+        kind: for run folders and records.
+    """
+
+    kind: ClassVar[str]
 
     @abc.abstractmethod
     def attempt(
@@ -75,6 +81,11 @@ class Corrector(abc.ABC):
     ) -> Correction:
         """One round, from a network's weights; the network itself is not changed."""
 
-    @abc.abstractmethod
     def settings(self) -> dict[str, Any]:
         """What shapes the result, as canonical JSON takes it."""
+        return {"corrector": self.kind, **exact_settings(self)}
+
+
+def exact_settings(described: Any) -> dict[str, Any]:
+    """The fields of a dataclass as canonical JSON takes them: floats as exact text."""
+    return {k: v.hex() if isinstance(v, float) else v for k, v in asdict(described).items()}

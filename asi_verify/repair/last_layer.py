@@ -9,8 +9,8 @@ is none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -69,12 +69,9 @@ class LastLayer(Corrector):
         margin: lower bounds of rows are to exceed this; those already below are allowed to halve.
     """
 
+    kind: ClassVar[str] = "last-layer"
     most: int = 10
     margin: float = 0.01
-
-    def settings(self) -> dict[str, Any]:
-        values = {k: v.hex() if isinstance(v, float) else v for k, v in asdict(self).items()}
-        return {"corrector": "last-layer", **values}
 
     def attempt(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from asi_verify.data import Dataset, Samples
 from asi_verify.export import NetworkModule
 from asi_verify.repair.batch_norm import BatchNormModule
 from asi_verify.repair.checkpoints import Checkpoints
+from asi_verify.repair.corrector import exact_settings
 from asi_verify.repair.objective import Objective, deterministic
 from asi_verify.repair.training_state import TrainingState, batches, epoch_generator
 
@@ -49,7 +50,7 @@ class OrdinaryTraining:
 
     def settings(self) -> dict[str, Any]:
         """The fields as canonical JSON takes them: floats as exact text."""
-        return {k: v.hex() if isinstance(v, float) else v for k, v in asdict(self).items()}
+        return exact_settings(self)
 
     def train(
         self,
@@ -102,7 +103,7 @@ class OrdinaryTraining:
             forward = module.measure if isinstance(module, BatchNormModule) else module
             margins = objective.margins(forward(inputs[rows]), rows)
             state.optimizer.zero_grad(set_to_none=True)
-            objective.loss(margins).backward()  # type: ignore[no-untyped-call]  # torch's own
+            objective.loss(margins).backward()
             state.optimizer.step()
         if isinstance(module, BatchNormModule):
             module.settle(inputs[torch.from_numpy(order)])
@@ -112,7 +113,7 @@ class OrdinaryTraining:
     def _keep_best(state: TrainingState, val: Samples) -> None:
         inputs = torch.from_numpy(encode(val.images))
         with torch.no_grad():
-            outputs = torch.cat([state.module(some) for some in inputs.split(_BATCH)]).numpy()  # type: ignore[no-untyped-call]  # torch's own
+            outputs = torch.cat([state.module(some) for some in inputs.split(_BATCH)]).numpy()
         right = np.array([(label_margins(val.labels, outputs) > 0).sum()])
         if "right" not in state.marks or right[0] > state.marks["right"][0]:
             state.marks = {"right": right} | {

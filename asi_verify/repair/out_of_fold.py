@@ -103,6 +103,6 @@ def _folds(train: Samples, seed: int, folds: int, name: str) -> dict[str, int]:
 def _probabilities(network: Network, samples: Samples, several: bool) -> npt.NDArray[np.float64]:
     module, inputs = NetworkModule(network), torch.from_numpy(encode(samples.images))
     with torch.no_grad():
-        logits = torch.cat([module(some) for some in inputs.split(_BATCH)]).double()  # type: ignore[no-untyped-call]  # torch's own
+        logits = torch.cat([module(some) for some in inputs.split(_BATCH)]).double()
     shares = torch.sigmoid(logits) if several else torch.softmax(logits, dim=1)
     return np.asarray(shares.numpy())

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sqlalchemy import ForeignKey, create_engine, delete, event, select
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
@@ -106,8 +107,8 @@ class SqliteBugLog(BugLog):
         self._engine.dispose()
 
 
-def _enforce_foreign_keys(connection: object, _: object) -> None:
-    cursor = connection.cursor()  # type: ignore[attr-defined]  # DB-API has no type
+def _enforce_foreign_keys(connection: DBAPIConnection, _: object) -> None:
+    cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 

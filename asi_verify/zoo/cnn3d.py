@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
 from torch import nn
 
 from asi_verify.core.operators import Shape
 from asi_verify.errors import UsageError
-from asi_verify.zoo.layers import Normalize, normalised, numbers_after, require_positive
+from asi_verify.zoo.layers import (
+    Normalize,
+    affine_layers,
+    normalised,
+    numbers_after,
+    require_positive,
+)
 
 __all__ = ["CNN3D"]
 
 
-class CNN3D(nn.Module):
+class CNN3D(nn.Sequential):
     """For volumes: three 3-wide convolutions of stride 2 with batch norm, two affine layers.
 
     Args:
@@ -42,13 +47,12 @@ class CNN3D(nn.Module):
         width: int = 16,
         hidden: int = 128,
     ) -> None:
-        super().__init__()
         require_positive(width=width, hidden=hidden)
         if len(input_shape) != 4:
             raise UsageError(
                 f"cnn3d: images of shape {input_shape}; volumes (C, depth, height, width) are read"
             )
-        self.body = nn.Sequential(
+        super().__init__(
             Normalize(mean, spread, 3),
             *normalised(3, input_shape[0], width, 3, 2, 1),
             nn.ReLU(),
@@ -56,13 +60,5 @@ class CNN3D(nn.Module):
             nn.ReLU(),
             *normalised(3, 2 * width, 4 * width, 3, 2, 1),
             nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(4 * width * numbers_after(input_shape[1:], 3), hidden, bias=False),
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, logits),
+            *affine_layers(4 * width * numbers_after(input_shape[1:], 3), hidden, logits),
         )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self.body(x)
-        return result

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
 from torch import nn
 
 from asi_verify.core.operators import Shape
-from asi_verify.zoo.layers import Normalize, normalised, numbers_after, require_positive
+from asi_verify.zoo.layers import (
+    Normalize,
+    affine_layers,
+    normalised,
+    numbers_after,
+    require_positive,
+)
 
 __all__ = ["CNN7"]
 
 
-class CNN7(nn.Module):
+class CNN7(nn.Sequential):
     """Five 3-wide convolutions with batch norm, the third of stride 2, two affine layers.
 
     As in Shi et al. 2021 and most of what followed: channels 64, 64, 128, 128, 128, then 512.
@@ -39,7 +44,6 @@ class CNN7(nn.Module):
         width: int = 64,
         hidden: int = 512,
     ) -> None:
-        super().__init__()
         require_positive(width=width, hidden=hidden)
         rank = len(input_shape) - 1
         widths = (input_shape[0], width, width, 2 * width, 2 * width, 2 * width)
@@ -48,15 +52,7 @@ class CNN7(nn.Module):
             stride = 2 if position == 2 else 1
             layers += normalised(rank, widths[position], widths[position + 1], 3, stride, 1)
             layers.append(nn.ReLU())
-        self.body = nn.Sequential(
+        super().__init__(
             *layers,
-            nn.Flatten(),
-            nn.Linear(2 * width * numbers_after(input_shape[1:], 1), hidden, bias=False),
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, logits),
+            *affine_layers(2 * width * numbers_after(input_shape[1:], 1), hidden, logits),
         )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self.body(x)
-        return result

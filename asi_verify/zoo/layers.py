@@ -12,7 +12,14 @@ from torch import nn
 from asi_verify.core.operators import Shape
 from asi_verify.errors import UsageError
 
-__all__ = ["Normalize", "convolution", "normalised", "numbers_after", "require_positive"]
+__all__ = [
+    "Normalize",
+    "affine_layers",
+    "convolution",
+    "normalised",
+    "numbers_after",
+    "require_positive",
+]
 
 _CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _BATCH_NORMS: dict[int, type[nn.Module]] = {
@@ -55,6 +62,17 @@ def normalised(
     """A convolution and its batch norm, which takes the bias's place."""
     conv = _CONVOLUTIONS[rank](inputs, outputs, kernel, stride, padding, bias=False)
     return [conv, _BATCH_NORMS[rank](outputs)]
+
+
+def affine_layers(inputs: int, hidden: int, logits: int) -> list[nn.Module]:
+    """Two affine layers behind a convolution, batch norm and a ReLU between."""
+    return [
+        nn.Flatten(),
+        nn.Linear(inputs, hidden, bias=False),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, logits),
+    ]
 
 
 def numbers_after(spatial: Shape, halvings: int) -> int:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
 from torch import nn
 
 from asi_verify.core.operators import Shape
@@ -15,7 +14,7 @@ from asi_verify.zoo.layers import Normalize, convolution, require_positive
 __all__ = ["SmallCNN"]
 
 
-class SmallCNN(nn.Module):
+class SmallCNN(nn.Sequential):
     """Normalisation, two 4-wide convolutions of stride 2 with ReLU, two affine layers.
 
     The architecture on which certified training is usually shown (Wong and Kolter 2018, small), in
@@ -41,12 +40,11 @@ class SmallCNN(nn.Module):
         channels: tuple[int, int] = (32, 64),
         hidden: int = 256,
     ) -> None:
-        super().__init__()
         require_positive(hidden=hidden)
         rank = len(input_shape) - 1
         conv = convolution(rank)
         quarter = [(extent // 2) // 2 for extent in input_shape[1:]]
-        self.body = nn.Sequential(
+        super().__init__(
             Normalize(mean, spread, rank),
             conv(input_shape[0], channels[0], 4, stride=2, padding=1),
             nn.ReLU(),
@@ -57,7 +55,3 @@ class SmallCNN(nn.Module):
             nn.ReLU(),
             nn.Linear(hidden, logits),
         )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self.body(x)
-        return result

@@ -9,7 +9,7 @@ import pytest
 from support.folders import certificate, make_folder
 
 from asi_verify.checker import Outcome, TrustedPass, check_folder, enumeration
-from asi_verify.checker.enumeration import grid_margin
+from asi_verify.checker.enumeration import divided_margin
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.evidence import (
@@ -86,7 +86,7 @@ def test_one_cell_that_fails_is_enough(made):
     for row in ROWS:
         margins = margins_by_hand(made, row, grid, Intermediate.INTERVAL)
         wanted = property_for(made.labels[row], 3)
-        found = grid_margin(trusted, FAMILY, made.images[row], wanted, evidence)
+        found = divided_margin(trusted, FAMILY, made.images[row], wanted, evidence)
         assert (found > 0) == (margins.min() > 0)
         if (margins <= 0).sum() == 1:
             places.add(int(margins.argmin()))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from asi_verify.checker import TrustedPass
-from asi_verify.checker.enumeration import enumerated_margin, grid_margin
+from asi_verify.checker.enumeration import divided_margin
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import array_digest, bytes_digest
 from asi_verify.core.certificate import Certificate
@@ -68,12 +68,13 @@ def evidence_of(
     """The cheapest evidence that proves a property over the region of one image."""
     if isinstance(family, Divided):
         for pieces in family.ways:
-            if enumerated_margin(trusted, family, image, property_, pieces) > 0:
-                return EnumerationEvidence(pieces)
+            evidence = EnumerationEvidence(pieces)
+            if divided_margin(trusted, family, image, property_, evidence) > 0:
+                return evidence
         return None
     if isinstance(family, Intensity):
         grid = GridEvidence((4,) * len(family.parameters(image.ndim - 1)), Intermediate.INTERVAL)
-        closes = grid_margin(trusted, family, image, property_, grid) > 0
+        closes = divided_margin(trusted, family, image, property_, grid) > 0
         return grid if closes else None
     box = family.boxes(image[None])
     for evidence in METHODS.values():
