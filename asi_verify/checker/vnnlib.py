@@ -147,6 +147,10 @@ def boxes_of(asked: Specification, network: Network) -> Box:
     return Box(asked.box.lower.reshape(shape), asked.box.upper.reshape(shape))
 
 
+Way = IntervalEvidence | LinearEvidence | Intermediate
+"""Which pass to make; for a split tree, how the bounds over its whole region are obtained."""
+
+
 class Roots:
     """Bounds over whole regions. Those of one region are kept: often it is that of all cases.
 
@@ -168,24 +172,18 @@ class Roots:
         return self._kept[intermediate][1]
 
     def margins(
-        self, box: Box, wanted: Clauses, evidence: IntervalEvidence | LinearEvidence
+        self, box: Box, wanted: Clauses, way: Way, trees: Sequence[SplitTree] = ()
     ) -> npt.NDArray[np.float64]:
-        """As ``TrustedPass.margins``."""
+        """A lower bound on the property over each box; ``trees`` has one for each if they count."""
         result = np.empty(len(box))
         for part in self.trusted.batches(len(box)):
-            bounds = self.bounds(box[part], evidence.intermediate)
-            to_input = isinstance(evidence, LinearEvidence)
-            result[part] = wanted.overall(self.trusted.rows(bounds, wanted, to_input=to_input))
-        return result
-
-    def tree_margins(
-        self, box: Box, wanted: Clauses, intermediate: Intermediate, trees: Sequence[SplitTree]
-    ) -> npt.NDArray[np.float64]:
-        """As ``checker.split_tree.tree_margins``."""
-        result = np.empty(len(box))
-        for part in self.trusted.batches(len(box)):
-            root = self.bounds(box[part], intermediate)
-            result[part] = margins_over(self.trusted, root, wanted, intermediate, trees[part])
+            if isinstance(way, Intermediate):
+                root = self.bounds(box[part], way)
+                result[part] = margins_over(self.trusted, root, wanted, way, trees[part])
+            else:
+                root = self.bounds(box[part], way.intermediate)
+                to_input = isinstance(way, LinearEvidence)
+                result[part] = wanted.overall(self.trusted.rows(root, wanted, to_input=to_input))
         return result
 
 
@@ -206,10 +204,6 @@ def _with_head(network: Network) -> Network:
     return Network(network.input_shape, (*network.nodes, Node(last, (network.output,))))
 
 
-_Way = IntervalEvidence | LinearEvidence | Intermediate
-"""Which pass to make; for a split tree, how the bounds over its whole region are obtained."""
-
-
 def _checked(read: Reader, proof: VnnlibProof) -> tuple[Outcome, str]:
     artifact = _claimed(read, ARTIFACT_FILE, proof.artifact)
     asked = read_vnnlib(_claimed(read, PROPERTY_FILE, proof.property_))
@@ -223,7 +217,7 @@ def _checked(read: Reader, proof: VnnlibProof) -> tuple[Outcome, str]:
     trusted = TrustedPass(network, proof.semantics)
     boxes = boxes_of(asked, network)
     delegated = ""
-    groups: dict[tuple[Clauses, _Way], list[_Asked]] = defaultdict(list)
+    groups: dict[tuple[Clauses, Way], list[_Asked]] = defaultdict(list)
     for number, (case, wanted) in enumerate(zip(proof.cases, asked.properties, strict=True)):
         if case.case != asked.digest(number):
             raise CertificateError(f"case {number} is about another box or property")
@@ -236,11 +230,8 @@ def _checked(read: Reader, proof: VnnlibProof) -> tuple[Outcome, str]:
     roots = Roots(trusted)
     for (wanted, way), members in groups.items():
         some = boxes[[member.case for member in members]]
-        if isinstance(way, Intermediate):
-            trees = [member.tree for member in members if member.tree is not None]
-            margins = roots.tree_margins(some, wanted, way, trees)
-        else:
-            margins = roots.margins(some, wanted, way)
+        trees = [member.tree for member in members if member.tree is not None]
+        margins = roots.margins(some, wanted, way, trees)
         for member, margin in zip(members, margins, strict=True):
             if not margin > 0:
                 why = f"the bound does not close: the smallest margin is only above {margin:g}"
@@ -261,7 +252,7 @@ def _way(
     evidence: IntervalEvidence | LinearEvidence | TreeEvidence | EnumerationEvidence | GridEvidence,
     wanted: Clauses,
     parts: dict[str, bytes],
-) -> tuple[_Way, SplitTree | None]:
+) -> tuple[Way, SplitTree | None]:
     """Which pass the evidence asks for."""
     match evidence:
         case TreeEvidence(intermediate=intermediate, tree=name):

@@ -25,6 +25,8 @@ from asi_verify.prove.twins import by_value, open_slopes, twin_for
 __all__ = ["SlopeTrials"]
 
 Array = npt.NDArray[np.float64]
+_NUMBERS_AT_ONCE = 1 << 21
+"""Slopes of the trials that are bounded side by side."""
 _SHARES = (0.1, 0.25, 0.5, 1.0)
 """Of the moves that help one by one: those that help most are made together."""
 
@@ -84,10 +86,9 @@ class SlopeTrials(Stage):
         for step in 0.5 ** np.arange(self.steps):
             if batch.is_late() or wanted.overall(best[None])[0] > 0:
                 break
-            trials = [(place, by) for by in (step, -step) for place in places.tolist()]
-            moved = np.stack([self._moved(slopes, place, by) for place, by in trials])
-            gains = self._values(batch, bounds, moved) - best
-            up, down = gains[: len(places)], gains[len(places) :]
+            up, down = (
+                self._each_moved(batch, bounds, slopes, places, by) - best for by in (step, -step)
+            )
             gain, by = np.maximum(up, down), np.where(up >= down, step, -step)
             together = np.stack([self._together(slopes, places, gain, by, s) for s in _SHARES])
             values = self._values(batch, bounds, together)
@@ -97,11 +98,19 @@ class SlopeTrials(Stage):
                     best[row], slopes[row] = values[which, row], together[which, row]
         return slopes
 
-    @staticmethod
-    def _moved(slopes: Array, place: int, by: float) -> Array:
-        moved = slopes.copy()
-        moved[:, place] = np.clip(moved[:, place] + by, 0, 1)
-        return moved
+    def _each_moved(
+        self, batch: Batch, bounds: Bounds, slopes: Array, places: npt.NDArray[np.intp], by: float
+    ) -> Array:
+        """The bounds of the rows with one slope moved, for each place, shape ``(places, R)``."""
+        values = np.empty((len(places), len(slopes)))
+        at_once = max(1, _NUMBERS_AT_ONCE // slopes.size)
+        for start in range(0, len(places), at_once):
+            some = places[start : start + at_once]
+            moved = np.repeat(slopes[None], len(some), axis=0)
+            trials = np.arange(len(some))
+            moved[trials, :, some] = np.clip(moved[trials, :, some] + by, 0, 1)
+            values[start : start + at_once] = self._values(batch, bounds, moved)
+        return values
 
     @staticmethod
     def _together(
