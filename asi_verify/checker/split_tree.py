@@ -43,7 +43,7 @@ def require_tree(trusted: TrustedPass, property_: Property, tree: SplitTree) -> 
     """
     neurons = max((part.stop for part in trusted.neurons.values()), default=0)
     inputs = math.prod(trusted.network.input_shape)
-    tree.require(len(property_.rows()) + property_.sums, neurons, inputs)
+    tree.require(property_, neurons, inputs)
 
 
 def tree_margins(

@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from asi_verify.core.limits import DEEPEST_TREE, LARGEST_TREE
-from asi_verify.errors import CertificateError
+from asi_verify.core.properties import Property
+from asi_verify.errors import CertificateError, UsageError
 
 __all__ = [
     "LEAF",
@@ -162,18 +163,25 @@ class SplitTree:
         none = np.zeros(self.rows, np.uint8)
         return none if leaf.slopes is None else self.slopes[leaf.slopes].weights
 
-    def require(self, rows: int, neurons: int, inputs: int) -> None:
+    def require(self, property_: Property, neurons: int, inputs: int) -> None:
         """Refuse a tree for another property or another network.
 
         Raises:
-            CertificateError: it has other rows or neurons, or cuts an input that does not exist.
+            CertificateError: it has other rows or neurons, cuts an input that does not exist, or
+                has weights for what is no term of a sum.
         """
+        rows = len(property_.rows()) + property_.sums
         numbers = self.nodes["number"][self.nodes["kind"] == THRESHOLD]
         if (self.rows, self.neurons) != (rows, neurons) or bool((numbers >= inputs).any()):
             raise CertificateError(
                 f"a split tree for {self.rows} rows and {self.neurons} neurons; the query has "
                 f"{rows} rows, the model {neurons} neurons and {inputs} inputs"
             )
+        for weights in {slopes.weights.tobytes() for slopes in self.slopes}:
+            try:
+                property_.summed(np.frombuffer(weights, np.uint8))
+            except UsageError as error:
+                raise CertificateError(f"a split tree for other clauses: {error}") from None
 
     def to_bytes(self) -> bytes:
         """Header, nodes, multipliers of each leaf, slopes; little-endian, nothing compressed."""

@@ -33,7 +33,7 @@ from asi_verify.core.operators import Affine, Reshape
 from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.region import Region
 from asi_verify.core.semantics import Semantics
-from asi_verify.core.split_tree import LEAF, NODE, PHASE, SplitTree
+from asi_verify.core.split_tree import LEAF, NODE, PHASE, Slopes, SplitTree
 from asi_verify.errors import CertificateError, DataError
 from asi_verify.lowering import read_network, write_artifact
 
@@ -235,6 +235,13 @@ def test_a_tree_that_does_not_close_is_rejected(made, seed):
     assert "does not close" in check(made.write()).reasons[row]
 
 
+def weighed(rows, neurons):
+    """A tree with weights for rows that are no terms of a sum."""
+    slopes = Slopes.nearest(np.full((rows, neurons), np.nan), np.ones(rows, np.uint8))
+    leaf = np.array([(LEAF, 1, 0)], dtype=NODE)
+    return SplitTree(rows, neurons, leaf, (np.zeros((rows, 0), np.float32),), (slopes,)).to_bytes()
+
+
 def test_trees_of_others_and_what_is_no_tree_are_rejected(made):
     """Another network's, another property's, cut off, not a tree at all, and none at all."""
     ((row, tree),) = trees_for(made, 1).items()
@@ -243,6 +250,7 @@ def test_trees_of_others_and_what_is_no_tree_are_rejected(made):
         (SplitTree(2, 7, leaf, (np.zeros((2, 0), np.float32),), ()).to_bytes(), "7 neurons"),
         (SplitTree(1, tree.neurons, leaf, (np.zeros((1, 0), np.float32),), ()).to_bytes(),
          "for 1 rows"),
+        (weighed(2, tree.neurons), "no clause has several rows"),
         (tree.to_bytes()[:-1], "too early"),
         (SCRIPT, "first bytes"),
         (b"ASIVTRE2", "too early"),

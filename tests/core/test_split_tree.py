@@ -10,6 +10,7 @@ from support.trees import random_tree
 
 from asi_verify.checker import TrustedPass
 from asi_verify.core.limits import LARGEST_TREE
+from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.split_tree import (
     LEAF,
@@ -178,10 +179,20 @@ def test_padding_is_part_of_the_form():
         SplitTree.from_bytes(bytes(data))
 
 
-@pytest.mark.parametrize(("rows", "neurons", "inputs"), [(1, 3, 5), (2, 4, 5), (2, 3, 0)])
-def test_a_tree_is_for_one_network_and_property(rows, neurons, inputs):
+@pytest.mark.parametrize(("logits", "neurons", "inputs"), [(2, 3, 5), (3, 4, 5), (3, 3, 0)])
+def test_a_tree_is_for_one_network_and_property(logits, neurons, inputs):
     """Other rows, other neurons, or an input that does not exist."""
     made = tree(GOOD, [1, 1, 1])
-    made.require(2, 3, 1)
+    made.require(SingleLabel(0, 3), 3, 1)
     with pytest.raises(CertificateError, match="split tree for 2 rows"):
-        made.require(rows, neurons, inputs)
+        made.require(SingleLabel(0, logits), neurons, inputs)
+
+
+def test_weights_are_for_the_clauses_of_one_property():
+    """A row that is no term of a sum has none, whether a leaf uses them or not."""
+    weights = np.array([0, 1], np.uint8)
+    for number in (0, 1):
+        slopes = Slopes.nearest(np.full((2, 3), np.nan), weights)
+        made = tree([(LEAF, number, 0.0)], [0], slopes=(slopes,))
+        with pytest.raises(CertificateError, match="no clause has several rows"):
+            made.require(SingleLabel(0, 3), 3, 1)

@@ -22,7 +22,7 @@ from asi_verify.core.operators import Affine, Relu
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.split_tree import LEAF, NODE, PHASE, THRESHOLD, Slopes, SplitTree
-from asi_verify.errors import UsageError
+from asi_verify.errors import CertificateError
 
 INTERMEDIATE = list(Intermediate)
 
@@ -128,7 +128,7 @@ def test_a_sum_proves_what_no_row_proves():
         assert (found[0] > 0) == proves
     slopes = Slopes.nearest(np.zeros((3, 0)), np.array((1, 1, 1), np.uint8))
     tree = SplitTree(3, 0, leaf, (np.zeros((3, 0), np.float32),), (slopes,))
-    with pytest.raises(UsageError, match="only a term"):
+    with pytest.raises(CertificateError, match="only a term"):
         tree_margins(trusted, box, wanted, Intermediate.BACKWARD, [tree])
 
 

@@ -1222,6 +1222,13 @@ _PROPERTIES_OF_LOGITS = [
         "tests/soundness/test_split_trees.py::test_a_sum_proves_what_no_row_proves",
     ),
     Defect(
+        "trees: weights for any rows",
+        "core/split_tree.py",
+        "property_.summed(np.frombuffer(weights, np.uint8))",
+        "property_.summed()",
+        "tests/checker/test_folder.py::test_trees_of_others_and_what_is_no_tree_are_rejected",
+    ),
+    Defect(
         "trees: sums without their weights",
         "checker/split_tree.py",
         "wanted = property_.summed(np.frombuffer(weights, np.uint8))",
