@@ -88,7 +88,7 @@ def plan(
     What is not promised: the times. They are measured on a few samples of this machine as it is,
     one stage by itself, and a run leaves most samples to the cheap ones.
     """
-    from asi_verify.audit import audit
+    from asi_verify.audit import audit, ceiling_text
     from asi_verify.bugs import evaluate
     from asi_verify.export import load_model
 
@@ -107,7 +107,7 @@ def plan(
         samples=len(samples),
         accuracy=evaluation.accuracy,
         contradictions=len(findings.contradicted),
-        ceiling=None if ceiling is None else str(ceiling),
+        ceiling=None if ceiling is None else ceiling_text(str(ceiling), findings.unit.value),
         seconds=_stage_seconds(artifact, samples, right, family, arithmetic),
         epoch_seconds=_epoch_seconds(artifact, data, split, family, arithmetic),
         memory=_memory(artifact),

@@ -741,6 +741,8 @@ def audit_dataset(
 
 def _print_readiness(made: Any) -> None:
     """A line for each split, what concerns all of them, and the digest."""
+    from asi_verify.audit import ceiling_text
+
     value = made.value
     table = Table(
         "split", "samples", "of each class", "contradictions", "ceiling outside", "suspected"
@@ -752,7 +754,9 @@ def _print_readiness(made: Any) -> None:
             str(entry["samples"]),
             " ".join(map(str, entry["counts"])),
             str(len(entry["contradictions"])),
-            entry["ceilings"]["outside_contradictions"] or "none",
+            ceiling_text(
+                entry["ceilings"]["outside_contradictions"], entry["nearest_other_label"]["unit"]
+            ),
             "not asked" if suspects is None else str(len(suspects)),
         )
     _out.print(table)

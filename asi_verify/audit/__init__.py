@@ -1,6 +1,6 @@
 """The audit of a data set: duplicates, contradictions, the largest radius, suspected labels."""
 
-from asi_verify.audit.audit import Audit, Unit, audit
+from asi_verify.audit.audit import Audit, Unit, audit, ceiling_text
 from asi_verify.audit.distances import LabelDistances, label_distances
 from asi_verify.audit.duplicates import DuplicateGroup, find_duplicates
 from asi_verify.audit.readiness import (
@@ -22,6 +22,7 @@ __all__ = [
     "Unit",
     "audit",
     "audit_splits",
+    "ceiling_text",
     "cleanlab_version",
     "find_duplicates",
     "label_distances",

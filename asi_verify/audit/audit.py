@@ -239,3 +239,13 @@ def _contradiction(
     return Contradiction(
         (first, second), (tuple(labels[0]), tuple(labels[1])), distance, array_digest(point)
     )
+
+
+def ceiling_text(value: str | None, unit: str) -> str:
+    """A ceiling in words; the unit is that of the audit's distances."""
+    if value is None:
+        return "none: all labels are equal, or the size of these regions is no distance"
+    fraction = Fraction(value)
+    if unit == Unit.PIXELS.value:
+        return f"{float(fraction):g} pixels"
+    return f"{float(fraction * 255):g}/255"

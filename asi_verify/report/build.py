@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from fractions import Fraction
 from importlib import resources
 from typing import Any
 
-from asi_verify.audit import Readiness, Unit
+from asi_verify.audit import Readiness
 from asi_verify.core.bug import Bug
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.claims import Claims
@@ -292,13 +291,3 @@ def _without_paths(configuration: dict[str, Any]) -> dict[str, Any]:
     """The configuration as it may be passed on: where a file lay is nobody's business."""
     dataset = {key: value for key, value in configuration["dataset"].items() if key != "source"}
     return {**configuration, "dataset": dataset}
-
-
-def ceiling_text(value: str | None, unit: str) -> str:
-    """A ceiling in words; the unit is that of the audit's distances."""
-    if value is None:
-        return "none: all labels are equal, or the size of these regions is no distance"
-    fraction = Fraction(value)
-    if unit == Unit.PIXELS.value:
-        return f"{float(fraction):g} pixels"
-    return f"{float(fraction * 255):g}/255"

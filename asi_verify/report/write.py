@@ -6,8 +6,9 @@ from typing import Any
 
 import jinja2
 
+from asi_verify.audit import ceiling_text
 from asi_verify.data import Dataset
-from asi_verify.report.build import build_report, ceiling_text
+from asi_verify.report.build import build_report
 from asi_verify.report.charts import certified_over_epochs, margins_before_and_after
 from asi_verify.report.pictures import picture
 from asi_verify.store import RunFolder

@@ -12,10 +12,10 @@ import pytest
 from support.runs import quick_run
 
 import asi_verify as asi
+from asi_verify.audit import ceiling_text
 from asi_verify.data import from_arrays, phantom
 from asi_verify.errors import RunFolderError
 from asi_verify.report import build_report, report_schema, write_report
-from asi_verify.report.build import ceiling_text
 from asi_verify.report.charts import margins_before_and_after
 from asi_verify.report.pictures import picture
 from asi_verify.store import RunFolder
