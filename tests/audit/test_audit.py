@@ -207,6 +207,15 @@ def test_balls_contradict_where_they_meet(kind, images, labels, radius, floats):
     assert [pair.rows for pair in found.contradictions] == expected
 
 
+def meeting(family, images, labels):
+    """All pairs of images whose labels differ and whose regions meet, one after the other."""
+    return [
+        (i, j)
+        for i, j in itertools.combinations(range(len(images)), 2)
+        if labels[i] != labels[j] and family.meeting_point(images[[i, j]]) is not None
+    ]
+
+
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     hnp.arrays(np.uint8, (6, 2, 2, 3), elements=st.sampled_from([0, 9, 255])),
@@ -220,12 +229,7 @@ def test_patches_contradict_where_two_windows_hold_all_differences(images, label
     family, stored = Patch(side), encode(images) if floats else images
     found = audit(data_of(stored, labels), family)
     assert found.unit is Unit.PIXELS
-    pairs = itertools.combinations(range(6), 2)
-    assert [pair.rows for pair in found.contradictions] == [
-        (i, j)
-        for i, j in pairs
-        if labels[i] != labels[j] and family.meeting_point(stored[[i, j]]) is not None
-    ]
+    assert [pair.rows for pair in found.contradictions] == meeting(family, stored, labels)
     assert set(found.ceilings().values()) == {None}
 
 
@@ -242,12 +246,7 @@ def test_intensities_contradict_where_they_meet(images, labels, text, floats):
     family, stored = Intensity.in_text(text), encode(images) if floats else images
     found = audit(data_of(stored, labels), family)
     assert found.unit is (Unit.PIXEL_UNITS if floats else Unit.GREY_LEVELS)
-    pairs = itertools.combinations(range(6), 2)
-    assert [pair.rows for pair in found.contradictions] == [
-        (i, j)
-        for i, j in pairs
-        if labels[i] != labels[j] and family.meeting_point(stored[[i, j]]) is not None
-    ]
+    assert [pair.rows for pair in found.contradictions] == meeting(family, stored, labels)
     assert set(found.ceilings().values()) == {None}
     for pair in found.contradictions:
         first, second = stored[list(pair.rows)].astype(float)
