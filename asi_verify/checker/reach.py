@@ -10,7 +10,7 @@ import numpy.typing as npt
 from asi_verify.checker.arithmetic import UNIT, down, enlarged, up
 from asi_verify.checker.intensity import lowest_under
 from asi_verify.checker.rules import Functionals, largest_magnitude
-from asi_verify.core.box import Box
+from asi_verify.core.box import SMALLEST_NORMAL, Box
 from asi_verify.core.reach import BallReach, IntensityReach, Norm, PatchReach, PixelReach, Reach
 
 __all__ = ["lowest_over"]
@@ -24,7 +24,8 @@ def lowest_over(reach: Reach | None, functionals: Functionals, box: Box) -> Arra
     """At most the smallest value of functionals of the input, in the form of their results.
 
     Args:
-        reach: what is known of the inputs of ``B`` samples besides their box.
+        reach: what is known of the inputs of ``B`` samples besides their box, before any of them
+            is read as 0.
         functionals: of the input.
         box: float64, where all these inputs lie.
     """
@@ -36,13 +37,20 @@ def lowest_over(reach: Reach | None, functionals: Functionals, box: Box) -> Arra
     used = np.flatnonzero(a.any(axis=(0, 1)))
     each, box = Functionals(a[:, :, used], each.owners), _at(box, used)
     found = each.lowest(box)
-    if len(used) == 0:
-        pass
-    elif isinstance(reach, IntensityReach):
-        found = np.maximum(found, lowest_under(reach, used, each))
-    else:
-        found = np.maximum(found, _around(reach, _at(reach.centre, used), used, each, box))
+    if len(used):
+        known = (
+            lowest_under(reach, used, each)
+            if isinstance(reach, IntensityReach)
+            else _around(reach, _at(reach.centre, used), used, each, box)
+        )
+        found = np.maximum(found, down(known - _flushed(each)))
     return found if functionals.owners is not None else found.reshape(len(box), -1)
+
+
+def _flushed(functionals: Functionals) -> Array:
+    """At least what reading subnormal float32 inputs as 0 can change: the box allows for it."""
+    sizes = np.abs(functionals.flat).sum(axis=1)
+    return enlarged(SMALLEST_NORMAL * sizes, functionals.size)
 
 
 def _around(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "SMALLEST_NORMAL",
     "Box",
     "float32_above",
     "float32_below",
@@ -22,7 +23,7 @@ __all__ = [
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
-_NORMAL = 2.0**-126
+SMALLEST_NORMAL = 2.0**-126
 """The smallest float32 that no runtime takes for 0."""
 
 
@@ -125,5 +126,5 @@ def widened(box: Box, radius: Fraction) -> Box:
 
 def flushed(box: Box) -> Box:
     """The float64 box with 0 wherever subnormal float32 numbers are, which may be read as 0."""
-    lower = np.where((box.lower > 0) & (box.lower < _NORMAL), 0.0, box.lower)
-    return Box(lower, np.where((box.upper < 0) & (box.upper > -_NORMAL), 0.0, box.upper))
+    lower = np.where((box.lower > 0) & (box.lower < SMALLEST_NORMAL), 0.0, box.lower)
+    return Box(lower, np.where((box.upper < 0) & (box.upper > -SMALLEST_NORMAL), 0.0, box.upper))

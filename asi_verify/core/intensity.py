@@ -226,7 +226,11 @@ class Intensity(RegionFamily):
         total = math.prod(grid)
         for start in range(0, total, at_once):
             numbers = np.arange(start, min(start + at_once, total))
-            places = np.unravel_index(numbers, grid)
+            places, left = [], numbers
+            # By hand: fields of volumes have more parameters than arrays may have axes.
+            for count in reversed(grid):
+                left, place = np.divmod(left, count)
+                places.insert(0, place)
             some = IntensityReach(
                 np.repeat(whole.base, len(numbers), axis=0),
                 whole.fields,

@@ -103,15 +103,19 @@ class KPixel(Divided):
         _refuse_other_than_8_bit(image[None])
         positions = math.prod(image.shape[1:])
         chosen = min(self.pixels, positions)
-        places = np.array(list(itertools.combinations(range(positions), chosen)))
-        options = self._options(len(image))
-        choices = len(options) ** chosen if pieces is Pieces.EACH else 1
-        for start in range(0, len(places) * choices, at_once):
-            number = np.arange(start, min(start + at_once, len(places) * choices))
-            where = places[number // choices]
-            if pieces is Pieces.RANGE:
-                yield self._ranges(image, where)
-            else:
+        each = pieces is Pieces.EACH
+        options = self._options(len(image)) if each else np.empty((1, 0), np.int64)
+        choices = len(options) ** chosen if each else 1
+        every = itertools.combinations(range(positions), chosen)
+        # Some at a time: each choice of nearly all pixels is as long as the image.
+        while some := list(itertools.islice(every, at_once)):
+            places = np.array(some)
+            for start in range(0, len(places) * choices, at_once):
+                number = np.arange(start, min(start + at_once, len(places) * choices))
+                where = places[number // choices]
+                if not each:
+                    yield self._ranges(image, where)
+                    continue
                 picked = np.unravel_index(number % choices, (len(options),) * chosen)
                 yield _POINT.boxes(_changed(image, where, options[np.stack(picked, axis=1)]))
 

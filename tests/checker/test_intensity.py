@@ -16,7 +16,7 @@ from asi_verify.checker.reach import lowest_over
 from asi_verify.checker.rules import Functionals
 from asi_verify.core.box import Box
 from asi_verify.core.intensity import Intensity
-from asi_verify.core.reach import take
+from asi_verify.core.reach import IntensityReach, take
 
 TEXTS = [
     "brightness 10/255",
@@ -228,3 +228,19 @@ def test_what_all_pixels_share_cancels():
     box = wide(family.boxes(image))
     assert lowest_over(family.reach(image), some, box)[0, 0] == pytest.approx(0, abs=1e-5)
     assert some.lowest(box)[0, 0] < -0.39
+
+
+@pytest.mark.parametrize(("base", "sign"), [(2.0**-60, -1), (3 * 2.0**-53, 1)])
+def test_what_cancels_at_the_middle_is_rounded_outwards(base, sign):
+    """``base + 1 - 1`` is off by all of the base, below or above it; nothing else leaves room."""
+    reach = IntensityReach(
+        np.full((1, 1, 1), base),
+        np.array([[1.0], [-1.0]]),
+        (False, False),
+        np.ones((1, 2)),
+        np.ones((1, 2)),
+        0.0,
+    )
+    box = Box(np.zeros((1, 1, 1)), np.ones((1, 1, 1)))
+    some = Functionals(np.full((1, 1, 1), float(sign)), np.array([0]))
+    assert Fraction(lowest_over(reach, some, box).item()) <= sign * Fraction(base)

@@ -19,7 +19,7 @@ from asi_verify.core.box import Box
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.patch import Patch
 from asi_verify.core.pieces import Pieces
-from asi_verify.core.reach import BallReach, Norm, PatchReach
+from asi_verify.core.reach import BallReach, Norm, PatchReach, PixelReach
 
 KINDS = [L1, L2]
 seeds = st.integers(0, 2**32 - 1)
@@ -250,6 +250,18 @@ def test_the_rounding_of_a_window_is_covered():
     box = Box(np.full((1, *shape), -9.0), np.full((1, *shape), 9.0))
     found = lowest_over(reach, Functionals(a, np.array([0])), box)
     assert Fraction(float(found[0])) <= -1 - 30 * Fraction(little)
+
+
+def test_the_rounding_of_a_pixels_channels_is_covered():
+    """Falls that are lost one by one in the sum over channels, around 0."""
+    shape, little = (1024, 2), 2.0**-54
+    a = np.full((1, *shape), little)
+    a[0, 0] = 1
+    zero, one = np.zeros((1, *shape), np.float32), np.ones((1, *shape), np.float32)
+    reach = PixelReach(Box(zero, zero.copy()), Box(-one, one), 1)
+    box = Box(np.full((1, *shape), -9.0), np.full((1, *shape), 9.0))
+    found = lowest_over(reach, Functionals(a, np.array([0])), box)
+    assert Fraction(float(found[0])) <= -1 - 1023 * Fraction(little)
 
 
 @pytest.mark.parametrize("family", [L1.of("0.2"), L2.of("0.2"), KPixel(2, (0, 255)), Patch(2)])

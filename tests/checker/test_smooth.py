@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -155,6 +156,44 @@ def test_a_softmax_keeps_its_laws_where_its_tangent_is_lowest(semantics, seed):
     points = np.concatenate([lowest, highest, centre, corners])
     moves = (0, 1, -1) if semantics is FLOAT32 else (0,)
     keeps_the_laws(Softmax(0), semantics, box, points, a, moves)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_the_rounding_of_a_tangent_is_covered(seed):
+    """Far from 0, in boxes so small that curvature leaves no room for what a product loses."""
+    generator = np.random.default_rng(seed)
+    centre = 1e6 + generator.normal(size=(1, 3))
+    box = Box(centre - 1e-7, centre + 1e-7)
+    a = generator.normal(size=(2, 3))
+    keeps_the_laws(Softmax(0), REAL, box, centre, a, (0,))
+
+
+@pytest.mark.parametrize("apart", [100.0, 200.1, 299.7, -299.7])
+def test_a_softmax_of_numbers_far_apart_is_as_exact_as_their_difference(apart):
+    """A difference of hundreds loses hundreds of roundings of its exponential."""
+    for shift in (0.1, -0.3, 0.7):
+        point = np.array([[shift, shift + apart]])
+        keeps_the_laws(
+            Softmax(0), REAL, Box(point, point.copy()), point, np.array([[1.0, 0.0]]), (0,)
+        )
+
+
+@pytest.mark.parametrize("count", [2, 5, 300])
+def test_a_softmax_of_assumed_exponentials_is_within_its_local_error(count):
+    """Of exponentials that are all off by what assumption E3 allows, one in the other direction."""
+    rough, generator = 2.0**-19, np.random.default_rng(count)
+    rule = rule_for(Softmax(0), FLOAT32, (count,))
+    x = generator.normal(size=(1, count)) * 2
+    local = rule.local_error(Box(x, x.copy()))
+    assert local is not None
+    exponentials = np.exp(x[0] - x.max())
+    for number, sign in itertools.product(range(count), (1, -1)):
+        off = exponentials * (1 - sign * rough)
+        off[number] = exponentials[number] * (1 + sign * rough)
+        moved = np.abs(off / off.sum() - exponentials / exponentials.sum())
+        assert (moved <= local[0]).all()
+        assert moved[number] > 2.0**-23 or exponentials[number] < 0.1 * exponentials.sum()
 
 
 def test_a_softmax_knows_how_its_inputs_depend_on_one_another():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from fractions import Fraction
 
 import jsonschema
 import numpy as np
@@ -19,6 +20,7 @@ from asi_verify.checker.vnnlib import Roots, boxes_of, network_of, require_fit
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import bytes_digest, canonical_json
 from asi_verify.core.certificate import parse_json
+from asi_verify.core.clauses import Clauses, Inequality
 from asi_verify.core.container import pack
 from asi_verify.core.evidence import (
     EnumerationEvidence,
@@ -390,3 +392,32 @@ def test_bounds_that_are_kept_are_those_of_the_same_region(artifact):
             for one, other in zip(found.boxes, alone.boxes, strict=True):
                 assert np.array_equal(one.lower, other.lower)
                 assert np.array_equal(one.upper, other.upper)
+
+
+@pytest.fixture
+def identity():
+    """One input, which is the output."""
+    return write_artifact(Network.sequential((1,), [Affine(np.float32([[1]]), np.float32([0]))]))
+
+
+@pytest.mark.parametrize("evidence", [IntervalEvidence(), LinearEvidence(BACKWARD)], ids=str)
+def test_every_case_is_asked_over_its_own_box(identity, evidence):
+    """Cases of one property are checked together, whatever stands between them."""
+    cases = [(0, 0.1, 1), (0, 0.2, 5), (2, 3, 1), (0, 0.3, 1)]
+    formulas = (
+        f"(and (>= X_0 {low}) (<= X_0 {high}) (>= Y_0 {least}))" for low, high, least in cases
+    )
+    text = declared(1, 1) + f"(assert (or {' '.join(formulas)}))"
+    rejected(proof_files(identity, text, [evidence] * 4), "case 2: the bound does not close")
+
+
+def test_bounds_are_kept_by_both_ends_of_a_region_and_every_clause_counts(identity):
+    """A box that only ends elsewhere is another; one clause that holds is not all of them."""
+    roots = Roots(TrustedPass(network_of(identity), Semantics.FLOAT32))
+    small, large = (Box(np.float32([[0]]), np.float32([[end]])) for end in (1, 9))
+    below_5, below_2 = ((Inequality((-1,), Fraction(end)),) for end in (5, 2))
+    for evidence in (IntervalEvidence(), LinearEvidence(BACKWARD)):
+        assert roots.margins(small, Clauses(1, (below_5, below_2)), evidence)[0] > 0.9
+        assert roots.margins(large, Clauses(1, (below_5,)), evidence)[0] < -3.9
+        low, high = np.float32([[1]]), np.float32([[3]])
+        assert roots.margins(Box(low, high), Clauses(1, (below_5, below_2)), evidence)[0] < -0.9

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asi_verify.core.box import float32_below
 from asi_verify.core.images import encode
 from asi_verify.core.intensity import Intensity
 from asi_verify.core.reach import take
@@ -221,6 +222,24 @@ def test_membership_is_decided_at_the_edge_of_the_slack():
         assert family._holds(np.array([t]), at, image) is expected
 
 
+@pytest.mark.parametrize("text", ["contrast 1/2", "bias 1/2 degree 1", "bias 1/4 degree 2"])
+def test_the_edge_of_the_slack_is_exact_for_every_parameter(text):
+    """Dark pixels, whose next floats only rationals tell apart, wherever in the image they lie."""
+    family, image = Intensity.in_text(text), np.full((1, 2, 3), 2.0**-20, np.float32)
+    image[0, 0] /= 2
+    slack = family.slack(2)
+    for k, (radius, _, _) in enumerate(terms(family, 2)):
+        t = [Fraction(0)] * len(terms(family, 2))
+        t[k] = radius / 2
+        wanted = member(family, image, t)
+        inside = np.float32([float32_below(x + slack) for x in wanted]).reshape(image.shape)
+        assert family._holds(np.array([float(x) for x in t]), inside, image)
+        for place in np.ndindex(image.shape):
+            outside = inside.copy()
+            outside[place] = np.nextafter(inside[place], np.float32(1))
+            assert not family._holds(np.array([float(x) for x in t]), outside, image)
+
+
 def test_nothing_outside_the_range_is_contained():
     """Nor what is no number."""
     image = np.zeros((1, 1, 1, 3), np.uint8)
@@ -298,6 +317,30 @@ def test_cells_cover_the_parameters_and_their_members(text, seed, at_once):
                 (boxes_lower[cell] <= exact[0]).all() & (exact[0] <= boxes_upper[cell]).all()
             )
     assert all(reach.slack == whole.slack for _, reach in parts)
+
+
+@pytest.mark.parametrize("brightness", ["1/3", "0.1", "1e-40", "1"])
+def test_not_one_number_lies_between_two_cells(brightness):
+    """Neighbours share their ends, the outermost lie beyond those of the range; to the last bit."""
+    family, image = Intensity.of(brightness=brightness), np.zeros((1, 1, 1), np.uint8)
+    for count in (1, 2, 7, 1000):
+        parts = [reach for _, reach in family.cells(image, (count,), 300)]
+        lower = np.concatenate([reach.lower[:, 0] for reach in parts])
+        upper = np.concatenate([reach.upper[:, 0] for reach in parts])
+        assert len(lower) == count
+        assert (lower <= upper).all()
+        assert (lower[1:] == upper[:-1]).all()
+        assert Fraction(lower[0].item()) <= -family.brightness
+        assert Fraction(upper[-1].item()) >= family.brightness
+
+
+def test_cells_of_more_parameters_than_an_array_may_have_axes():
+    """A field of degree 4 over four axes has 70."""
+    family, image = Intensity.of(bias="0.1", degree=4), np.zeros((1, 2, 2, 2, 2), np.uint8)
+    (parts,) = family.cells(image, (2, *[1] * 68, 3), 9)
+    assert (
+        len({(*low, *high) for low, high in zip(parts[1].lower, parts[1].upper, strict=True)}) == 6
+    )
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

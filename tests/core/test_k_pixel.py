@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -69,6 +70,19 @@ def test_the_pieces_hold_every_member_in_every_encoding(family, centre, at_once)
             held = bool(inside.reshape(len(lower), -1).all(axis=1).any())
             assert held >= member
             assert held == member or pieces is Pieces.RANGE
+
+
+@pytest.mark.parametrize(
+    ("family", "shape"), [(KPixel(1022, (0,)), (1, 32, 32)), (KPixel(1), (3, 8, 8))], ids=str
+)
+def test_pieces_are_made_as_they_are_asked_for(family, shape):
+    """Neither all choices of nearly all pixels nor all values of a pixel are held for ranges."""
+    tracemalloc.start()
+    box = next(family.cover(np.zeros(shape, np.uint8), Pieces.RANGE, 16))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(box) == 16
+    assert most < 20 << 20
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from asi_verify.core.box import float32_above, float32_below
 from asi_verify.core.linf import LInf
 from asi_verify.core.region import Region, family_from_json
 from asi_verify.errors import CertificateError, DataError
@@ -163,3 +164,13 @@ def test_regions_meet_where_they_share_a_point():
     assert family.meeting_point(pair(apart, 0.5)) is None
     assert family.meeting_point(pair(0.25, 0.9)) is None
     assert family.meeting_point(pair(0.9, 0.5)) is None
+
+
+@given(st.fractions(0, 2), st.integers(-60, 0))
+def test_floats_above_and_below_are_the_nearest_ones(value, exponent):
+    """Of any fraction, a float32 number's own included."""
+    for exact in (value * Fraction(2) ** exponent, Fraction(float(np.float32(float(value))))):
+        below, above = float32_below(exact), float32_above(exact)
+        assert Fraction(below.item()) <= exact <= Fraction(above.item())
+        assert Fraction(np.nextafter(below, np.float32(9)).item()) > exact
+        assert Fraction(np.nextafter(above, np.float32(-9)).item()) < exact

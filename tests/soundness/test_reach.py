@@ -19,8 +19,10 @@ from asi_verify.core.evidence import Intermediate
 from asi_verify.core.images import encode
 from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
+from asi_verify.core.network import Network
+from asi_verify.core.operators import Relu, Reshape
 from asi_verify.core.patch import Patch
-from asi_verify.core.properties import SingleLabel
+from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.reach import take
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.split_tree import LEAF, NODE, THRESHOLD, SplitTree
@@ -161,3 +163,15 @@ def test_split_trees_know_the_regions_too(family, intermediate):
             logits = exact.evaluate(network, point)
             margin = min(exact.exact(r).dot(logits) for r in wanted.rows())
             assert Fraction(float(found[i])) <= margin
+
+
+@pytest.mark.parametrize("family", [L1.of("5e-40"), L2.of("5e-40")])
+@pytest.mark.parametrize("evidence", METHODS.values(), ids=str)
+def test_a_subnormal_pixel_may_be_read_as_zero(family, evidence):
+    """Then the input is 0, which lies outside the ball: its sign is not known."""
+    network = Network.sequential((1, 1, 1), [Reshape((1,)), Relu()])
+    image = np.full((1, 1, 1, 1), 1e-39, np.float32)
+    box, reach = family.boxes(image), family.reach(image)
+    assert box.lower.min() > 0
+    trusted = TrustedPass(network, Semantics.FLOAT32)
+    assert trusted.margins(box, MultiLabel((1,)), evidence, reach)[0] <= 0

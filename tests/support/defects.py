@@ -498,7 +498,7 @@ _MAX_POOL = [
     Defect(
         "float32: subnormal numbers below 0 are what they are",
         "core/box.py",
-        "(box.upper < 0) & (box.upper > -_NORMAL)",
+        "(box.upper < 0) & (box.upper > -SMALLEST_NORMAL)",
         "(box.upper < 0) & (box.upper > 0)",
         "tests/soundness/test_float32.py::test_a_subnormal_input_may_be_read_as_zero",
     ),
@@ -1316,6 +1316,20 @@ _FINITE_REGIONS = [
         _K_PIXEL + "the_pieces_hold_every_member_in_every_encoding",
     ),
     Defect(
+        "k-pixel: all choices of pixels at once",
+        "core/k_pixel.py",
+        "list(itertools.islice(every, at_once))",
+        "list(every)",
+        _K_PIXEL + "pieces_are_made_as_they_are_asked_for",
+    ),
+    Defect(
+        "k-pixel: one batch of choices",
+        "core/k_pixel.py",
+        "while some :=",
+        "if some :=",
+        _K_PIXEL + "the_pieces_hold_every_member_in_every_encoding",
+    ),
+    Defect(
         "k-pixel: one value left out",
         "core/k_pixel.py",
         "each = [(-1, *self.values)] * channels",
@@ -1491,6 +1505,13 @@ _REGIONS_BEYOND_BOXES = [
         _REACH + "no_point_of_a_ball_lies_below_its_bound",
     ),
     Defect(
+        "reach: subnormal inputs are never read as 0",
+        "checker/reach.py",
+        "enlarged(SMALLEST_NORMAL * sizes,",
+        "enlarged(0 * SMALLEST_NORMAL * sizes,",
+        _OVER_REACH + "a_subnormal_pixel_may_be_read_as_zero",
+    ),
+    Defect(
         "reach: ends of another sample's box",
         "checker/reach.py",
         "numbers.reshape(len(numbers), -1)[owners]",
@@ -1643,6 +1664,18 @@ _REGIONS_BEYOND_BOXES = [
                 "cells that leave gaps",
                 "edge[place] for edge",
                 "(0.9 * edge[place] + 0.1 * edge[place + 1]) for edge",
+                "cells_cover_the_parameters_and_their_members",
+            ),
+            (
+                "cells a last bit apart",
+                "np.stack([e[place + 1] for e, place",
+                "np.stack([np.nextafter(e[place + 1], e[place]) for e, place",
+                "not_one_number_lies_between_two_cells",
+            ),
+            (
+                "cells of another parameter's number",
+                "left, place = np.divmod(left, count)",
+                "left, place = left // count, left * 0",
                 "cells_cover_the_parameters_and_their_members",
             ),
             (
