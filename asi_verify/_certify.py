@@ -12,7 +12,6 @@ from asi_verify._result import (
     AUDIT_FILE,
     CERTIFICATES,
     GIVEN,
-    READINESS_FILE,
     RESULT_FILE,
     Result,
 )
@@ -33,7 +32,6 @@ from asi_verify.errors import (
     CertificateError,
     DataError,
     RadiusError,
-    RunFolderError,
     UsageError,
 )
 from asi_verify.store import RunFolder
@@ -193,6 +191,7 @@ def correct(
     data = load_dataset(dataset, data_root=data_root)
     data.split("train")  # refused before anything is written
     chosen = corrector if corrector is not None else CertifiedTraining()
+    loop = Loop.of(chosen, rounds, last_layer)
     ready = readiness_of(readiness, data)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
@@ -211,7 +210,7 @@ def correct(
             family,
             arithmetic,
             seed,
-            Loop.of(chosen, rounds, last_layer),
+            loop,
             folder,
             stages,
             progress,
@@ -316,7 +315,7 @@ def audited(
     target: str = "label",
 ) -> Subject:
     """The audited split, with the audit written down."""
-    from asi_verify.audit import audit
+    from asi_verify.audit import audit, noted_readiness
     from asi_verify.repair import Subject
 
     findings = audit(data, family, split, progress)
@@ -326,7 +325,7 @@ def audited(
     folder.write_json(AUDIT_FILE, findings.to_json())
     provenance: dict[str, Any] = {"machine": machine(), "versions": versions()}
     suspected: frozenset[int] = frozenset()
-    if (ready := _noted_readiness(folder)) is not None:
+    if (ready := noted_readiness(folder)) is not None:
         provenance["readiness"] = ready.digest
         suspected = frozenset(suspect.row for suspect in ready.suspects(split) or ())
     return Subject(
@@ -373,25 +372,11 @@ def readiness_settings(ready: Readiness | None) -> dict[str, str]:
 
 def note_readiness(ready: Readiness | None, folder: RunFolder) -> None:
     """Keep the readiness certificate with the run, unless that was done."""
+    from asi_verify.audit import READINESS_FILE
+
     if ready is not None and folder.files.read(READINESS_FILE) is None:
         folder.events.add("readiness", digest=ready.digest)
         folder.files.write(READINESS_FILE, ready.to_bytes())
-
-
-def _noted_readiness(folder: RunFolder) -> Readiness | None:
-    """The readiness certificate that a run's settings name."""
-    from asi_verify.audit import Readiness
-
-    named = folder.configuration.get("readiness")
-    if named is None:
-        return None
-    found = Readiness.from_bytes(folder.files.require(READINESS_FILE))
-    if found.digest != named:
-        raise RunFolderError(
-            f"{folder.files}: {READINESS_FILE} is {found.digest}, the settings name {named}: it "
-            "was changed; give another folder"
-        )
-    return found
 
 
 def family_for(radius: RadiusLike | RegionFamily, data: Dataset) -> RegionFamily:

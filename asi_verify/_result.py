@@ -19,14 +19,12 @@ __all__ = [
     "AUDIT_FILE",
     "CERTIFICATES",
     "GIVEN",
-    "READINESS_FILE",
     "RESULT_FILE",
     "Result",
     "load",
 ]
 
 AUDIT_FILE = "audit.json"
-READINESS_FILE = "readiness.json"
 RESULT_FILE = "result.json"
 CERTIFICATES = "certificates/"
 GIVEN = "rounds/00/"

@@ -98,6 +98,7 @@ def run(
         chosen = CertifiedTraining(batch_norm=normed, fresh_weights=normed)
     if data.task is Task.MULTI_LABEL:
         raise UsageError(f"{data.name}: several labels per image cannot be corrected yet")
+    loop = Loop.of(chosen, rounds, last_layer)
     ready = readiness_of(readiness, data)
     start = untrained_network(architecture, data, seed, options)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
@@ -120,7 +121,6 @@ def run(
             checkpoints.clear()
         artifact = Artifact.from_bytes(folder.files.require(_ORDINARY))
         if folder.read_json(RESULT_FILE) is None:
-            loop = Loop.of(chosen, rounds, last_layer)
             corrected(artifact, data, family, arithmetic, seed, loop, folder, stages, progress)
         attested(folder)
     return Result(folder)

@@ -96,26 +96,26 @@ def _listed(instances: Path, timeout: float | None) -> list[tuple[str, str, floa
         raise UsageError(f"{instances}: not a CSV file ({error})") from None
     rows = []
     for number, line in enumerate(lines, start=1):
+        place = f"{instances}, line {number}"
         match [part.strip() for part in line]:
             case []:
                 continue
             case [onnx, vnnlib, *rest] if len(rest) <= 1:
-                limits = [limit for limit in (timeout, *map(_seconds, rest)) if limit is not None]
+                given = [_seconds(text, place) for text in rest]
+                limits = given if timeout is None else [timeout, *given]
                 rows.append((onnx, vnnlib, min(limits, default=None)))
             case _:
-                raise UsageError(
-                    f"{instances}, line {number}: {len(line)} fields; onnx,vnnlib,timeout expected"
-                )
+                raise UsageError(f"{place}: {len(line)} fields; onnx,vnnlib,timeout expected")
     return rows
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, place: str) -> float:
     try:
         found = float(text)
     except ValueError:
         found = math.nan
     if not found > 0:
-        raise UsageError(f"the timeout {text!r} is not a number of seconds above 0")
+        raise UsageError(f"{place}: the timeout {text!r} is not a number of seconds above 0")
     return found
 
 

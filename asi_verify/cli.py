@@ -804,6 +804,8 @@ def _options(given: list[str]) -> dict[str, int]:
     options = {}
     for text in given:
         name, _, number = text.partition("=")
+        if name in options:
+            raise UsageError(f"--option: {name!r} is given twice; give it once")
         try:
             options[name] = int(number)
         except ValueError:
@@ -889,6 +891,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _OPEN
     except AsiVerifyError as error:
         _err.print(f"error: {error}", markup=False)
+        return _WRONG_USE
+    except OSError as error:  # a folder that cannot be written, a full disk
+        place = "" if error.filename is None else f"{error.filename}: "
+        _err.print(f"error: {place}{error.strerror or error}", markup=False)
         return _WRONG_USE
     return 0
 

@@ -192,6 +192,9 @@ WRONG = [
     ["certify", "{model}", "{data}", "--target", "truth"],
     ["certify", "{model}", "{data}", "--mean", "a,b"],
     ["certify", "{model}", "{data}", "--layout", "HWC"],
+    ["certify", "{model}", "{data}", "--out", "{model}/out"],
+    ["vnnlib", "--batch", "{list}", "--results", "{model}/results.csv"],
+    ["run", "phantom", "--option", "hidden=8", "--option", "hidden=16"],
     ["check", "nowhere"],
     ["report", "nowhere"],
     ["sign", "nowhere", "--key", "key.pem"],
@@ -211,6 +214,8 @@ def test_wrong_use_is_one_line_and_exit_code_2(arguments, folder, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("asi_verify.data.medmnist._URL", "http://127.0.0.1:9/{file}")
     places = {"model": folder / "model.onnx", "data": folder / "data.npz", "empty": tmp_path / "e"}
+    places["list"] = tmp_path / "list.csv"
+    places["list"].write_text("a.onnx,b.vnnlib,5\n")
     assert main([part.format(**places) if "{" in part else part for part in arguments]) == 2
     printed = capsys.readouterr()
     assert "Traceback" not in printed.err

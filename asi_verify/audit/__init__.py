@@ -4,15 +4,18 @@ from asi_verify.audit.audit import Audit, Unit, audit, ceiling_text
 from asi_verify.audit.distances import LabelDistances, label_distances
 from asi_verify.audit.duplicates import DuplicateGroup, find_duplicates
 from asi_verify.audit.readiness import (
+    READINESS_FILE,
     Readiness,
     Suspicions,
     audit_splits,
+    noted_readiness,
     readiness,
     readiness_schema,
 )
 from asi_verify.audit.suspects import Suspect, cleanlab_version, suspected_labels
 
 __all__ = [
+    "READINESS_FILE",
     "Audit",
     "DuplicateGroup",
     "LabelDistances",
@@ -26,6 +29,7 @@ __all__ = [
     "cleanlab_version",
     "find_duplicates",
     "label_distances",
+    "noted_readiness",
     "readiness",
     "readiness_schema",
     "suspected_labels",

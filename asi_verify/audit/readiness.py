@@ -26,18 +26,23 @@ from asi_verify.core.family import RegionFamily
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.query import is_digest
 from asi_verify.data import NOT_LABELLED, Dataset, Samples, Task
-from asi_verify.errors import CertificateError, DataError
+from asi_verify.errors import CertificateError, DataError, RunFolderError
+from asi_verify.store import RunFolder
 
 __all__ = [
+    "READINESS_FILE",
     "SCHEMA",
     "Readiness",
     "Suspicions",
     "audit_splits",
+    "noted_readiness",
     "readiness",
     "readiness_schema",
 ]
 
 SCHEMA = "asi-verify/readiness/1"
+READINESS_FILE = "readiness.json"
+"""Where a run folder keeps the certificate that it was given."""
 
 _FIELDS = {"dataset", "digest", "duplicates", "family", "schema", "splits", "suspects", "undecided"}
 _LARGEST = 1 << 28
@@ -227,6 +232,25 @@ def readiness_schema() -> dict[str, Any]:
     place = resources.files("asi_verify.audit").joinpath("schema/readiness-1.json")
     schema: dict[str, Any] = json.loads(place.read_text("utf-8"))
     return schema
+
+
+def noted_readiness(folder: RunFolder) -> Readiness | None:
+    """The readiness certificate that a run's settings name; None if they name none.
+
+    Raises:
+        CertificateError: the folder's copy cannot be read.
+        RunFolderError: it is another one, or is missing.
+    """
+    named = folder.configuration.get("readiness")
+    if named is None:
+        return None
+    found = Readiness.from_bytes(folder.files.require(READINESS_FILE))
+    if found.digest != named:
+        raise RunFolderError(
+            f"{folder.files}: {READINESS_FILE} is {found.digest}, the settings name {named}: it "
+            "was changed; give another folder"
+        )
+    return found
 
 
 def _digests(samples: Samples) -> dict[str, str]:

@@ -7,7 +7,7 @@ from asi_verify.bugs.enumerate import (
     require_better_than_majority,
     require_fit,
 )
-from asi_verify.bugs.lifecycle import Findings, updated
+from asi_verify.bugs.lifecycle import Findings, returned, updated
 
 __all__ = [
     "Evaluation",
@@ -16,5 +16,6 @@ __all__ = [
     "evaluate",
     "require_better_than_majority",
     "require_fit",
+    "returned",
     "updated",
 ]

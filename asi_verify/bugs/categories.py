@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 import numpy as np
@@ -67,4 +68,4 @@ def _frequent_pairs(
         # With two classes every error is of one of two pairs, which says nothing.
         return set()
     even = len(pairs) / (len(classes) * (len(classes) - 1))
-    return {pair for pair in pairs if pairs.count(pair) > _OFTEN * even}
+    return {pair for pair, count in Counter(pairs).items() if count > _OFTEN * even}

@@ -13,7 +13,7 @@ from asi_verify.core.bug import Bug, BugEvent, BugKind, BugState, Category
 from asi_verify.core.verdict import Refuted, Verdict
 from asi_verify.data import Samples
 
-__all__ = ["Findings", "updated"]
+__all__ = ["Findings", "returned", "updated"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,37 @@ def updated(known: Iterable[Bug], findings: Findings) -> list[Bug]:
         if (event := _next_event(bug, findings)) is not None
     ]
     return changed + [bug for bug in _found(findings) if (bug.row, bug.kind) not in before]
+
+
+def returned(known: Iterable[Bug], round_: int, artifact: str) -> list[Bug]:
+    """The bugs that change because the model of an earlier round is kept in place of the last one.
+
+    Each stands as it stood then, one that was open and was better since as reopened; one that only
+    a later model has is fixed. Nothing changes for whoever asks again.
+
+    Args:
+        known: the log.
+        round_: the round whose model is kept.
+        artifact: that model's digest.
+    """
+    return [
+        bug.with_event(event)
+        for bug in known
+        if (event := _event_of_return(bug, round_, artifact)) is not None
+    ]
+
+
+def _event_of_return(bug: Bug, round_: int, artifact: str) -> BugEvent | None:
+    then = [event for event in bug.events if event.round <= round_]
+    if not then:
+        detail = f"the model of round {round_} is kept, which does not have this error"
+        return BugEvent(round_, BugState.FIXED, artifact, None, detail)
+    if then[-1] is bug.events[-1]:
+        return None
+    # What was open then and has changed since was better under a later model.
+    state = BugState.REOPENED if then[-1].state is BugState.OPEN else then[-1].state
+    detail = f"the model of round {round_} is kept: {then[-1].detail}"
+    return BugEvent(round_, state, artifact, then[-1].certificate, detail)
 
 
 def _next_event(bug: Bug, findings: Findings) -> BugEvent | None:

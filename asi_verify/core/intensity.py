@@ -131,6 +131,8 @@ class Intensity(RegionFamily):
         given: dict[str, Any] = dict(
             zip(names, (part.strip() for part in found[1::2]), strict=True)
         )
+        if "" in given.values():
+            raise UsageError(f"radius: {text!r:.200}; a number belongs behind every name")
         degree = given.get("degree", "0")
         if not re.fullmatch("[0-9]{1,3}", degree):
             raise UsageError(f"radius: {text!r:.200}; the degree is a whole number")
@@ -226,7 +228,8 @@ class Intensity(RegionFamily):
         total = math.prod(grid)
         for start in range(0, total, at_once):
             numbers = np.arange(start, min(start + at_once, total))
-            places, left = [], numbers
+            places: list[npt.NDArray[np.int64]] = []
+            left = numbers
             # By hand: fields of volumes have more parameters than arrays may have axes.
             for count in reversed(grid):
                 left, place = np.divmod(left, count)

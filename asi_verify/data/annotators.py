@@ -55,7 +55,7 @@ def from_annotators(
         DataError: votes that cannot be used, an image without a label, an annotator who does not
             exist, a tie without a way to break it; and as ``from_arrays``.
     """
-    said = labels_from(votes)
+    said = labels_from(votes, "votes")
     if said.ndim == 1 and np.ndim(votes) == 2:
         said = said[:, None]  # one annotator alone
     if said.ndim != 2:
@@ -64,7 +64,7 @@ def from_annotators(
         raise DataError(f"votes: {said.min()}; classes from 0, or -1 for none, are expected")
     if rule != "majority":
         _require_annotator("rule", rule, said, "'majority'")
-    if ties is not None and ties not in _ENDS:
+    if ties is not None and not (isinstance(ties, str) and ties in _ENDS):
         _require_annotator("ties", ties, said, "'lowest', 'highest'")
     labels = np.array([_label(row, one, rule, ties) for row, one in enumerate(said)], np.int64)
     if classes is None:
@@ -82,7 +82,8 @@ def from_annotators(
 def _require_annotator(
     argument: str, given: str | int, votes: npt.NDArray[np.int64], others: str
 ) -> None:
-    if given not in range(votes.shape[1]):
+    # A bool is an int, and 1.0 is in a range.
+    if type(given) is not int or given not in range(votes.shape[1]):
         raise DataError(
             f"{argument}: {given!r}; {others} or the number of one of {votes.shape[1]} annotators, "
             "from 0, is expected"

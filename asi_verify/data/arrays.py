@@ -66,8 +66,12 @@ def _pixels(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
     raise DataError(f"images: dtype {images.dtype}; uint8, or floats in [0, 1], is expected")
 
 
-def labels_from(labels: Any) -> npt.NDArray[np.int64]:
+def labels_from(labels: Any, argument: str = "labels") -> npt.NDArray[np.int64]:
     """Labels as int64, without a trailing axis of length 1.
+
+    Args:
+        labels: whole numbers of any type.
+        argument: what errors call them.
 
     Raises:
         DataError: they are not whole numbers.
@@ -76,10 +80,10 @@ def labels_from(labels: Any) -> npt.NDArray[np.int64]:
     if given.ndim == 2 and given.shape[1] == 1:
         given = given[:, 0]
     if given.dtype == object or not np.issubdtype(given.dtype, np.number):
-        raise DataError(f"labels: dtype {given.dtype}; whole numbers are expected")
+        raise DataError(f"{argument}: dtype {given.dtype}; whole numbers are expected")
     whole = given.astype(np.int64)
     if not np.array_equal(whole, given):
-        raise DataError("labels: some are not whole numbers")
+        raise DataError(f"{argument}: some are not whole numbers")
     return whole
 
 

@@ -50,6 +50,8 @@ class Members(Stage):
         )
 
     def _ask(self, batch: Batch, family: Divided, image: Image, i: int) -> Verdict:
+        if batch.is_late():
+            return Undecided(Reason.DEADLINE)
         witness = self._replayed(batch, i, batch.centres[[i]], "the sample itself")
         if witness is None and self._proves(batch, family, image, Pieces.RANGE):
             return Proved(EnumerationEvidence(Pieces.RANGE))

@@ -342,7 +342,7 @@ class PhaseSearch:
             full = self._leaves[part.sample] >= self._most_leaves
             if self.verdicts[part.sample] is not None:
                 continue
-            if overall[i] > 0:
+            if overall[i] > CLEAR:
                 # The twin closes it and the trusted pass does not: the twin now promises less.
                 halves.append(part)
             elif costs[i].max() <= 0:

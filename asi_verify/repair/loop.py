@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from asi_verify.bugs import returned
 from asi_verify.core.bug import BugState
 from asi_verify.core.linf import LInf
 from asi_verify.core.network import Network
@@ -55,11 +56,13 @@ class Loop:
         """A loop that leaves the last layer alone if that is to repair 0 samples.
 
         Raises:
-            UsageError: it is to repair fewer.
+            UsageError: it is to repair fewer, or there is no round; or one is no whole number.
         """
-        if most_for_last_layer < 0:
+        if type(rounds) is not int or rounds < 1:
+            raise UsageError(f"rounds: {rounds!r}; a whole number, 1 or more, is expected")
+        if type(most_for_last_layer) is not int or most_for_last_layer < 0:
             raise UsageError(
-                f"last_layer: {most_for_last_layer}; a number of samples, 0 or more, is expected"
+                f"last_layer: {most_for_last_layer!r}; a number of samples, 0 or more, is expected"
             )
         last = LastLayer(most_for_last_layer) if most_for_last_layer else None
         return cls(corrector, rounds, last)
@@ -110,6 +113,7 @@ class Loop:
                         best, most = number, done["accepted"]
             if len(open_rows) == 0:
                 break
+        examined.keep(best)
         return best
 
 
@@ -165,6 +169,14 @@ class _Examined:
             return None
         kept = np.setdiff1d(task.rows, task.open)
         return self._examine(number + 1, corrector, correction, keep=kept)
+
+    def keep(self, number: int) -> None:
+        """Let the bug log say how bugs stand under a round's model, if it went on to later ones."""
+        log = self.folder.bugs
+        last = log.last_round()
+        if last is not None and last > number:
+            examination = self.folder.read_json(round_folder(number) + "examination.json")
+            log.save(returned(log.bugs(), number, examination["artifact"]), last)
 
     def _examine(
         self,

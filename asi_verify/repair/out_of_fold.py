@@ -56,7 +56,7 @@ def out_of_fold(
         DataError: there is no split ``train``, or its images are too few or too small.
         UsageError: folds is no number above 1.
     """
-    if folds not in range(2, 1 << 20):
+    if type(folds) is not int or folds not in range(2, 1 << 20):
         raise UsageError(f"folds: {folds!r}; a whole number from 2 on is expected")
     train = dataset.split("train")
     if min(dataset.image_shape[1:]) < _SHORTEST:

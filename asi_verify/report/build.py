@@ -8,7 +8,7 @@ from collections import Counter
 from importlib import resources
 from typing import Any
 
-from asi_verify.audit import Readiness
+from asi_verify.audit import noted_readiness
 from asi_verify.core.bug import Bug
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.claims import Claims
@@ -195,10 +195,8 @@ def _dataset(configuration: dict[str, Any], claims: Claims) -> dict[str, Any]:
 
 def _suspects(folder: RunFolder, configuration: dict[str, Any]) -> list[dict[str, Any]] | None:
     """The suspected labels of the split, the least believed first; None if none were sought."""
-    if configuration.get("readiness") is None:
-        return None
-    ready = Readiness.from_bytes(folder.files.require("readiness.json"))
-    found = ready.suspects(configuration["split"])
+    ready = noted_readiness(folder)
+    found = None if ready is None else ready.suspects(configuration["split"])
     return None if found is None else [vars(suspect) for suspect in found]
 
 

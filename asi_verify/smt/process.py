@@ -124,6 +124,8 @@ class Solver:
         with self._lock:
             if self._asking and not self._wanted() and self._process is not None:
                 self._process.kill()
+                # If it has just answered it is kept: the next question has to see that it is dead.
+                self._process.wait()
 
     def close(self) -> None:
         """End the process; the next question starts another."""

@@ -263,6 +263,17 @@ def test_a_copy_that_was_exchanged_stops_the_run(data, tmp_path, monkeypatch):
         asi.certify(model, made, readiness=ready, out=tmp_path / "out")
 
 
+def test_the_report_does_not_take_an_exchanged_copy(data, tmp_path):
+    """It would list other suspicions beside the digest of the certificate that was named."""
+    made, _ = data
+    ready = asi.audit_dataset(made)
+    result = asi.certify(trained(made, epochs=3), made, readiness=ready, out=tmp_path, stages=())
+    write_report(result.folder, None)
+    (tmp_path / "readiness.json").write_bytes(forged(ready, undecided=[]))
+    with pytest.raises(RunFolderError, match="it was changed"):
+        write_report(result.folder, None)
+
+
 def test_a_place_that_cannot_be_written_is_refused_first(data, tmp_path):
     """A folder, or a file in one that is not there."""
     for place in (tmp_path, tmp_path / "not" / "there.json"):

@@ -141,7 +141,7 @@ def test_a_probability_is_kept_exactly():
     assert float.fromhex(suspect.to_json()["self_confidence"]) == 0.1
 
 
-@pytest.mark.parametrize("folds", [1, 0, 2.5])
+@pytest.mark.parametrize("folds", [1, 0, 2.5, 3.0])
 def test_folds_that_are_none_are_refused(folds):
     """Two at least, and a whole number."""
     with pytest.raises(UsageError, match="folds"):

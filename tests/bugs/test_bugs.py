@@ -14,6 +14,7 @@ from asi_verify.bugs import (
     categories,
     evaluate,
     require_better_than_majority,
+    returned,
     updated,
 )
 from asi_verify.core.bug import BugKind, BugState, Category
@@ -220,6 +221,35 @@ def test_a_new_certificate_of_a_certified_bug_is_noted():
         findings(3, [0, 0, 1], {0: PROVED}, {0: "second"}),
     )
     assert [e.certificate for e in log[0, MIS].events] == [None, "first", "second"]
+
+
+def test_bugs_go_back_to_how_they_stood_under_an_earlier_model():
+    """A later model's certificate closes nothing of the one that is kept, and opens nothing."""
+    kept = (findings(0, [1, 1, 0]), findings(1, [0, 1, 1], {0: PROVED}, {0: "c"}))
+    later = (
+        findings(2, [1, 0, 1], {1: PROVED}, {1: "d"}),
+        findings(3, [0, 0, 1], {0: PROVED, 2: witness()}, {0: "e"}),
+    )
+    before, log = follow(*kept), follow(*kept, *later)
+    changed = {(bug.row, bug.kind): bug for bug in returned(log.values(), 1, "model 1")}
+    log |= changed
+    last = {row: log[row, MIS].events[-1] for row in range(3)}
+    assert before[0, MIS].state is last[0].state is BugState.CERTIFIED
+    assert last[0].certificate == "c"
+    assert before[1, MIS].state is BugState.OPEN
+    assert last[1].state is BugState.REOPENED
+    assert before[2, MIS].state is last[2].state is BugState.FIXED
+    assert {bug.events[-1].artifact for bug in changed.values()} == {"model 1"}
+    assert {bug.events[-1].round for bug in changed.values()} == {1}
+    assert returned(log.values(), 1, "model 1") == []
+
+
+def test_a_bug_of_a_later_model_is_none_of_the_one_that_is_kept():
+    """It makes no such error; nothing more is said of it."""
+    log = follow(findings(0, [0, 0, 1]), findings(1, [1, 0, 1]))
+    (bug,) = returned(log.values(), 0, "model 0")
+    assert states(bug) == [BugState.OPEN, BugState.FIXED]
+    assert bug.events[-1].certificate is None
 
 
 def test_a_bug_keeps_what_was_found_first():

@@ -444,6 +444,13 @@ def test_what_is_no_such_family_is_refused(text):
         Intensity.in_text(text)
 
 
+@pytest.mark.parametrize("text", ["brightness", "bias 0.1 degree", "contrast brightness 0.1"])
+def test_a_name_without_a_number_is_named(text):
+    """With all that was given: of the number itself there is nothing to show."""
+    with pytest.raises(UsageError, match=f"'{text}'.*number"):
+        Intensity.in_text(text)
+
+
 def test_a_family_holds_fractions():
     """Others are read by ``of``; what is no image is refused."""
     with pytest.raises(TypeError, match="Fraction"):

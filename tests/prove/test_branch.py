@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -131,6 +132,20 @@ def test_the_budget_ends_in_undecided():
     reasons = {v.reason for v in result.verdicts if isinstance(v, Undecided)}
     assert reasons == {Reason.BUDGET}
     assert any("2 parts" in v.detail for v in result.verdicts if isinstance(v, Undecided))
+
+
+def test_bounds_too_small_to_be_clear_end_by_the_budget():
+    """Positive, but within what sums in another order may change: divided, not asked for ever."""
+    network = mlp(np.random.default_rng(1), 4, 8, 6, 3)
+    last = network.nodes[-1].operator
+    tiny = Affine(last.weight * np.float32(1e-10), last.bias * np.float32(1e-10))
+    nodes = (*network.nodes[:-1], Node(tiny, network.nodes[-1].inputs))
+    batch = batch_of(Network((4,), nodes), 0.3, 1, 2, Semantics.REAL)
+    assert by_crown(batch) == {0, 1}
+    batch = dataclasses.replace(batch, deadline=time.monotonic() + 20)
+    for verdict in Branch(most_leaves=8, few_inputs=0).attempt(batch).verdicts:
+        assert isinstance(verdict, Undecided)
+        assert verdict.reason in {Reason.BUDGET, Reason.TOO_LOOSE}
 
 
 def test_how_many_parts_are_bounded_at_once_changes_no_verdict(monkeypatch):

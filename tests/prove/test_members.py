@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from support import exact
@@ -13,9 +15,10 @@ from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
 from asi_verify.core.pieces import Pieces
 from asi_verify.core.properties import SingleLabel
+from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Witness
 from asi_verify.prove import Intervals, Members
-from asi_verify.prove.stage import Stage, StageResult
+from asi_verify.prove.stage import Batch, Regions, Stage, StageResult
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,19 @@ def test_of_too_many_members_only_some_are_tried(asked):
     reasons = [verdict for verdict in verdicts if isinstance(verdict, Undecided)]
     assert reasons
     assert all(v.reason is Reason.BUDGET and "18144 members" in v.detail for v in reasons)
+
+
+def test_after_the_deadline_no_more_regions_are_gone_through(asked):
+    """A batch of regions of many members does not outlast it: the rest is undecided for it."""
+    artifact, images, properties = asked
+    wanted, family = properties[5], KPixel(1, (0, 255))
+    box, regions = family.boxes(images), Regions(family, images)
+    keys = tuple(range(len(images)))
+    batch = Batch(
+        artifact, encode(images), box, wanted, Semantics.FLOAT32, keys, time.monotonic(), regions
+    )
+    verdicts = Members().attempt(batch).verdicts
+    assert [verdict.reason for verdict in verdicts] == [Reason.DEADLINE] * len(images)
 
 
 def test_a_witness_beside_the_region_refutes_nothing(asked):

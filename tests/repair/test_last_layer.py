@@ -349,6 +349,46 @@ def test_the_loop_goes_on_where_nothing_can_be_repaired():
         Loop.of(SHORT, 2, -1)
 
 
+class Forgetful(Given):
+    """A second training that undoes the first."""
+
+    def attempt(self, network, task, checkpoints=None, progress=None):
+        chosen = self.network if task.round == 1 else small_cnn(np.random.default_rng(0), outputs=2)
+        return Correction(chosen, 1, 0, ())
+
+
+def test_bugs_stand_as_under_the_model_that_is_kept():
+    """Not as under the last one: certified are those that have a certificate of the best round."""
+    folder = RunFolder.in_memory()
+    training = Forgetful(almost()[0])
+    start = small_cnn(np.random.default_rng(0), outputs=2)
+    examine(Artifact.from_network(start), subject(), 0, folder)
+    loop = Loop(training, 2, None)
+    assert loop.run(start, subject(), 0, folder) == 1
+    kept = folder.read_json("rounds/01/examination.json")
+    bugs = folder.bugs.bugs()
+    assert any(bug.state is BugState.CERTIFIED for bug in bugs)
+    for bug in bugs:
+        accepted = kept["samples"][bug.row]["accepted"]
+        assert (bug.state is BugState.CERTIFIED) == accepted
+        assert not accepted or bug.events[-1].artifact == kept["artifact"]
+    assert loop.run(start, subject(), 0, folder) == 1
+    assert folder.bugs.bugs() == bugs
+
+
+@pytest.mark.parametrize("wrong", [{"last_layer": -1}, {"rounds": 0}, {"rounds": 2.0}])
+@pytest.mark.parametrize("public", ["correct", "run"])
+def test_a_wrong_budget_is_refused_before_anything_is_written(public, wrong, tmp_path):
+    """The folder then takes the same command with a number that can be used."""
+    ((name, number),) = wrong.items()
+    model = () if public == "run" else (write_artifact(almost()[0]),)
+    with pytest.raises(UsageError, match=f"{name}: {number};"):
+        getattr(asi, public)(
+            *model, levels(15), corrector=Given(almost()[0]), out=tmp_path, **wrong
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_it_is_asked_only_for_the_last_few():
     """With more open samples than ``most`` the loop trains on."""
     folder = RunFolder.in_memory()

@@ -312,6 +312,24 @@ def test_only_what_is_no_longer_wanted_is_stopped(solver):
     assert isinstance(solver.ask(UNSAT, wanted=lambda: False), Failed)
 
 
+def test_a_kill_that_comes_with_the_answer_costs_the_next_question_nothing(solver, monkeypatch):
+    """The process may still be dying when it is asked: it is not asked."""
+    original, wanted = solver._answer, [True]
+
+    def answer(*given):
+        found = original(*given)
+        if wanted[0]:
+            wanted[0] = False
+            solver.stop_unwanted()
+        return found
+
+    monkeypatch.setattr(solver, "_answer", answer)
+    for _ in range(10):
+        wanted[0] = True
+        assert isinstance(solver.ask(UNSAT, wanted=lambda: wanted[0]), Unsatisfiable)
+        assert isinstance(solver.ask(UNSAT, wanted=lambda: True), Unsatisfiable)
+
+
 def test_a_solver_is_kept_for_the_next_questions():
     """One; another limit on memory is another solver."""
     first, second = borrowed(), borrowed()

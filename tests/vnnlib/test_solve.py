@@ -259,8 +259,8 @@ def test_a_batch_answers_every_row(artifact, highest, tmp_path, capsys):
         written = list(csv.DictReader(file))
     assert [row["answer"] for row in written] == ["sat", "unsat", "unknown"]
     assert check_vnnlib(tmp_path / "proofs" / "00001").holds
-    for text, named in (("m.onnx\n", "1 fields"), ("m,b,soon\n", "'soon'"), ("m,b,-1\n", "'-1'"),
-                        ('m,"b\n', "not a CSV")):  # fmt: skip
+    for text, named in (("m.onnx\n", "line 1: 1 fields"), ("m,b\nm,b,soon\n", "line 2.*'soon'"),
+                        ("m,b,-1\n", "line 1.*'-1'"), ('m,"b\n', "not a CSV")):  # fmt: skip
         (tmp_path / "list.csv").write_text(text)
         with pytest.raises(UsageError, match=named):
             list(solve_vnnlib_batch(tmp_path / "list.csv"))
