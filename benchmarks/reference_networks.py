@@ -19,13 +19,17 @@ from typing import Any
 from _results import RUNS, table, write
 
 import asi_verify as asi
-from asi_verify._run import _untrained
 from asi_verify.bugs import evaluate
 from asi_verify.data import Dataset, load_dataset
 from asi_verify.export import Artifact
 from asi_verify.lowering import read_network
 from asi_verify.prove import CrownIbp, Falsify, Intervals
-from asi_verify.repair import CertifiedTraining, Checkpoints, OrdinaryTraining
+from asi_verify.repair import (
+    CertifiedTraining,
+    Checkpoints,
+    OrdinaryTraining,
+    untrained_network,
+)
 from asi_verify.store import RunFolder
 from asi_verify.zoo import ARCHITECTURES
 
@@ -81,7 +85,7 @@ def ordinary(name: str, epochs: int) -> dict[str, Any]:
     with folder.locked():
         checkpoints = Checkpoints(folder.files, "ordinary.safetensors")
         training = OrdinaryTraining(epochs=epochs, batch_norm=normed)
-        network = _untrained(name, OPTIONS.get(name), alone, SEED)
+        network = untrained_network(name, OPTIONS.get(name), alone, SEED)
         artifact = Artifact.from_network(training.train(network, alone, SEED, checkpoints))
         folder.files.write("ordinary.onnx", artifact.data)
     return {
