@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from asi_verify._radius_map import RadiusMap, radius_map
     from asi_verify._result import Result, load
     from asi_verify._run import run
+    from asi_verify._validate import validate
     from asi_verify._vnnlib import solve_vnnlib
     from asi_verify.attest import sign, verify
     from asi_verify.audit import Readiness
@@ -67,6 +68,7 @@ __all__ = [
     "run",
     "sign",
     "solve_vnnlib",
+    "validate",
     "verify",
     "write_query",
 ]
@@ -102,6 +104,7 @@ _HOME = {
     "run": "_run",
     "sign": "attest",
     "solve_vnnlib": "_vnnlib",
+    "validate": "_validate",
     "verify": "attest",
     "write_query": "_query",
 }

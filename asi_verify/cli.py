@@ -539,6 +539,65 @@ def verify(
 
 
 @app.command()
+def validate(
+    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="The data set, if the folder does not name it.")
+    ] = None,
+    no_attacks: Annotated[
+        bool, typer.Option("--no-attacks", help="Leave the attacks of the toolbox out.")
+    ] = False,
+    most: Annotated[
+        int, typer.Option(help="Attack at most so many images, the least certain first.", min=1)
+    ] = 256,
+    seed: SeedOption = 0,
+    data_root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Try to break what a run claims: edge cases, corruptions, attacks, other ways to run it."""
+    from asi_verify._validate import VALIDATION_FILE
+    from asi_verify._validate import validate as validate_
+    from asi_verify.stress import Battery, default_attacks
+
+    battery = Battery(() if no_attacks else default_attacks(), most, seed)
+    found = validate_(folder, dataset, battery=battery, data_root=data_root, progress=_Shown())
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        _print_validation(found)
+        _out.print(f"everything: {folder / VALIDATION_FILE}", markup=False)
+    raise typer.Exit(0 if found.holds else _OPEN)
+
+
+def _print_validation(found: Any) -> None:
+    """Alarms first, then what was tried."""
+    for alarm in found.alarms:
+        about = "" if alarm.row is None else f", row {alarm.row}"
+        _out.print(f"ALARM ({alarm.trial}{about}): {alarm.detail}", markup=False)
+    table = Table("tried", "inside the regions", "inputs", "answers kept")
+    for trial in (*found.edge_cases, *found.attacks):
+        inside = "yes" if trial.inside else "no"
+        table.add_row(trial.name, inside, str(trial.tried), str(trial.kept))
+    _out.print(table)
+    for split, kinds in found.corruptions.items():
+        severe = Table(f"accuracy on {split}", *map(str, range(1, 6)))
+        severe.add_row("as they are", f"{kinds['none'][0]:.1%}")
+        for kind, accuracies in kinds.items():
+            if kind != "none":
+                severe.add_row(kind, *(f"{accuracy:.1%}" for accuracy in accuracies))
+        _out.print(severe)
+    if (runs := found.determinism) is not None:
+        _out.print(
+            f"{len(runs.ways)} other ways to run the model: {runs.decisions_differ} images decided "
+            f"otherwise, {runs.bits_differ} with other bits"
+        )
+    if not found.claimed:
+        _out.print("nothing is claimed: the folder has no certificate")
+    else:
+        _out.print(f"{found.claimed} regions claimed, {len(found.alarms)} alarms")
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     dataset: Annotated[

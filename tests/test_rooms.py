@@ -12,6 +12,7 @@ import grimp
 import pytest
 
 HOMES = {
+    "art": ["stress.attacks"],
     "auto_LiRPA": ["bounds.lirpa"],
     "cleanlab": ["audit"],
     "cryptography": ["attest"],
@@ -21,13 +22,13 @@ HOMES = {
     "matplotlib": ["report"],
     "onnx": ["lowering"],
     "onnxruntime": ["runtime"],
-    "PIL": ["data", "report"],
+    "PIL": ["data", "report", "stress"],
     "pooch": ["data"],
     "rich": ["cli"],
     "safetensors": ["repair"],
-    "scipy": ["prove", "repair"],
+    "scipy": ["prove", "repair", "stress"],
     "sqlalchemy": ["store"],
-    "torch": ["_doctor", "bounds", "export", "prove", "repair", "zoo"],
+    "torch": ["_doctor", "bounds", "export", "prove", "repair", "stress", "zoo"],
     "typer": ["cli"],
     "z3": ["smt"],
 }

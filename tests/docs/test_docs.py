@@ -35,6 +35,7 @@ from asi_verify.lowering.registry import REGISTRY
 from asi_verify.report import report_schema
 from asi_verify.runtime import session
 from asi_verify.store import SqliteBugLog
+from asi_verify.stress import validation_schema
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -353,6 +354,7 @@ def schema(package, name):
         ("proof.json", lambda: schema("asi_verify.core", "vnnlib-1.json")),
         ("report.json", report_schema),
         ("statement.json", predicate_schema),
+        ("validation.json", validation_schema),
     ],
 )
 def test_every_field_of_a_schema_is_documented(heading, described):

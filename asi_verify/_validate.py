@@ -1,0 +1,70 @@
+"""``validate``: a finished run's claims, tried by a battery of stress tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asi_verify._certify import noted_dataset
+from asi_verify._result import CERTIFICATES, Result, load
+from asi_verify.core.claims import CLAIMS_FILE, Claims
+from asi_verify.core.progress import NO_PROGRESS, Progress
+from asi_verify.data import DatasetLike, load_dataset
+from asi_verify.errors import UsageError
+
+if TYPE_CHECKING:
+    from asi_verify.stress import Battery, Validation
+
+__all__ = ["VALIDATION_FILE", "validate"]
+
+VALIDATION_FILE = "validation.json"
+
+
+def validate(
+    result: Result | str | Path,
+    dataset: DatasetLike | None = None,
+    *,
+    battery: Battery | None = None,
+    data_root: str | Path | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> Validation:
+    """Try to break what a run claims: edge cases, corruptions, attacks, other ways of running it.
+
+    Inside the claimed regions nothing may break: what does is an alarm, and so is a certificate
+    that the checker rejects. Outside of them accuracies are counted, and nothing is claimed.
+
+    Args:
+        result: a result, or its run folder.
+        dataset: the data set; by default the one that the run folder names. Needed for data that
+            was given as arrays.
+        battery: ``asi_verify.stress.Battery()`` if not given. Its attacks are made by the
+            Adversarial Robustness Toolbox (``pip install 'asi-verify[stress]'``), on models with
+            one label and L-infinity regions.
+        data_root: where MedMNIST files are looked for first.
+        progress: told how far things are.
+
+    Returns:
+        What was found, which ``validation.json`` in the run folder holds too.
+
+    Raises:
+        UsageError: the folder or the data cannot be used, or attacks are wanted that cannot be had.
+
+    What is not promised: that what was not broken cannot be. Certificates are what is proved.
+    """
+    from asi_verify.stress import Battery
+
+    found = result if isinstance(result, Result) else load(result)
+    read = found.folder.files.require
+    claims = Claims.from_bytes(read(CERTIFICATES + CLAIMS_FILE))
+    if dataset is not None:
+        data = load_dataset(dataset, data_root=data_root)
+    elif found.folder.path is not None:
+        data = noted_dataset(found.folder.path, data_root)
+    else:
+        raise UsageError("dataset: a result in memory does not say where it is; pass it along")
+    samples = data.split(claims.dataset.split)
+    others = {name: data.split(name) for name in ("val", "test") if name in data.splits}
+    chosen = battery if battery is not None else Battery()
+    validation = chosen.run(lambda name: read(CERTIFICATES + name), samples, others, progress)
+    found.folder.write_json(VALIDATION_FILE, validation.to_json())
+    return validation
