@@ -13,9 +13,11 @@ import torch
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Affine, Conv
 from asi_verify.core.properties import Property
+from asi_verify.core.reach import PatchReach, PixelReach
 from asi_verify.core.verdict import Refuted, Verdict
 from asi_verify.export import Artifact
 from asi_verify.prove.stage import Batch, Stage, StageResult, late_where_open, varying
+from asi_verify.prove.steepest import lowest_member
 
 __all__ = ["Falsify", "descended"]
 
@@ -114,6 +116,10 @@ class Falsify(Stage):
         shares[:, 1::2] = np.rint(shares[:, 1::2])
         lower, upper = batch.box.lower[:, None], batch.box.upper[:, None]
         starts = np.clip(lower + shares * (upper - lower), lower, upper).astype(np.float32)
+        if batch.reach is not None and batch.regions is not None:
+            given = batch.regions.take(np.repeat(np.arange(len(batch)), self.starts))
+            flat = starts.reshape(-1, *batch.box.shape)
+            starts = given.family.project(flat, given.images).reshape(starts.shape)
         if restart == 0:
             starts[:, 0] = batch.centres
         return starts
@@ -135,7 +141,8 @@ def descended(
 ) -> npt.NDArray[np.float32]:
     """From each start, the point with the smallest margin seen on the way down.
 
-    What is descended is the sum of a clause's rows that still hold: all of them have to fail.
+    What is descended is the sum of a clause's rows that still hold: all of them have to fail. In
+    regions whose changes count together steps go towards a lowest member, the first all the way.
 
     Args:
         batch: one sample for each start.
@@ -143,7 +150,7 @@ def descended(
         steps: how many; fewer when the batch's deadline passes.
         targets: the clause that each start aims at, -1 or not given for whichever is nearest.
         by_moments: whether steps are Adam's (Kingma and Ba 2015), which find narrow sets, and not
-            along the gradient's signs, from a corner to the opposite one at first.
+            along the gradient's signs, from a corner to the opposite one at first; of boxes alone.
     """
     margins = _Margins(batch.artifact, batch.property_, targets)
     lower = torch.from_numpy(batch.box.lower.copy())
@@ -153,6 +160,7 @@ def descended(
     best, smallest = x.clone(), torch.full((len(x),), torch.inf)
     first, second = torch.zeros_like(x), torch.zeros_like(x)
     column = (-1,) + (1,) * (x.ndim - 1)
+    reach = batch.reach
     for step in range(steps + 1):
         x.requires_grad_(True)
         margin, loss = margins(x)
@@ -163,6 +171,13 @@ def descended(
         if step == steps or batch.is_late():
             break
         (gradient,) = torch.autograd.grad(loss, x)
+        if reach is not None:
+            toward = lowest_member(reach, lower, upper, gradient)
+            # Between two members lies a third, but for changes that choose where they are.
+            chosen = isinstance(reach, PixelReach | PatchReach)
+            share = 1.0 if chosen else 2.0 / (step + 2)
+            x = (x.detach() + share * (toward - x.detach())).clamp(lower, upper)
+            continue
         if by_moments:
             # The gradient by shares of the width, so that every input counts alike.
             first.lerp_(gradient * half_width, 0.1)
