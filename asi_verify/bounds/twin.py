@@ -7,6 +7,8 @@ merged into the last affine layer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -34,7 +36,7 @@ from asi_verify.export import NetworkModule
 from asi_verify.export.smooth_layers import LayerNormalizationLayer, SoftmaxLayer
 from asi_verify.export.torch_module import AffineLayer, Layer, ScaleLayer, WeightLayer
 
-__all__ = ["TwinIntervals", "interval_margins"]
+__all__ = ["TwinIntervals", "interval_margins", "interval_values"]
 
 _Value = tuple[torch.Tensor, torch.Tensor]
 """Centre and radius, each of shape ``(B, *shape)``."""
@@ -54,17 +56,30 @@ def interval_margins(
     Returns:
         Shape ``(B, R)``.
     """
-    values: list[_Value] = [((lower + upper) / 2, (upper - lower) / 2)]
-    steps = module.steps()
-    *before, (last, last_inputs) = steps
-    for layer, inputs in before:
-        values.append(_interval(layer, [values[value] for value in inputs]))
+    *before, (last, last_inputs) = module.steps()
+    values = _values(before, lower, upper)
     if not isinstance(last, AffineLayer) or values[last_inputs[0]][0].ndim != 2:
         centre, radius = _interval(last, [values[value] for value in last_inputs])
         return _apply(rows, centre) - _apply(rows.abs(), radius)
     centre, radius = values[last_inputs[0]]
     merged = rows @ last.weight
     return _apply(merged, centre) + rows @ last.bias - _apply(merged.abs(), radius)
+
+
+def interval_values(
+    module: NetworkModule, lower: torch.Tensor, upper: torch.Tensor
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Centre and radius of the input and of every layer's output, each ``(B, *shape)``."""
+    return _values(module.steps(), lower, upper)
+
+
+def _values(
+    steps: Sequence[tuple[Layer, Sequence[int]]], lower: torch.Tensor, upper: torch.Tensor
+) -> list[_Value]:
+    values: list[_Value] = [((lower + upper) / 2, (upper - lower) / 2)]
+    for layer, inputs in steps:
+        values.append(_interval(layer, [values[value] for value in inputs]))
+    return values
 
 
 def _apply(rows: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
