@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asi_verify._audit_dataset import audit_dataset
+    from asi_verify._bubbles import Bubbles, bubbles
     from asi_verify._certify import certify, check, correct
     from asi_verify._compare import Comparison, compare
     from asi_verify._plan import Plan, plan
@@ -41,6 +42,7 @@ __all__ = [
     "L1",
     "L2",
     "AsiVerifyError",
+    "Bubbles",
     "Comparison",
     "Intensity",
     "KPixel",
@@ -56,6 +58,7 @@ __all__ = [
     "Status",
     "UsageError",
     "audit_dataset",
+    "bubbles",
     "certify",
     "check",
     "compare",
@@ -75,6 +78,7 @@ __all__ = [
 
 _HOME = {
     "AsiVerifyError": "errors",
+    "Bubbles": "_bubbles",
     "Comparison": "_compare",
     "L1": "core.balls",
     "L2": "core.balls",
@@ -92,6 +96,7 @@ _HOME = {
     "Status": "core.status",
     "UsageError": "errors",
     "audit_dataset": "_audit_dataset",
+    "bubbles": "_bubbles",
     "certify": "_certify",
     "check": "_certify",
     "compare": "_compare",

@@ -466,6 +466,38 @@ def radii(
 
 
 @app.command()
+def bubbles(
+    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    most: Annotated[str, typer.Option(help="The largest radius tried.")] = "8/255",
+    step: Annotated[str, typer.Option(help="The radii tried are its multiples.")] = "0.5/255",
+    dataset: Annotated[
+        str | None, typer.Option(help="The data set, if the folder does not name it.")
+    ] = None,
+    data_root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How far the proof around each certified image reaches, and who else lies inside."""
+    from asi_verify._bubbles import BUBBLES_FILE
+    from asi_verify._bubbles import bubbles as bubbles_
+
+    found = bubbles_(folder, dataset, most, step=step, data_root=data_root, progress=_Shown())
+    if as_json:
+        _print_json(found.to_json())
+        return
+    table = Table("largest radius proved", "images")
+    for radius, count in found.distribution().items():
+        table.add_row(radius, str(count))
+    _out.print(table)
+    _out.print(f"smallest: rows {', '.join(map(str, found.smallest()))}")
+    for name, others in found.others.items():
+        _out.print(
+            f"{name}: {others.inside} of {others.samples} images lie inside of a bubble, "
+            f"{others.right} of them with its label"
+        )
+    _out.print(f"everything: {folder / BUBBLES_FILE}", markup=False)
+
+
+@app.command()
 def sign(
     folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     key: Annotated[
