@@ -96,6 +96,10 @@ LastLayerOption = Annotated[
         help="With at most so many open after a round, try the last layer alone; 0: never.", min=0
     ),
 ]
+BoundsOption = Annotated[
+    str,
+    typer.Option(help="What is trained on: 'intervals', or 'crown-ibp': tighter, and slower."),
+]
 EpochsOption = Annotated[int, typer.Option(help="Epochs of a round at most.", min=1)]
 ScaleOption = Annotated[
     float | None, typer.Option(help="The model's pixel range, if not [0, 1]: 255.")
@@ -147,6 +151,7 @@ def run(
     rounds: RoundsOption = 3,
     last_layer: LastLayerOption = 10,
     epochs: EpochsOption = 300,
+    bounds: BoundsOption = "intervals",
     readiness: ReadinessOption = None,
     data_root: DataRootOption = None,
     no_images: NoImagesOption = False,
@@ -165,7 +170,9 @@ def run(
         semantics=semantics,
         architecture=architecture,
         options=_options(option or []),
-        corrector=CertifiedTraining(epochs=epochs, batch_norm=normed, fresh_weights=normed),
+        corrector=CertifiedTraining(
+            epochs=epochs, batch_norm=normed, fresh_weights=normed, bounds=bounds
+        ),
         rounds=rounds,
         last_layer=last_layer,
         readiness=readiness,
@@ -187,6 +194,7 @@ def correct(
     rounds: RoundsOption = 3,
     last_layer: LastLayerOption = 10,
     epochs: EpochsOption = 300,
+    bounds: BoundsOption = "intervals",
     scale: ScaleOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
@@ -207,7 +215,7 @@ def correct(
         seed=seed,
         semantics=semantics,
         preprocess=_preprocess(scale, mean, std, layout),
-        corrector=CertifiedTraining(epochs=epochs),
+        corrector=CertifiedTraining(epochs=epochs, bounds=bounds),
         rounds=rounds,
         last_layer=last_layer,
         readiness=readiness,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 
 import numpy as np
@@ -13,14 +14,14 @@ from asi_verify.audit import audit
 from asi_verify.bounds import interval_margins
 from asi_verify.checker import TrustedPass
 from asi_verify.core.bug import BugState
-from asi_verify.core.evidence import IntervalEvidence
+from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.linf import LInf
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import Affine, Concat, Conv, MaxPool, Relu, Reshape
 from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, Samples, Task, phantom
-from asi_verify.errors import RunFolderError, SoundnessAlarm
+from asi_verify.errors import RunFolderError, SoundnessAlarm, UsageError
 from asi_verify.export import NetworkModule
 from asi_verify.lowering import write_artifact
 from asi_verify.repair import (
@@ -343,3 +344,42 @@ def test_determinism_is_switched_back():
     with deterministic():
         assert torch.are_deterministic_algorithms_enabled()
     assert torch.are_deterministic_algorithms_enabled() == before
+
+
+def test_training_on_crown_ibp_is_confirmed_by_crown_ibp():
+    """What was screened is what that pass proves of the network that is given back."""
+    training = dataclasses.replace(QUICK, bounds="crown-ibp")
+    trained = training.attempt(start(), everything())
+    assert trained.screened == 40
+    assert write_artifact(trained.network) != write_artifact(
+        QUICK.attempt(start(), everything()).network
+    )
+    train, trusted = DATA.split("train"), TrustedPass(trained.network, Semantics.FLOAT32)
+    for label in (0, 1):
+        box = FAMILY.boxes(train.images[train.labels == label])
+        evidence = LinearEvidence(Intermediate.INTERVAL)
+        assert np.all(trusted.margins(box, SingleLabel(label, 2), evidence) > 0)
+
+
+def test_what_crown_ibp_alone_proves_is_not_confirmed_by_intervals():
+    """A network of which intervals lose the difference of two equal numbers."""
+    network = Network.sequential(
+        (1, 1, 1),
+        [
+            Reshape((1,)),
+            Affine(np.float32([[1], [1]]), np.float32([5, 5])),
+            Relu(),
+            Affine(np.float32([[90, -90], [0, 0]]), np.float32([0.5, 0])),
+        ],
+    )
+    samples = Samples(np.full((2, 1, 1, 1), 99, np.uint8), np.zeros(2, np.int64))
+    box = FAMILY.boxes(samples.images)
+    for bounds, count in (("intervals", 0), ("crown-ibp", 2)):
+        training = dataclasses.replace(QUICK, bounds=bounds)
+        assert training._confirmed(network, samples, box, Semantics.FLOAT32).sum() == count
+
+
+def test_bounds_that_are_not_known_are_refused():
+    """Before anything is trained."""
+    with pytest.raises(UsageError, match="bounds: 'alpha'"):
+        CertifiedTraining(bounds="alpha")
