@@ -31,7 +31,7 @@ RUNS_WANTED = [f"{dataset}:{seed}" for seed in range(3) for dataset in SETS]
 AGAIN = "breastmnist:0"
 
 
-def run(dataset: str, seed: str, out: Path, radius: str = RADIUS) -> dict[str, Any]:
+def run(dataset: str, seed: str, out: Path, radius: str = RADIUS, *options: str) -> dict[str, Any]:
     """One run and its checks; kept, so that a stopped benchmark goes on."""
     kept = out / "benchmark.json"
     if kept.is_file():
@@ -40,9 +40,9 @@ def run(dataset: str, seed: str, out: Path, radius: str = RADIUS) -> dict[str, A
     shutil.rmtree(out, ignore_errors=True)
     data = find_file(dataset)
     assert data is not None, f"{dataset}: its file is needed"
-    command = ["run", dataset, "--radius", radius, "--seed", seed, "--out", str(out), "--json"]
+    command = ["run", dataset, "--radius", radius, "--seed", seed, "--out", str(out)]
     start, before = time.perf_counter(), _processor_seconds()
-    made = _json([sys.executable, "-m", "asi_verify.cli", *command])
+    made = _json([sys.executable, "-m", "asi_verify.cli", *command, *options, "--json"])
     seconds, processor_seconds = time.perf_counter() - start, _processor_seconds() - before
     start = time.perf_counter()
     folder = str(out / "certificates")
