@@ -18,7 +18,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from _results import RUNS, table, write
+from _results import table, write
+from _runs import BOUNDS, Wanted
 from zero_repeatable_errors import run
 
 SETS = ("breastmnist", "pneumoniamnist", "retinamnist")
@@ -38,16 +39,14 @@ PICTURE = Path(__file__).parent.parent / "docs" / "results" / "radius_curve.svg"
 
 def point(wanted: str) -> dict[str, Any]:
     """One run, with the ceiling that its audit found."""
-    dataset, text, *bounds = wanted.split(":")
-    level, more = int(text), ["--bounds", *bounds] if bounds else []
-    name = f"{dataset}-{SEED}" if level == 1 else f"{dataset}-{SEED}-radius-{level}"
-    name = "-".join([name, *bounds])
-    found = run(dataset, SEED, RUNS / name, f"{level}/255", *more)
-    audit = json.loads((RUNS / name / "audit.json").read_text())
+    dataset, level, *given = wanted.split(":")
+    bounds = given[0] if given else BOUNDS
+    asked = Wanted(dataset, int(SEED), radius=f"{level}/255", bounds=bounds)
+    found = run(asked)
+    audit = json.loads((asked.folder / "audit.json").read_text())
     ceiling = Fraction(audit["ceilings"]["outside_contradictions"])
-    share = float(Fraction(level, 255) / ceiling)
-    found["bounds"] = bounds[0] if bounds else "intervals"
-    return {**found, "ceiling": str(ceiling * 255) + "/255", "level": level, "share": share}
+    more = {"bounds": bounds, "ceiling": f"{ceiling * 255}/255", "level": int(level)}
+    return {**found, **more, "share": float(Fraction(int(level), 255) / ceiling)}
 
 
 def draw(points: list[dict[str, Any]]) -> None:

@@ -11,8 +11,6 @@ nothing.
 from __future__ import annotations
 
 import json
-import resource
-import shutil
 import subprocess
 import sys
 import time
@@ -22,47 +20,43 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from _results import RUNS, table, write
+from _runs import Wanted, made
 
 from asi_verify.data import find_file
 
-RADIUS = "1/255"
 SETS = ["breastmnist", "pneumoniamnist", "retinamnist"]
 RUNS_WANTED = [f"{dataset}:{seed}" for seed in range(3) for dataset in SETS]
 AGAIN = "breastmnist:0"
 
 
-def run(dataset: str, seed: str, out: Path, radius: str = RADIUS, *options: str) -> dict[str, Any]:
+def run(wanted: Wanted, place: Path | None = None) -> dict[str, Any]:
     """One run and its checks; kept, so that a stopped benchmark goes on."""
+    out = wanted.folder if place is None else place
     kept = out / "benchmark.json"
     if kept.is_file():
         found: dict[str, Any] = json.loads(kept.read_text())
         return found
-    shutil.rmtree(out, ignore_errors=True)
-    data = find_file(dataset)
-    assert data is not None, f"{dataset}: its file is needed"
-    command = ["run", dataset, "--radius", radius, "--seed", seed, "--out", str(out)]
-    start, before = time.perf_counter(), _processor_seconds()
-    made = _json([sys.executable, "-m", "asi_verify.cli", *command, *options, "--json"])
-    seconds, processor_seconds = time.perf_counter() - start, _processor_seconds() - before
+    data = find_file(wanted.dataset)
+    assert data is not None, f"{wanted.dataset}: its file is needed"
+    cost = made(wanted, out)
+    report = json.loads((out / "report.json").read_text())
     start = time.perf_counter()
     folder = str(out / "certificates")
     checked = _json([sys.executable, "-m", "asi_verify.checker", folder, "--data", str(data)])
     found = {
         "accepted": checked["accepted"],
-        "certificates_digest": json.loads((out / "report.json").read_text())["certificates"][
-            "digest"
-        ],
+        "certificates_digest": report["certificates"]["digest"],
         "checked_in_seconds": round(time.perf_counter() - start, 1),
-        "dataset": dataset,
-        "epochs": [r["epochs"] for r in json.loads((out / "report.json").read_text())["rounds"]],
-        "model": made["model"],
+        "dataset": wanted.dataset,
+        "epochs": [r["epochs"] for r in report["rounds"]],
+        "model": report["model"]["sha256"],
         "neighbour_accuracy": neighbour_accuracy(data),
-        "ordinary_accuracy": made["before"]["accuracy"],
-        "processor_seconds": round(processor_seconds, 1),
-        "radius": radius,
+        "ordinary_accuracy": report["before"]["accuracy"],
+        "processor_seconds": None if cost is None else cost.processor_seconds,
+        "radius": wanted.radius,
         "rejected": len(checked["rejected"]),
-        "seconds": round(seconds, 1),
-        "seed": int(seed),
+        "seconds": None if cost is None else cost.seconds,
+        "seed": wanted.seed,
         "status": checked["status"],
         "training_errors_before": 0,
         **errors_in_onnxruntime(out, data),
@@ -71,12 +65,6 @@ def run(dataset: str, seed: str, out: Path, radius: str = RADIUS, *options: str)
     found["training_errors_before"] = int((ordinary[0] != ordinary[1]).sum())
     kept.write_text(json.dumps(found, indent=1, sort_keys=True))
     return found
-
-
-def _processor_seconds() -> float:
-    """Of all processes that were started and have ended; whatever else the machine does."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _json(command: list[str]) -> dict[str, Any]:
@@ -128,11 +116,11 @@ def main() -> None:
     found = []
     for name in wanted:
         dataset, _, seed = name.partition(":")
-        found.append(run(dataset, seed, RUNS / f"{dataset}-{seed}"))
+        found.append(run(Wanted(dataset, int(seed))))
     same, again = "", None
     if AGAIN in wanted:
         dataset, _, seed = AGAIN.partition(":")
-        again = run(dataset, seed, RUNS / f"{dataset}-{seed}-again")
+        again = run(Wanted(dataset, int(seed)), RUNS / f"{dataset}-{seed}-again")
         first = found[wanted.index(AGAIN)]
         repeats = all(first[key] == again[key] for key in ("model", "certificates_digest"))
         gave = "gave the same" if repeats else "did NOT give the same"
@@ -148,9 +136,10 @@ def main() -> None:
             f"{f['ordinary_accuracy']['test']:.1%}",
             f"{f['test_accuracy']:.1%}",
             f"{f['neighbour_accuracy']:.1%}",
-            f"{f['seconds']:.0f} s",
-            f"{f['processor_seconds']:.0f} s",
-            f"{f['checked_in_seconds']:.0f} s",
+            *(
+                "" if f[key] is None else f"{f[key]:.0f} s"
+                for key in ("seconds", "processor_seconds", "checked_in_seconds")
+            ),
         ]
         for f in sorted(found, key=lambda f: (f["dataset"], f["seed"]))
     ]
