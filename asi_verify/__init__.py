@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asi_verify._radius_map import RadiusMap, radius_map
     from asi_verify._result import Result, load
     from asi_verify._run import run
+    from asi_verify._search import search
     from asi_verify._validate import validate
     from asi_verify._vnnlib import solve_vnnlib
     from asi_verify.attest import sign, verify
@@ -69,6 +70,7 @@ __all__ = [
     "plan",
     "radius_map",
     "run",
+    "search",
     "sign",
     "solve_vnnlib",
     "validate",
@@ -107,6 +109,7 @@ _HOME = {
     "plan": "_plan",
     "radius_map": "_radius_map",
     "run": "_run",
+    "search": "_search",
     "sign": "attest",
     "solve_vnnlib": "_vnnlib",
     "validate": "_validate",

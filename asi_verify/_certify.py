@@ -235,7 +235,7 @@ def corrected(
     """Correct an artifact in a configured and locked folder; what is there is not done again."""
     from asi_verify.export import Artifact
     from asi_verify.prove import Falsify, Intervals
-    from asi_verify.repair import round_folder, tried_at_ceilings
+    from asi_verify.repair import round_folder, tried_at_ceilings, write_changes
 
     if folder.read_json(RESULT_FILE) is not None:
         return
@@ -244,6 +244,8 @@ def corrected(
     if folder.read_json(GIVEN + "examination.json") is None:
         _examine_given(artifact, subject, folder, (Falsify(), Intervals()), progress)
     best = loop.run(artifact.network, subject, seed, folder, stages, progress)
+    others = {name: samples for name, samples in data.splits.items() if name != "train"}
+    write_changes(subject, others, best, folder)
     _publish(folder, round_folder(best))
     final = Artifact.from_bytes(folder.files.require(CERTIFICATES + ARTIFACT_FILE))
     examined = folder.read_json(round_folder(best) + "examination.json")
@@ -329,7 +331,15 @@ def audited(
         provenance["readiness"] = ready.digest
         suspected = frozenset(suspect.row for suspect in ready.suspects(split) or ())
     return Subject(
-        data.name, split, data.split(split), findings, target, provenance, semantics, suspected
+        data.name,
+        split,
+        data.split(split),
+        findings,
+        target,
+        provenance,
+        semantics,
+        suspected,
+        data.splits.get("val") if split == "train" else None,
     )
 
 

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-_ORDINARY = "ordinary.onnx"
-
 
 def run(
     dataset: DatasetLike,
@@ -79,12 +77,11 @@ def run(
     """
     from dataclasses import asdict
 
-    from asi_verify.export import Artifact
     from asi_verify.repair import (
         CertifiedTraining,
-        Checkpoints,
         Loop,
         OrdinaryTraining,
+        ordinary_model,
         untrained_network,
     )
     from asi_verify.zoo import architecture as architecture_named
@@ -112,14 +109,9 @@ def run(
             | readiness_settings(ready)
         )
         note_readiness(ready, folder)
-        if folder.files.read(_ORDINARY) is None:
-            checkpoints = Checkpoints(folder.files, "ordinary.safetensors")
-            network = training.train(start, data, seed, checkpoints, progress)
-            trained = Artifact.from_network(network)
-            folder.events.add("trained", architecture=architecture, model=trained.digest)
-            folder.files.write(_ORDINARY, trained.data)
-            checkpoints.clear()
-        artifact = Artifact.from_bytes(folder.files.require(_ORDINARY))
+        artifact = ordinary_model(
+            start, architecture, training, data, seed, folder, progress=progress
+        )
         if folder.read_json(RESULT_FILE) is None:
             corrected(artifact, data, family, arithmetic, seed, loop, folder, stages, progress)
         attested(folder)

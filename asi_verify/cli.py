@@ -138,6 +138,7 @@ class _Shown:
 
 @app.command()
 def run(
+    context: typer.Context,
     dataset: DatasetArgument,
     radius: RadiusOption = "1/255",
     seed: SeedOption = 0,
@@ -152,6 +153,13 @@ def run(
     last_layer: LastLayerOption = 10,
     epochs: EpochsOption = 300,
     bounds: BoundsOption = "intervals",
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file that 'asi-verify search' wrote, in place of --architecture, --option, "
+            "--epochs and --bounds."
+        ),
+    ] = None,
     readiness: ReadinessOption = None,
     data_root: DataRootOption = None,
     no_images: NoImagesOption = False,
@@ -159,20 +167,26 @@ def run(
 ) -> None:
     """Train a reference network, then correct it until every error is proved away."""
     from asi_verify._run import run as run_
-    from asi_verify.repair import CertifiedTraining
+    from asi_verify.repair import Candidate, CertifiedTraining, read_settings
     from asi_verify.zoo import architecture as architecture_named
 
-    normed: bool = architecture_named(architecture).batch_norm
+    if settings is not None:
+        _refuse_beside_settings(context, "architecture", "option", "epochs", "bounds")
+        chosen = read_settings(settings)
+    else:
+        normed: bool = architecture_named(architecture).batch_norm
+        corrector = CertifiedTraining(
+            epochs=epochs, batch_norm=normed, fresh_weights=normed, bounds=bounds
+        )
+        chosen = Candidate(architecture, _options(option or []), corrector)
     result = run_(
         dataset,
         radius,
         seed=seed,
         semantics=semantics,
-        architecture=architecture,
-        options=_options(option or []),
-        corrector=CertifiedTraining(
-            epochs=epochs, batch_norm=normed, fresh_weights=normed, bounds=bounds
-        ),
+        architecture=chosen.architecture,
+        options=chosen.options,
+        corrector=chosen.corrector,
         rounds=rounds,
         last_layer=last_layer,
         readiness=readiness,
@@ -181,6 +195,80 @@ def run(
         progress=_Shown(),
     )
     _finish(result, dataset, out, data_root, no_images, as_json)
+
+
+def _refuse_beside_settings(context: typer.Context, *names: str) -> None:
+    """What a file of settings says cannot be said twice."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--settings: the file says it already; leave --{name} out")
+
+
+@app.command()
+def search(
+    dataset: DatasetArgument,
+    budget: Annotated[
+        int,
+        typer.Option(
+            help="Epochs of certified training, of all candidates together.",
+            min=1,
+            show_default=False,
+        ),
+    ],
+    radius: RadiusOption = "1/255",
+    seed: SeedOption = 0,
+    out: Annotated[
+        Path, typer.Option(help="The folder of the search; a search in it goes on.")
+    ] = Path("search"),
+    candidates: Annotated[
+        Path | None,
+        typer.Option(help="A JSON file with an array of settings to try, not the usual ones."),
+    ] = None,
+    semantics: SemanticsOption = "float32",
+    data_root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which network and which settings certify most within a budget of epochs."""
+    from asi_verify._search import SETTINGS_FILE
+    from asi_verify._search import search as search_
+    from asi_verify.repair import read_candidates
+
+    found = search_(
+        dataset,
+        radius,
+        budget=budget,
+        candidates=None if candidates is None else read_candidates(candidates),
+        seed=seed,
+        semantics=semantics,
+        out=out,
+        data_root=data_root,
+        progress=_Shown(),
+    )
+    if as_json:
+        _print_json(found.summary)
+        return
+    table = Table("candidate", "settings", "epochs", "certified", "right on validation")
+    for number, trial in enumerate(found.summary["trials"]):
+        last = trial["stages"][-1]
+        right = "" if last["right"] is None else str(last["right"])
+        best = f"{number} (best)" if number == found.summary["best"] else str(number)
+        told = _differing(trial["settings"])
+        table.add_row(best, told, str(last["epochs"]), str(last["certified"]), right)
+    _out.print(table)
+    _out.print(f"{found.summary['spent']} epochs; settings: {out / SETTINGS_FILE}", markup=False)
+
+
+def _differing(settings: dict[str, Any]) -> str:
+    """What is said of a candidate: its network, and what its correction does not leave alone."""
+    from dataclasses import asdict
+
+    from asi_verify.repair import CertifiedTraining
+
+    usual = asdict(CertifiedTraining())
+    own = {k: v for k, v in settings["corrector"].items() if v != usual[k]}
+    parts = [settings["architecture"], *(f"{k}={v}" for k, v in settings["options"].items())]
+    return " ".join([*parts, *(f"{k}={v:g}" for k, v in own.items())])
 
 
 @app.command()

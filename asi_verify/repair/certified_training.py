@@ -35,6 +35,7 @@ from asi_verify.repair.fresh_weights import with_fresh_weights
 from asi_verify.repair.objective import Objective, deterministic
 from asi_verify.repair.standardise import standardised
 from asi_verify.repair.training_state import TrainingState, batches, epoch_generator
+from asi_verify.repair.validation import right_answers
 
 __all__ = ["CertifiedTraining"]
 
@@ -55,6 +56,19 @@ _BOUNDS: Mapping[str, tuple[Any, IntervalEvidence | LinearEvidence]] = {
     "crown-ibp": (crown_ibp_margins, LinearEvidence(Intermediate.INTERVAL)),
 }
 """What is trained on, and the pass that confirms it."""
+_SMALLEST = {
+    "epochs": 1,
+    "ramp_steps": 0,
+    "ramp_epochs": 0,
+    "batch_size": 1,
+    "learning_rate": 0,
+    "clean_weight": 0,
+    "extra_copies": 0,
+    "clip": 0,
+    "margin": 0,
+    "patience": 1,
+}
+"""The smallest number that means something in each setting."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +98,12 @@ class CertifiedTraining(Corrector):
             are from layer to layer, not with those of the model. Deep networks need it.
         bounds: ``"intervals"``; or ``"crown-ibp"``, tighter and several times as dear, for networks
             of linear layers and ReLUs: it gets further at radii where intervals get stuck.
+        patience: end a round after so many epochs at the whole radius without a better one, with
+            the weights of the best: that with the most samples certified, then with the most
+            validation samples right, the first among equals. None: go on, whatever they say.
 
     Raises:
-        UsageError: no such bounds.
+        UsageError: no such bounds, or a number means nothing.
     """
 
     kind: ClassVar[str] = "certified-training"
@@ -103,10 +120,22 @@ class CertifiedTraining(Corrector):
     batch_norm: bool = False
     fresh_weights: bool = False
     bounds: str = "intervals"
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         if self.bounds not in _BOUNDS:
             raise UsageError(f"bounds: {self.bounds!r}; one of {', '.join(_BOUNDS)} is expected")
+        for name, smallest in _SMALLEST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= smallest:
+                raise UsageError(f"{name}: {value!r}; {smallest} or more is expected")
+        if not self.clean_weight <= 1:
+            raise UsageError(f"clean_weight: {self.clean_weight!r}; a share is expected")
+
+    def settings(self) -> dict[str, Any]:
+        # Run folders from before these two could be chosen are those of their defaults.
+        later = {"bounds": "intervals", "patience": None}
+        return {k: v for k, v in super().settings().items() if k not in later or v != later[k]}
 
     def attempt(
         self,
@@ -114,7 +143,18 @@ class CertifiedTraining(Corrector):
         task: Task,
         checkpoints: Checkpoints | None = None,
         progress: Progress = NO_PROGRESS,
+        until: int | None = None,
     ) -> Correction:
+        """One round, or its beginning.
+
+        Args:
+            network: to start from.
+            task: what is to be certified.
+            checkpoints: where to go on from, and to save to.
+            progress: told of epochs.
+            until: stop after so many epochs of the round and save the state, from which another
+                call goes on to the same weights; None: to the end of the round.
+        """
         samples = task.samples.take(task.rows)
         box = task.family.boxes(samples.images)
         regions = _Regions.of(encode(samples.images), box)
@@ -128,28 +168,47 @@ class CertifiedTraining(Corrector):
         settings = {**self.settings(), "seed": task.seed, "round": task.round}
         if checkpoints is not None:
             checkpoints.resume(state, settings)
-        done = False
-        with deterministic(), progress.task("certified training", self.epochs) as advance:
+        last = self.epochs if until is None else min(until, self.epochs)
+        with deterministic(), progress.task("certified training", last) as advance:
             advance(state.epoch)
-            while state.epoch < self.epochs and not done:
+            while state.epoch < last and not self._is_over(state):
                 share = self._ramp(task, state.epoch, len(samples))
                 certified = self._epoch(state, objective, regions, share, task)
-                if share == 1 and certified.mean() >= _ALMOST_ALL:
+                chosen = self.patience is not None
+                if share == 1 and (chosen or certified.mean() >= _ALMOST_ALL):
                     # The weights moved while these were computed: look at all with the last ones.
                     certified = self._screen(state.module, objective, regions, at_once)
                 if share == 1 and bool(certified.all()):
                     certified = self._confirmed(
                         state.module.to_network(), samples, box, task.semantics
                     )
-                    done = bool(certified.all())
                 state.marks["certified"] = certified
                 _note(state, share)
+                if share == 1 and chosen:
+                    _keep_best(state, task.validation)
                 advance(1)
                 if checkpoints is not None:
                     checkpoints.offer(state, settings)
+        if checkpoints is not None and until is not None:
+            checkpoints.save(state, settings)
+        state.take_best()
         network = state.module.to_network()
         screened = int(self._confirmed(network, samples, box, task.semantics).sum())
         return Correction(network, state.epoch, screened, _history(state))
+
+    def _is_over(self, state: TrainingState) -> bool:
+        """Whether a round ends here; by the state alone, so that one that was killed ends there."""
+        history, best = (state.marks.get(name) for name in ("history", "best"))
+        if history is None:
+            return False
+        # At the whole radius, all certified is all confirmed.
+        if history[-1, 1] == 1 and bool(state.marks["certified"].all()):
+            return True
+        return (
+            self.patience is not None
+            and best is not None
+            and state.epoch >= best[2] + self.patience
+        )
 
     def _module(self, network: Network, regions: _Regions, task: Task) -> NetworkModule:
         """What is trained, with the weights that it begins with."""
@@ -251,6 +310,16 @@ class CertifiedTraining(Corrector):
             wanted = property_for(label, network.logits)
             found[rows] = trusted.margins(box[rows], wanted, evidence) > 0
         return found
+
+
+def _keep_best(state: TrainingState, validation: Samples | None) -> None:
+    """Mark the present weights if they are the best of the epochs at the whole radius."""
+    certified = int(np.count_nonzero(state.marks["certified"]))
+    right = 0 if validation is None else right_answers(state.module, validation)
+    best = state.marks.get("best")
+    if best is None or (certified, right) > (best[0], best[1]):
+        state.marks["best"] = np.array([certified, right, state.epoch])
+        state.marks |= state.best_weights()
 
 
 def _note(state: TrainingState, share: float) -> None:

@@ -29,8 +29,12 @@ class Checkpoints:
     def offer(self, state: TrainingState, settings: object) -> None:
         """Save the state if the last save is long enough ago."""
         if time.monotonic() - self._last >= _SECONDS_BETWEEN:
-            self._files.write(self._name, state.to_bytes(settings))
-            self._last = time.monotonic()
+            self.save(state, settings)
+
+    def save(self, state: TrainingState, settings: object) -> None:
+        """Save the state now: somebody is to go on from it."""
+        self._files.write(self._name, state.to_bytes(settings))
+        self._last = time.monotonic()
 
     def clear(self) -> None:
         """Forget the checkpoint: its training is over and its result is kept elsewhere."""

@@ -32,6 +32,8 @@ class Task:
         seed: of everything random.
         round: how often the corrector was asked, this time included.
         semantics: in which arithmetic they have to be certified.
+        validation: other samples that a corrector may choose by, if there are any; never those that
+            a result is measured on in the end.
     """
 
     samples: Samples
@@ -41,6 +43,7 @@ class Task:
     seed: int
     round: int
     semantics: Semantics = Semantics.FLOAT32
+    validation: Samples | None = None
 
 
 @dataclass(frozen=True, eq=False)

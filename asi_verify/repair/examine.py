@@ -45,6 +45,7 @@ class Subject:
         provenance: versions and settings, for the certificates.
         semantics: in which arithmetic the properties have to hold.
         suspected: rows whose label is suspected; for the categories of bugs alone.
+        validation: for correctors alone, which may choose by it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Subject:
     provenance: dict[str, Any] = field(default_factory=dict)
     semantics: Semantics = Semantics.FLOAT32
     suspected: frozenset[int] = frozenset()
+    validation: Samples | None = None
 
     def properties(self, artifact: Artifact, evaluation: Evaluation) -> list[Property]:
         """What is asked of the model on each sample."""

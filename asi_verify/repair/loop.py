@@ -89,13 +89,13 @@ class Loop:
         """
         family = subject.audit.family
         assert isinstance(family, LInf)  # nobody corrects for other regions yet
-        samples, semantics = subject.samples, subject.semantics
+        samples, semantics, validation = subject.samples, subject.semantics, subject.validation
         rows = np.setdiff1d(np.arange(len(samples)), subject.audit.contradicted)
         examined = _Examined(subject, folder, stages, progress)
         open_rows, number, best, most = rows, 0, 0, -1
         for asked in range(1, self.rounds + 1):
             number += 1
-            task = Task(samples, family, rows, open_rows, seed, asked, semantics)
+            task = Task(samples, family, rows, open_rows, seed, asked, semantics, validation)
             done = examined.record(number)
             if done is None:
                 done = examined.trained(number, self.corrector, network, task)

@@ -11,7 +11,6 @@ import torch
 from asi_verify.core.images import encode
 from asi_verify.core.network import Network
 from asi_verify.core.progress import NO_PROGRESS, Progress
-from asi_verify.core.properties import label_margins
 from asi_verify.data import Dataset, Samples
 from asi_verify.export import NetworkModule
 from asi_verify.repair.batch_norm import BatchNormModule
@@ -19,15 +18,12 @@ from asi_verify.repair.checkpoints import Checkpoints
 from asi_verify.repair.corrector import exact_settings
 from asi_verify.repair.objective import Objective, deterministic
 from asi_verify.repair.training_state import TrainingState, batches, epoch_generator
+from asi_verify.repair.validation import right_answers
 
 __all__ = ["OrdinaryTraining"]
 
 _STREAM = 0
 """Keeps the randomness of this training apart from that of others with the same seed."""
-
-
-_BATCH = 256
-"""Validation images at once."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +81,7 @@ class OrdinaryTraining:
                 advance(1)
                 if checkpoints is not None:
                     checkpoints.offer(state, settings)
-        best = {
-            k.removeprefix("best."): torch.from_numpy(v)
-            for k, v in state.marks.items()
-            if k.startswith("best.")
-        }
-        module.load_state_dict(best or module.state_dict())
+        state.take_best()
         return module.to_network()
 
     def _epoch(
@@ -111,11 +102,6 @@ class OrdinaryTraining:
 
     @staticmethod
     def _keep_best(state: TrainingState, val: Samples) -> None:
-        inputs = torch.from_numpy(encode(val.images))
-        with torch.no_grad():
-            outputs = torch.cat([state.module(some) for some in inputs.split(_BATCH)]).numpy()
-        right = np.array([(label_margins(val.labels, outputs) > 0).sum()])
+        right = np.array([right_answers(state.module, val)])
         if "right" not in state.marks or right[0] > state.marks["right"][0]:
-            state.marks = {"right": right} | {
-                f"best.{k}": v.numpy().copy() for k, v in state.module.state_dict().items()
-            }
+            state.marks = {"right": right} | state.best_weights()

@@ -19,6 +19,7 @@ from asi_verify.export import NetworkModule
 __all__ = ["TrainingState", "batches", "epoch_generator"]
 
 _SETTINGS = "settings"
+_BEST = "best."
 
 
 def epoch_generator(*key: int) -> np.random.Generator:
@@ -60,6 +61,16 @@ class TrainingState:
     def begin(cls, module: NetworkModule, learning_rate: float) -> TrainingState:
         """A state before the first epoch."""
         return cls(module, torch.optim.Adam(module.parameters(), lr=learning_rate))
+
+    def best_weights(self) -> dict[str, npt.NDArray[np.generic]]:
+        """The present weights as marks, for ``take_best``."""
+        return {f"{_BEST}{k}": v.numpy().copy() for k, v in self.module.state_dict().items()}
+
+    def take_best(self) -> None:
+        """Give the module the weights that were marked as best, if any were."""
+        best = {k: torch.from_numpy(v) for k, v in _under(_BEST, self.marks).items()}
+        if best:
+            self.module.load_state_dict(best)
 
     def to_bytes(self, settings: object) -> bytes:
         """Everything, exactly; ``settings`` (JSON) says whose training it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from importlib import resources
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = ["SCHEMA", "build_report", "report_schema"]
 SCHEMA = "asi-verify/report/1"
 
 _CERTIFICATES = "certificates/"
+_CHANGE = re.compile(r"rounds/[0-9]+/change\.json")
 
 _SEMANTICS = {
     Semantics.FLOAT32: (
@@ -90,6 +92,7 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
         },
         "stages": after["stages"],
         "rounds": _rounds(folder),
+        "changes": _changes(folder),
         "bugs": [_bug(bug, before, after) for bug in folder.bugs.bugs()],
         "audit": {
             "ceilings": audit["ceilings"],
@@ -256,6 +259,12 @@ def _rounds(folder: RunFolder) -> list[dict[str, Any]]:
             }
         )
     return rounds
+
+
+def _changes(folder: RunFolder) -> list[dict[str, Any]]:
+    """The record of what each round changed, as it stands in the folder."""
+    names = sorted(name for name in folder.files.names() if _CHANGE.fullmatch(name))
+    return [folder.read_json(name) for name in names]
 
 
 def _bug(bug: Bug, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,9 @@ def render(report: dict[str, Any], dataset: Dataset | None) -> str:
     environment.filters["number"] = lambda value: (
         "not a number" if value is None else f"{value:.3f}"
     )
+    environment.filters["exact"] = float.fromhex
+    environment.filters["interval"] = _interval
+    environment.filters["setting"] = _setting
     environment.filters["ceiling"] = ceiling_text
     environment.filters["classes"] = lambda label: _class_names(label, report)
     environment.filters["decided"] = lambda label, decision: _decided(label, decision, report)
@@ -85,6 +88,20 @@ def _decided(label: int, decision: int | None, report: dict[str, Any]) -> str:
     if decision is None:
         return str(names[label])
     return f"{names[decision]}: {'yes' if label else 'no'}"
+
+
+def _interval(ends: dict[str, str] | None) -> str:
+    """The interval of a share, behind the count that it belongs to; nothing if there is none."""
+    if ends is None:
+        return ""
+    low, high = (100 * float.fromhex(ends[end]) for end in ("low", "high"))
+    return f" ({low:.1f} to {high:.1f} %)"
+
+
+def _setting(value: Any) -> str:
+    """A setting as a person writes it; in files floats are exact."""
+    is_exact = isinstance(value, str) and value.lstrip("-").startswith("0x")
+    return f"{float.fromhex(value):g}" if is_exact else str(value)
 
 
 def _pictures(report: dict[str, Any], dataset: Dataset | None) -> dict[int, str]:

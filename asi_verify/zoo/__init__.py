@@ -4,7 +4,7 @@ from asi_verify.zoo.cnn3d import CNN3D
 from asi_verify.zoo.cnn7 import CNN7
 from asi_verify.zoo.resnet import ResNet18, ResNet50
 from asi_verify.zoo.small_cnn import SmallCNN
-from asi_verify.zoo.table import ARCHITECTURES, architecture, build, options_of
+from asi_verify.zoo.table import ARCHITECTURES, architecture, build, options_of, require_options
 from asi_verify.zoo.vit import ViT
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "architecture",
     "build",
     "options_of",
+    "require_options",
 ]

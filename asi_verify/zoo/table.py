@@ -16,7 +16,7 @@ from asi_verify.zoo.resnet import ResNet18, ResNet50
 from asi_verify.zoo.small_cnn import SmallCNN
 from asi_verify.zoo.vit import ViT
 
-__all__ = ["ARCHITECTURES", "architecture", "build", "options_of"]
+__all__ = ["ARCHITECTURES", "architecture", "build", "options_of", "require_options"]
 
 ARCHITECTURES: dict[str, Any] = {
     "small-cnn": SmallCNN,
@@ -55,6 +55,17 @@ def options_of(name: str) -> dict[str, int]:
     return {p.name: p.default for p in parameters if isinstance(p.default, int)}
 
 
+def require_options(name: str, options: Mapping[str, int]) -> None:
+    """Raise ``UsageError`` unless a reference network has these options, all whole numbers."""
+    known = options_of(name)
+    for option, value in options.items():
+        if option not in known:
+            there = ", ".join(f"{k} (default {v})" for k, v in known.items())
+            raise UsageError(f"options: {name} has no {option!r}; {there}")
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise UsageError(f"options: {option} is {value!r}; a whole number is expected")
+
+
 def build(
     name: str,
     image_shape: Shape,
@@ -77,12 +88,6 @@ def build(
     Raises:
         UsageError: the name or an option is not known, or does not fit the images.
     """
-    known = options_of(name)
-    for option, value in (options or {}).items():
-        if option not in known:
-            there = ", ".join(f"{k} (default {v})" for k, v in known.items())
-            raise UsageError(f"options: {name} has no {option!r}; {there}")
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise UsageError(f"options: {option} is {value!r}; a whole number is expected")
+    require_options(name, options or {})
     made: nn.Module = architecture(name)(image_shape, classes, mean, spread, **(options or {}))
     return made

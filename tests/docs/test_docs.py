@@ -32,6 +32,7 @@ from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Reason
 from asi_verify.data import Task, medmnist_sets
 from asi_verify.lowering.registry import REGISTRY
+from asi_verify.repair import change_schema
 from asi_verify.report import report_schema
 from asi_verify.runtime import session
 from asi_verify.store import SqliteBugLog
@@ -348,6 +349,7 @@ def schema(package, name):
 @pytest.mark.parametrize(
     ("heading", "described"),
     [
+        ("change.json", change_schema),
         ("readiness.json", readiness_schema),
         ("claims.json", lambda: schema("asi_verify.core", "claims-1.json")),
         ("Shards", lambda: schema("asi_verify.core", "certificate-1.json")),

@@ -32,12 +32,14 @@ from asi_verify.repair import (
     Loop,
     OrdinaryTraining,
     Subject,
+    certified_training,
 )
 from asi_verify.repair import (
     Task as RepairTask,
 )
 from asi_verify.repair import checkpoints as checkpoint_module
 from asi_verify.repair.objective import Objective, deterministic
+from asi_verify.repair.training_state import TrainingState
 from asi_verify.store import MemoryFiles, RunFolder
 
 examine_module = importlib.import_module("asi_verify.repair.examine")
@@ -166,6 +168,128 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(kills, every_epoc
     assert write_artifact(resumed.network) == write_artifact(whole.network)
     assert resumed.epochs == whole.epochs
     assert resumed.history == whole.history
+
+
+def test_a_training_that_was_killed_at_its_end_has_ended(every_epoch, monkeypatch):
+    """The last checkpoint says that all are certified: not one epoch more is trained."""
+    whole = QUICK.attempt(start(), everything())
+    files = MemoryFiles()
+    with monkeypatch.context() as patched:
+        kill_after(patched, whole.epochs)
+        with pytest.raises(KilledError):
+            QUICK.attempt(start(), everything(), Checkpoints(files, "c"))
+    resumed = QUICK.attempt(start(), everything(), Checkpoints(files, "c"))
+    assert resumed.epochs == whole.epochs
+    assert write_artifact(resumed.network) == write_artifact(whole.network)
+
+
+def test_a_training_in_parts_is_the_same_training():
+    """Stopped after some epochs and gone on with: weights, epochs and history to the bit."""
+    whole = QUICK.attempt(start(), everything())
+    checkpoints = Checkpoints(MemoryFiles(), "c")
+    for until in (2, 3, 3, whole.epochs, 1000):
+        part = QUICK.attempt(start(), everything(), checkpoints, until=until)
+        assert part.epochs == min(until, whole.epochs)
+    assert write_artifact(part.network) == write_artifact(whole.network)
+    assert part.history == whole.history
+
+
+# At the radius below, some epochs certify no more than those before them.
+PATIENT = CertifiedTraining(epochs=40, ramp_steps=4, ramp_epochs=2, batch_size=16, patience=4)
+
+
+def hard(validation, round_=1):
+    rows = np.arange(len(DATA.split("train")))
+    family = LInf.of("5/255")
+    return RepairTask(
+        DATA.split("train"), family, rows, rows, 0, round_, Semantics.FLOAT32, validation
+    )
+
+
+def test_a_patient_training_ends_with_its_best_epoch():
+    """Most certified, then most right on validation; and stops when none was better for long."""
+    val = DATA.split("val")
+    done = PATIENT.attempt(start(), hard(val))
+    assert 0 < done.screened < 40
+    assert 2 * PATIENT.patience < done.epochs < PATIENT.epochs
+    best = done.epochs - PATIENT.patience
+    counts = [entry["certified"] for entry in done.history if entry["radius_share"] == 1]
+    assert done.screened == done.history[best - 1]["certified"] == max(counts)
+    assert best > done.epochs - len(counts), "not the first one at the whole radius"
+    # A training that ends at the best epoch has no better one behind it, nor a later one.
+    shorter = PATIENT.attempt(start(), hard(val), Checkpoints(MemoryFiles(), "c"), until=best)
+    assert artifact_of(shorter) == artifact_of(done)
+
+
+def artifact_of(correction):
+    return write_artifact(correction.network)
+
+
+def test_validation_decides_where_certificates_do_not():
+    """Of two epochs that certify as many, the one that is right on more is kept."""
+    module = NetworkModule(start())
+    state = TrainingState.begin(module, 1e-3)
+    val = DATA.split("val")
+    kept = []
+    for right in (3, 5, 5, 4):
+        state.epoch += 1
+        state.marks["certified"] = np.arange(40) < 7
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(certified_training, "right_answers", lambda *_, r=right: r)
+            certified_training._keep_best(state, val)
+        kept.append(int(state.marks["best"][2]))
+    assert kept == [1, 2, 2, 2]
+    state.epoch += 1
+    state.marks["certified"] = np.arange(40) < 8
+    certified_training._keep_best(state, None)
+    assert state.marks["best"].tolist() == [8, 0, 5]
+
+
+@pytest.mark.parametrize("kills", [(2,), (7, 1)])
+def test_a_patient_training_that_was_killed_ends_with_the_same_weights(
+    kills, every_epoch, monkeypatch
+):
+    """The best epoch so far is remembered too."""
+    val = DATA.split("val")
+    whole = PATIENT.attempt(start(), hard(val))
+    files = MemoryFiles()
+    for writes in kills:
+        with monkeypatch.context() as patched:
+            kill_after(patched, writes)
+            with pytest.raises(KilledError):
+                PATIENT.attempt(start(), hard(val), Checkpoints(files, "c"))
+    resumed = PATIENT.attempt(start(), hard(val), Checkpoints(files, "c"))
+    assert artifact_of(resumed) == artifact_of(whole)
+    assert resumed.epochs == whole.epochs
+
+
+def test_without_patience_validation_is_not_looked_at():
+    """By default other validation labels, or none, give the same weights."""
+    val = DATA.split("val")
+    spoiled = Samples(val.images, 1 - val.labels)
+    quick = CertifiedTraining(epochs=6, ramp_steps=4, ramp_epochs=2, batch_size=16)
+    made = {artifact_of(quick.attempt(start(), hard(some))) for some in (None, val, spoiled)}
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"learning_rate": -1e-3},
+        {"learning_rate": float("nan")},
+        {"clean_weight": 1.5},
+        {"clean_weight": -0.1},
+        {"patience": 0},
+        {"margin": -1.0},
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(wrong):
+    """With the name and the value."""
+    ((name, value),) = wrong.items()
+    with pytest.raises(UsageError, match=f"{name}: {value}"):
+        CertifiedTraining(**wrong)
 
 
 @pytest.mark.parametrize("kills", [(1,), (4,)])
@@ -377,6 +501,14 @@ def test_what_crown_ibp_alone_proves_is_not_confirmed_by_intervals():
     for bounds, count in (("intervals", 0), ("crown-ibp", 2)):
         training = dataclasses.replace(QUICK, bounds=bounds)
         assert training._confirmed(network, samples, box, Semantics.FLOAT32).sum() == count
+
+
+def test_settings_tell_what_was_chosen():
+    """Those that came later only where they were, so that older run folders go on."""
+    assert "bounds" not in QUICK.settings()
+    assert "patience" not in QUICK.settings()
+    chosen = dataclasses.replace(QUICK, bounds="crown-ibp", patience=5).settings()
+    assert chosen == QUICK.settings() | {"bounds": "crown-ibp", "patience": 5}
 
 
 def test_bounds_that_are_not_known_are_refused():
