@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asi_verify._never_miss import (
+    NEVER_MISS,
+    ClassesLike,
+    checked_never_miss,
+    found_and_cleared,
+    never_miss_for,
+    never_miss_settings,
+)
 from asi_verify._provenance import machine, versions
 from asi_verify._result import (
     AUDIT_FILE,
@@ -23,6 +32,7 @@ from asi_verify.core.family import RegionFamily
 from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
+from asi_verify.core.never_miss import NeverMiss
 from asi_verify.core.patch import Patch
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
@@ -34,7 +44,7 @@ from asi_verify.errors import (
     RadiusError,
     UsageError,
 )
-from asi_verify.store import RunFolder
+from asi_verify.store import RUN_FILE, RunFolder
 
 if TYPE_CHECKING:
     from asi_verify.audit import Readiness
@@ -56,6 +66,8 @@ def certify(
     target: str = "label",
     semantics: Semantics | str = Semantics.FLOAT32,
     preprocess: Preprocess | None = None,
+    never_miss: ClassesLike | None = None,
+    never_miss_radius: RadiusLike | None = None,
     readiness: Readiness | str | Path | None = None,
     stages: Sequence[Stage] | None = None,
     out: str | Path | None = None,
@@ -81,6 +93,10 @@ def certify(
         semantics: ``"float32"``: whatever order a runtime sums in, its rounding is covered;
             ``"real"``: exact arithmetic on the model's weights.
         preprocess: what the model expects instead of NCHW in [0, 1].
+        never_miss: classes (names or numbers, one or several) of which no sample may be missed:
+            theirs are certified in larger regions too, by a second set of certificates. Of
+            L-infinity regions and labels.
+        never_miss_radius: of these larger regions; four times ``radius`` if not given.
         readiness: what ``audit_dataset`` found about this data set, or its file; at any radius. The
             claims and the report name it; errors on samples whose labels it suspects say so, and
             nothing else depends on it.
@@ -107,6 +123,7 @@ def certify(
     data = load_dataset(dataset, data_root=data_root)
     data.split(split)  # refused before anything is written
     family = family_for(radius, data)
+    larger = _never_miss_in(family, never_miss, never_miss_radius, data, split, target)
     ready = readiness_of(readiness, data)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
@@ -117,11 +134,12 @@ def certify(
                 "model": artifact.digest,
             }
             | {"target": target, "stages": stage_settings(stages)}
+            | never_miss_settings(larger)
             | readiness_settings(ready)
         )
         note_readiness(ready, folder)
         if folder.read_json(RESULT_FILE) is None:
-            subject = audited(data, family, arithmetic, split, folder, progress, target)
+            subject = audited(data, family, arithmetic, split, folder, progress, target, larger)
             _refuse_unprocessed(artifact, subject, preprocess)
             found = _examine_given(artifact, subject, folder, stages, progress)
             folder.write_json(
@@ -130,7 +148,8 @@ def certify(
                     **_figures(found),
                     "before": _accuracies(artifact, data),
                     "contradicted": tried_at_ceilings(artifact, subject, stages),
-                },
+                }
+                | _named_figures(found.to_json(), subject, {"before": artifact}, data),
             )
         _publish(folder, GIVEN)
         attested(folder)
@@ -148,6 +167,8 @@ def correct(
     corrector: Corrector | None = None,
     rounds: int = 3,
     last_layer: int = 10,
+    never_miss: ClassesLike | None = None,
+    never_miss_radius: RadiusLike | None = None,
     readiness: Readiness | str | Path | None = None,
     stages: Sequence[Stage] | None = None,
     out: str | Path | None = None,
@@ -172,6 +193,9 @@ def correct(
         last_layer: after a round that leaves at most so many samples open, the smallest change of
             the last layer is looked for that certifies them and keeps the others
             (``asi_verify.repair.LastLayer``); 0 to leave that out.
+        never_miss: as for ``certify``. Samples of these classes are trained in the larger regions,
+            and are open without either certificate.
+        never_miss_radius: as for ``certify``.
         readiness: as for ``certify``.
         stages: as for ``certify``.
         out: the run folder; a run that was killed goes on where it was. In memory if not given.
@@ -190,6 +214,7 @@ def correct(
     family, arithmetic = linf_for(radius), Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
     data.split("train")  # refused before anything is written
+    larger = never_miss_for(never_miss, never_miss_radius, data, "train", family)
     chosen = corrector if corrector is not None else CertifiedTraining()
     loop = Loop.of(chosen, rounds, last_layer)
     ready = readiness_of(readiness, data)
@@ -201,6 +226,7 @@ def correct(
             | {"corrector": chosen.settings(), "last_layer": last_layer}
             | {"rounds": rounds, "seed": seed}
             | {"stages": stage_settings(stages)}
+            | never_miss_settings(larger)
             | readiness_settings(ready)
         )
         note_readiness(ready, folder)
@@ -215,6 +241,7 @@ def correct(
             stages,
             progress,
             preprocess,
+            larger,
         )
         attested(folder)
     return Result(folder)
@@ -231,6 +258,7 @@ def corrected(
     stages: Sequence[Stage] | None,
     progress: Progress,
     preprocess: Preprocess | None = None,
+    never_miss: NeverMiss | None = None,
 ) -> None:
     """Correct an artifact in a configured and locked folder; what is there is not done again."""
     from asi_verify.export import Artifact
@@ -239,7 +267,7 @@ def corrected(
 
     if folder.read_json(RESULT_FILE) is not None:
         return
-    subject = audited(data, family, semantics, "train", folder, progress)
+    subject = audited(data, family, semantics, "train", folder, progress, never_miss=never_miss)
     _refuse_unprocessed(artifact, subject, preprocess)
     if folder.read_json(GIVEN + "examination.json") is None:
         _examine_given(artifact, subject, folder, (Falsify(), Intervals()), progress)
@@ -259,10 +287,11 @@ def corrected(
             "contradicted": tried_at_ceilings(final, subject, stages),
             "contradictions": len(subject.audit.contradicted),
             "misclassified": examined["misclassified"],
-            "open": len(record["open"]),
+            "open": len(subject.samples) - len(subject.audit.contradicted) - record["accepted"],
             "round": best,
             "samples": len(subject.samples),
-        },
+        }
+        | _named_figures(examined, subject, {"before": artifact, "after": final}, data),
     )
 
 
@@ -293,18 +322,40 @@ def check(
             or path. Needed for data that was given as arrays.
         data_root: where MedMNIST files are looked for first.
 
+    Returns:
+        Outcomes for all samples; ``never_miss`` of it is the same for a run that was asked never to
+        miss some classes, and what holds has to hold of both.
+
     Raises:
         CertificateError: there are no certificates to be read.
         DataError: the data set cannot be found or used.
     """
     place = Path(folder)
-    if (place / CERTIFICATES).is_dir():
+    of_run = (place / CERTIFICATES).is_dir()
+    if of_run:
         place = place / CERTIFICATES
     claims = read_claims(place)
     given = dataset is not None
     data = load_dataset(dataset, data_root=data_root) if given else noted_dataset(folder, data_root)
     samples = data.split(claims.dataset.split)
-    return check_folder(place, samples.images, samples.labels)
+    result = check_folder(place, samples.images, samples.labels)
+    if not of_run:
+        return result
+    named = checked_never_miss(Path(folder), _noted_settings(Path(folder)), claims, samples)
+    return replace(result, never_miss=named)
+
+
+def _noted_settings(folder: Path) -> dict[str, Any]:
+    """What a run folder says that it was asked for; nothing if it does not say."""
+    try:
+        noted = json.loads((folder / RUN_FILE).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        noted = None
+    if not isinstance(noted, dict):
+        raise CertificateError(f"{folder / RUN_FILE}: it cannot be read as the settings of a run")
+    return noted
 
 
 def audited(
@@ -315,12 +366,13 @@ def audited(
     folder: RunFolder,
     progress: Progress,
     target: str = "label",
+    never_miss: NeverMiss | None = None,
 ) -> Subject:
     """The audited split, with the audit written down."""
     from asi_verify.audit import audit, noted_readiness
     from asi_verify.repair import Subject
 
-    findings = audit(data, family, split, progress)
+    findings = audit(data, family, split, progress, never_miss)
     if target == "prediction":
         # What contradicts is labels; about a model's own answers nothing is set aside.
         findings = replace(findings, contradictions=())
@@ -403,6 +455,25 @@ def family_for(radius: RadiusLike | RegionFamily, data: Dataset) -> RegionFamily
     if isinstance(radius, RegionFamily):
         return radius
     return _named(radius) or LInf.of(radius)
+
+
+def _never_miss_in(
+    family: RegionFamily,
+    classes: ClassesLike | None,
+    radius: RadiusLike | None,
+    data: Dataset,
+    split: str,
+    target: str,
+) -> NeverMiss | None:
+    """What is never to be missed by a model as it is; refused where that has no meaning."""
+    if classes is None and radius is None:
+        return None
+    if not isinstance(family, LInf) or target != "label":
+        raise UsageError(
+            "never_miss: it is of labels and L-infinity regions alone, so of a radius like "
+            f'"1/255" and target="label", not of {family} and target={target!r}'
+        )
+    return never_miss_for(classes, radius, data, split, family)
 
 
 def linf_for(radius: RadiusLike | RegionFamily) -> LInf:
@@ -514,6 +585,29 @@ def _figures(found: Examination) -> dict[str, Any]:
     }
 
 
+def _named_figures(
+    examination: dict[str, Any], subject: Subject, models: dict[str, Artifact], data: Dataset
+) -> dict[str, Any]:
+    """What was found about classes that must never be missed; nothing if there are none."""
+    never_miss = subject.audit.never_miss
+    if never_miss is None:
+        return {}
+    asked, named = subject.asked, subject.named
+    accepted = {s["row"] for s in examination["never_miss"]["samples"] if s["accepted"]}
+    counted = len(accepted.intersection(asked.tolist()))
+    figures = {
+        "accepted": counted,
+        "classes": [data.classes[label] for label in never_miss.labels],
+        "contradictions": len(named) - len(asked),
+        "open": len(asked) - counted,
+        "samples": len(named),
+    }
+    rates = {
+        when: found_and_cleared(artifact, data, never_miss) for when, artifact in models.items()
+    }
+    return {"never_miss": figures | rates}
+
+
 def _accuracies(artifact: Artifact, data: Dataset) -> dict[str, Any]:
     from asi_verify.bugs import evaluate
 
@@ -527,11 +621,9 @@ def _accuracies(artifact: Artifact, data: Dataset) -> dict[str, Any]:
 
 def _publish(folder: RunFolder, source: str) -> None:
     """Copy a round's certificates to where users and the checker look for them."""
-    prefix = source + CERTIFICATES
     for name in folder.files.names():
-        if name.startswith(prefix):
-            target = CERTIFICATES + name.removeprefix(prefix)
-            folder.files.write(target, folder.files.require(name))
+        if name.startswith((source + CERTIFICATES, source + NEVER_MISS)):
+            folder.files.write(name.removeprefix(source), folder.files.require(name))
 
 
 def noted_dataset(folder: str | Path, data_root: str | Path | None = None) -> Dataset:

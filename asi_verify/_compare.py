@@ -9,6 +9,7 @@ from typing import Any
 from asi_verify._certify import check
 from asi_verify.checker import CheckResult, Outcome
 from asi_verify.core.claims import Claims
+from asi_verify.core.never_miss import NeverMiss
 from asi_verify.data import DatasetLike
 from asi_verify.errors import UsageError
 
@@ -26,6 +27,8 @@ class Comparison:
         gained: accepted after, and not before.
         lost: accepted before, and not after.
         neither: accepted in neither.
+        never_miss_lost: of the classes that must never be missed, accepted in their larger regions
+            before, and not after in regions at least as large.
     """
 
     before: str
@@ -34,11 +37,12 @@ class Comparison:
     gained: tuple[int, ...]
     lost: tuple[int, ...]
     neither: tuple[int, ...]
+    never_miss_lost: tuple[int, ...] = ()
 
     @property
     def holds(self) -> bool:
-        """Whether no guarantee was lost."""
-        return not self.lost
+        """Whether no guarantee was lost, of either kind."""
+        return not self.lost and not self.never_miss_lost
 
     def to_json(self) -> dict[str, Any]:
         """Everything, rows as lists."""
@@ -87,7 +91,28 @@ def compare(
         tuple(row for row in rows if row in new and row not in old),
         tuple(row for row in rows if row in old and row not in new),
         tuple(row for row in rows if row not in old and row not in new),
+        _never_miss_lost(before, *(result.never_miss for result in checked)),
     )
+
+
+def _never_miss_lost(
+    folder: str | Path, before: CheckResult | None, after: CheckResult | None
+) -> tuple[int, ...]:
+    """The rows of which the larger regions were certified and are not any more."""
+    if before is None:
+        return ()
+    old = _named(_claims(folder, before))
+    rows = set(before.rows(Outcome.ACCEPTED))
+    if after is not None and after.claims is not None and not after.refused:
+        new = _named(after.claims)
+        if new.family.radius >= old.family.radius:
+            rows -= set(after.rows(Outcome.ACCEPTED))
+    return tuple(sorted(rows))
+
+
+def _named(claims: Claims) -> NeverMiss:
+    assert claims.never_miss is not None  # or the folder would have been refused
+    return claims.never_miss
 
 
 def _claims(folder: str | Path, result: CheckResult) -> Claims:

@@ -50,6 +50,22 @@ class Result:
         return Status(self._summary["open"], self._summary["contradictions"])
 
     @property
+    def never_miss(self) -> Status | None:
+        """The status of the classes that must never be missed, in their larger regions.
+
+        None if the run was not asked for any.
+        """
+        found = self._summary.get("never_miss")
+        return None if found is None else Status(found["open"], found["contradictions"])
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is open, and something is accepted, in the larger regions too."""
+        own = self.status.is_zero and self._summary["accepted"] > 0
+        larger = self._summary.get("never_miss")
+        return own and (larger is None or (larger["open"] == 0 and larger["accepted"] > 0))
+
+    @property
     def artifact(self) -> bytes:
         """The final ONNX file."""
         return self.folder.files.require(CERTIFICATES + ARTIFACT_FILE)

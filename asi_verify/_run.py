@@ -16,6 +16,7 @@ from asi_verify._certify import (
     run_configuration,
     stage_settings,
 )
+from asi_verify._never_miss import ClassesLike, never_miss_for, never_miss_settings
 from asi_verify._result import RESULT_FILE, Result
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
@@ -44,6 +45,8 @@ def run(
     corrector: Corrector | None = None,
     rounds: int = 3,
     last_layer: int = 10,
+    never_miss: ClassesLike | None = None,
+    never_miss_radius: RadiusLike | None = None,
     readiness: Readiness | str | Path | None = None,
     stages: Sequence[Stage] | None = None,
     out: str | Path | None = None,
@@ -65,6 +68,8 @@ def run(
             it, and from weights made for intervals.
         rounds: as for ``correct``.
         last_layer: as for ``correct``.
+        never_miss: as for ``correct``.
+        never_miss_radius: as for ``correct``.
         readiness: as for ``certify``.
         stages: as for ``certify``.
         out: as for ``correct``.
@@ -95,6 +100,7 @@ def run(
         chosen = CertifiedTraining(batch_norm=normed, fresh_weights=normed)
     if data.task is Task.MULTI_LABEL:
         raise UsageError(f"{data.name}: several labels per image cannot be corrected yet")
+    larger = never_miss_for(never_miss, never_miss_radius, data, "train", family)
     loop = Loop.of(chosen, rounds, last_layer)
     ready = readiness_of(readiness, data)
     start = untrained_network(architecture, data, seed, options)
@@ -106,6 +112,7 @@ def run(
             | {"corrector": chosen.settings(), "last_layer": last_layer}
             | {"ordinary": asdict(training), "rounds": rounds, "seed": seed}
             | {"stages": stage_settings(stages)}
+            | never_miss_settings(larger)
             | readiness_settings(ready)
         )
         note_readiness(ready, folder)
@@ -113,6 +120,17 @@ def run(
             start, architecture, training, data, seed, folder, progress=progress
         )
         if folder.read_json(RESULT_FILE) is None:
-            corrected(artifact, data, family, arithmetic, seed, loop, folder, stages, progress)
+            corrected(
+                artifact,
+                data,
+                family,
+                arithmetic,
+                seed,
+                loop,
+                folder,
+                stages,
+                progress,
+                never_miss=larger,
+            )
         attested(folder)
     return Result(folder)

@@ -13,7 +13,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -31,6 +31,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from asi_verify.errors import AsiVerifyError, SoundnessAlarm, UsageError
+
+if TYPE_CHECKING:
+    from asi_verify.checker import CheckResult
 
 __all__ = ["app", "main"]
 
@@ -100,6 +103,17 @@ BoundsOption = Annotated[
     str,
     typer.Option(help="What is trained on: 'intervals', or 'crown-ibp': tighter, and slower."),
 ]
+NeverMissOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A class, by name or number, of which no image may be missed: certified in larger "
+        "regions too. May be given several times."
+    ),
+]
+NeverMissRadiusOption = Annotated[
+    str | None,
+    typer.Option(help="Radius of these larger regions; four times the radius if not given."),
+]
 EpochsOption = Annotated[int, typer.Option(help="Epochs of a round at most.", min=1)]
 ScaleOption = Annotated[
     float | None, typer.Option(help="The model's pixel range, if not [0, 1]: 255.")
@@ -160,6 +174,8 @@ def run(
             "--epochs and --bounds."
         ),
     ] = None,
+    never_miss: NeverMissOption = None,
+    never_miss_radius: NeverMissRadiusOption = None,
     readiness: ReadinessOption = None,
     data_root: DataRootOption = None,
     no_images: NoImagesOption = False,
@@ -189,6 +205,8 @@ def run(
         corrector=chosen.corrector,
         rounds=rounds,
         last_layer=last_layer,
+        never_miss=never_miss,
+        never_miss_radius=never_miss_radius,
         readiness=readiness,
         out=out,
         data_root=data_root,
@@ -283,6 +301,8 @@ def correct(
     last_layer: LastLayerOption = 10,
     epochs: EpochsOption = 300,
     bounds: BoundsOption = "intervals",
+    never_miss: NeverMissOption = None,
+    never_miss_radius: NeverMissRadiusOption = None,
     scale: ScaleOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
@@ -306,6 +326,8 @@ def correct(
         corrector=CertifiedTraining(epochs=epochs, bounds=bounds),
         rounds=rounds,
         last_layer=last_layer,
+        never_miss=never_miss,
+        never_miss_radius=never_miss_radius,
         readiness=readiness,
         out=out,
         data_root=data_root,
@@ -322,6 +344,8 @@ def certify(
     split: Annotated[str, typer.Option(help="The samples to certify.")] = "train",
     target: TargetOption = "label",
     semantics: SemanticsOption = "float32",
+    never_miss: NeverMissOption = None,
+    never_miss_radius: NeverMissRadiusOption = None,
     out: OutOption = Path("out"),
     scale: ScaleOption = None,
     mean: MeanOption = None,
@@ -343,6 +367,8 @@ def certify(
         target=target,
         semantics=semantics,
         preprocess=_preprocess(scale, mean, std, layout),
+        never_miss=never_miss,
+        never_miss_radius=never_miss_radius,
         readiness=readiness,
         out=out,
         data_root=data_root,
@@ -406,30 +432,41 @@ def check(
     if is_vnnlib_folder(folder):
         _check_proof(folder, as_json)
     from asi_verify._certify import check as check_
-    from asi_verify.checker import Outcome
-    from asi_verify.checker.command import printable, summary
+    from asi_verify.checker.command import summary
 
     result = check_(folder, dataset, data_root=data_root)
     if as_json:
         _print_json(summary(result))
     else:
-        # The reasons quote what the folder says.
-        for reason in result.refused:
-            _out.print(f"refused: {printable(reason)}", markup=False)
-        for row in result.rows(Outcome.REJECTED):
-            _out.print(f"row {row} rejected: {printable(result.reasons[row])}", markup=False)
-        _out.print(
-            f"{len(result.rows(Outcome.ACCEPTED))} accepted, "
-            f"{len(result.rows(Outcome.DELEGATED))} delegated, "
-            f"{len(result.rows(Outcome.REJECTED))} rejected, {len(result.missing)} missing; "
-            f"status {result.status or 'refused'}"
-        )
-        if claims := result.claims:
-            _out.print(
-                f"claimed: {claims.family}, {claims.semantics.value} semantics, "
-                f"about the {claims.dataset.target}, model {claims.artifact}"
-            )
+        _print_check(result)
+        if result.never_miss is not None:
+            _print_check(result.never_miss, "never miss: ")
     raise typer.Exit(0 if result.holds else _OPEN)
+
+
+def _print_check(result: CheckResult, about: str = "") -> None:
+    """What the checker found in one folder of certificates."""
+    from asi_verify.checker import Outcome
+    from asi_verify.checker.command import printable
+
+    # The reasons quote what the folder says.
+    for reason in result.refused:
+        _out.print(f"{about}refused: {printable(reason)}", markup=False)
+    for row in result.rows(Outcome.REJECTED):
+        _out.print(f"{about}row {row} rejected: {printable(result.reasons[row])}", markup=False)
+    _out.print(
+        f"{about}{len(result.rows(Outcome.ACCEPTED))} accepted, "
+        f"{len(result.rows(Outcome.DELEGATED))} delegated, "
+        f"{len(result.rows(Outcome.REJECTED))} rejected, {len(result.missing)} missing; "
+        f"status {result.status or 'refused'}"
+    )
+    if claims := result.claims:
+        only = claims.never_miss
+        of = "" if only is None else f"of the classes {', '.join(map(str, only.labels))}, "
+        _out.print(
+            f"{about}claimed: {of}{claims.family}, {claims.semantics.value} semantics, "
+            f"about the {claims.dataset.target}, model {claims.artifact}"
+        )
 
 
 def _check_proof(folder: Path, as_json: bool) -> None:
@@ -471,6 +508,8 @@ def compare(
     else:
         for row in found.lost:
             _out.print(f"row {row} lost")
+        for row in found.never_miss_lost:
+            _out.print(f"row {row} lost in its larger region")
         _out.print(
             f"{len(found.kept)} kept, {len(found.gained)} gained, {len(found.lost)} lost, "
             f"{len(found.neither)} in neither"
@@ -662,6 +701,13 @@ def verify(
                 f"about the {stated['claim']['target']}",
                 markup=False,
             )
+            if "never_miss" in stated:
+                larger = stated["never_miss"]
+                _out.print(
+                    f"and of the classes {larger['claim']['labels']}: status {larger['status']}, "
+                    f"region {larger['claim']['region']}",
+                    markup=False,
+                )
         _out.print("what was looked at holds" if found.holds else "this does not hold")
     raise typer.Exit(0 if found.holds else _OPEN)
 
@@ -1047,16 +1093,19 @@ def _finish(
         )
     else:
         _out.print(written["headline"])
-        if result.status.open:
+        larger = result.never_miss
+        if result.status.open or (larger is not None and larger.open):
             _out.print("What is open, and why, stands first in the report.")
         before, after = written["before"]["accuracy"], written["after"]["accuracy"]
         for name in sorted(after, key=("train", "val", "test").index):
             was = f"{before[name]:.1%} before, " if written["model"]["corrected"] else ""
             _out.print(f"accuracy on {name}: {was}{after[name]:.1%}")
+        if written["never_miss"] is not None:
+            _out.print(written["never_miss"]["line"], markup=False)
         _out.print(f"status: {written['status']}")
         _out.print(f"model: {out / 'certificates' / 'artifact.onnx'}")
         _out.print(f"report: {out / HTML_FILE}")
-    raise typer.Exit(0 if result.status.is_zero and result.summary["accepted"] else _OPEN)
+    raise typer.Exit(0 if result.holds else _OPEN)
 
 
 def _print_json(value: Any) -> None:

@@ -17,12 +17,14 @@ from asi_verify.store import EVENTS_FILE, RUN_FILE, read_chain
 __all__ = ["CERTIFICATES", "FINISHED", "RESULT_FILE", "RunFiles"]
 
 CERTIFICATES = "certificates/"
+NEVER_MISS = "never_miss/"
 RESULT_FILE = "result.json"
 FINISHED = "finished"
 """The last event of a log that a statement is about."""
 
 _KINDS = ("certify", "correct", "run")
 _COUNTS = ("accepted", "contradictions", "misclassified", "open", "samples")
+_NAMED_COUNTS = ("accepted", "contradictions", "open", "samples")
 
 
 class RunFiles:
@@ -39,11 +41,40 @@ class RunFiles:
     @cached_property
     def claims(self) -> Claims:
         """What the certificates claim."""
-        name = CERTIFICATES + CLAIMS_FILE
+        return self._claims(CERTIFICATES)
+
+    @cached_property
+    def named_claims(self) -> Claims:
+        """What the certificates of classes that must never be missed claim.
+
+        Beside the others, and of what the run was asked for.
+        """
+        found, main = self._claims(NEVER_MISS), self.claims
+        asked, only = self._settings().get("never_miss"), found.never_miss
+        beside = (
+            only is not None
+            and only.others == main.family
+            and same_json({"family": found.family.to_json(), "labels": list(only.labels)}, asked)
+            and (found.artifact, found.dataset, found.semantics)
+            == (main.artifact, main.dataset, main.semantics)
+        )
+        if not beside:
+            raise AttestationError(
+                f"{NEVER_MISS}{CLAIMS_FILE}: it is not about the classes and regions that the run "
+                f"was asked for, or about others than {CERTIFICATES}{CLAIMS_FILE} is about"
+            )
+        return found
+
+    def _claims(self, place: str) -> Claims:
+        name = place + CLAIMS_FILE
         try:
             return Claims.from_bytes(self._read(name))
         except CertificateError as error:
             raise AttestationError(f"{name}: {error}") from None
+
+    def asks_for_classes(self) -> bool:
+        """Whether the run was asked never to miss some classes."""
+        return "never_miss" in self._settings()
 
     def model(self) -> dict[str, Any]:
         """The artifact, which is the one that the claims are about."""
@@ -58,28 +89,37 @@ class RunFiles:
 
     def certificates(self) -> dict[str, Any]:
         """The claims, with every file of certificates that they name."""
-        for shard in self.claims.shards:
-            self._compare_shard(shard)
-        # The bytes of the file: claims have one form only, so these are they.
-        return _file(CERTIFICATES + CLAIMS_FILE, bytes_digest(self.claims.to_bytes()))
+        return self._compared(CERTIFICATES, self.claims)
 
-    def _compare_shard(self, shard: Shard) -> None:
-        data = self._read(CERTIFICATES + shard.file)
+    def named_certificates(self) -> dict[str, Any]:
+        """The same of the classes that must never be missed, with the model beside them."""
+        name = NEVER_MISS + ARTIFACT_FILE
+        if bytes_digest(self._read(name)) != self.named_claims.artifact:
+            raise AttestationError(f"{name}: the claims beside it are about another model")
+        return self._compared(NEVER_MISS, self.named_claims)
+
+    def _compared(self, place: str, claims: Claims) -> dict[str, Any]:
+        for shard in claims.shards:
+            self._compare_shard(place, shard)
+        # The bytes of the file: claims have one form only, so these are they.
+        return _file(place + CLAIMS_FILE, bytes_digest(claims.to_bytes()))
+
+    def _compare_shard(self, place: str, shard: Shard) -> None:
+        data = self._read(place + shard.file)
         files = [(shard.file, bytes_digest(data), shard.sha256)]
         if shard.container is not None:
             name, claimed = shard.container
-            files.append((name, bytes_digest(self._read(CERTIFICATES + name)), claimed))
+            files.append((name, bytes_digest(self._read(place + name)), claimed))
         for name, found, claimed in files:
             if found != claimed:
                 raise AttestationError(
-                    f"{CERTIFICATES}{name}: its SHA-256 is {found}, the claims name {claimed}: the "
+                    f"{place}{name}: its SHA-256 is {found}, the claims name {claimed}: the "
                     "certificates were changed"
                 )
         lines = data.count(b"\n")
         if lines != shard.certificates:
             raise AttestationError(
-                f"{CERTIFICATES}{shard.file}: {lines} certificates, the claims say "
-                f"{shard.certificates}"
+                f"{place}{shard.file}: {lines} certificates, the claims say {shard.certificates}"
             )
 
     def images(self) -> dict[str, Any]:
@@ -125,7 +165,10 @@ class RunFiles:
 
     def end(self) -> dict[str, str]:
         """What the last event of the log names."""
-        return {
+        named = {}
+        if self.asks_for_classes():
+            named = {"never_miss": bytes_digest(self._read(NEVER_MISS + CLAIMS_FILE))}
+        return named | {
             "claims": bytes_digest(self._read(CERTIFICATES + CLAIMS_FILE)),
             "model": self.claims.artifact,
             "result": bytes_digest(self._read(RESULT_FILE)),
@@ -139,10 +182,9 @@ class RunFiles:
         certificate that rests on a solver's word is none that was accepted. That an accepted one
         holds is not looked at here: it is what ``check`` is for.
         """
-        claims, counts = self.claims, self._counts()
-        written = sum(shard.certificates for shard in claims.shards)
+        claims, counts = self.claims, self._counts(self._result(), _COUNTS)
         contradicted = {row for pair in claims.contradictions for row in pair}
-        proved = self._proved_rows - contradicted
+        proved = self._proved - contradicted
         fits = (
             counts["samples"] == claims.dataset.samples
             and counts["contradictions"] == len(contradicted)
@@ -156,42 +198,83 @@ class RunFiles:
                 f"{claims.dataset.samples} samples, {len(contradicted)} of them in contradictions, "
                 f"with certificates that can be accepted for {len(proved)} of the others"
             )
-        return {
+        named = {"never_miss": self._named_predicate()} if self.asks_for_classes() else {}
+        return named | {
             "claim": {
                 "region": claims.family.to_json(),
                 "semantics": claims.semantics.value,
                 "target": claims.dataset.target,
             },
-            "counts": {**counts, "certificates": written},
+            "counts": {**counts, "certificates": _written(claims)},
             "dataset": {"name": claims.dataset.name, "split": claims.dataset.split},
             "kind": self._kind(),
             "status": str(Status(counts["open"], counts["contradictions"])),
             "versions": self._versions(),
         }
 
+    def _named_predicate(self) -> dict[str, Any]:
+        """What is stated of classes that must never be missed.
+
+        Which rows are of these classes the labels say, which are not looked at here.
+        """
+        claims = self.named_claims
+        assert claims.never_miss is not None
+        given = self._result().get("never_miss")
+        counts = self._counts(given if isinstance(given, dict) else {}, _NAMED_COUNTS)
+        contradicted = {row for pair in claims.contradictions for row in pair}
+        proved = self._proved_named - contradicted
+        possible = (
+            counts["samples"] <= claims.dataset.samples
+            and counts["contradictions"] <= len(contradicted)
+            and counts["accepted"] + counts["contradictions"] + counts["open"] == counts["samples"]
+            and counts["accepted"] <= len(proved)
+        )
+        if not possible:
+            raise AttestationError(
+                f"{RESULT_FILE}: the counts {counts} of never_miss are not those of claims with "
+                f"certificates that can be accepted for {len(proved)} samples"
+            )
+        return {
+            "claim": {"region": claims.family.to_json(), **claims.never_miss.to_json()},
+            "counts": {**counts, "certificates": _written(claims)},
+            "status": str(Status(counts["open"], counts["contradictions"])),
+        }
+
     @cached_property
-    def _proved_rows(self) -> set[int]:
+    def _proved(self) -> set[int]:
+        return self._proved_rows(CERTIFICATES, self.claims)
+
+    @cached_property
+    def _proved_named(self) -> set[int]:
+        return self._proved_rows(NEVER_MISS, self.named_claims)
+
+    def _proved_rows(self, place: str, claims: Claims) -> set[int]:
         """The rows with a certificate that the checker can accept: not a solver's word."""
         rows = set()
-        for shard in self.claims.shards:
-            name = CERTIFICATES + shard.file
+        for shard in claims.shards:
+            name = place + shard.file
             try:
                 found = [Certificate.from_bytes(line) for line in self._read(name).splitlines()]
             except CertificateError as error:
                 raise AttestationError(f"{name}: {error}") from None
             rows |= {c.row for c in found if not isinstance(c.evidence, SolverEvidence)}
-        return rows & set(range(self.claims.dataset.samples))
+        return rows & set(range(claims.dataset.samples))
 
-    def _counts(self) -> dict[str, int]:
-        found = read_json(self._read(RESULT_FILE), RESULT_FILE)
-        counts = {name: found.get(name) for name in _COUNTS}
+    def _counts(self, found: dict[str, Any], names: tuple[str, ...]) -> dict[str, int]:
+        counts = {name: found.get(name) for name in names}
         for name, value in counts.items():
             if type(value) is not int or value < 0:
                 raise AttestationError(f"{RESULT_FILE}: {name} is {value!r}, not a count")
         return {name: int(value) for name, value in counts.items() if value is not None}
 
+    def _result(self) -> dict[str, Any]:
+        return read_json(self._read(RESULT_FILE), RESULT_FILE)
+
+    def _settings(self) -> dict[str, Any]:
+        return read_json(self._read(RUN_FILE), RUN_FILE)
+
     def _kind(self) -> str:
-        kind = read_json(self._read(RUN_FILE), RUN_FILE).get("kind")
+        kind = self._settings().get("kind")
         if kind not in _KINDS:
             raise AttestationError(f"{RUN_FILE}: the kind {kind!r} is none of {', '.join(_KINDS)}")
         return str(kind)
@@ -208,3 +291,7 @@ class RunFiles:
 
 def _file(name: str, digest: str) -> dict[str, Any]:
     return {"digest": {"sha256": digest}, "name": name}
+
+
+def _written(claims: Claims) -> int:
+    return sum(shard.certificates for shard in claims.shards)

@@ -63,6 +63,7 @@ def write_statement(folder: RunFolder) -> None:
     subjects = [
         run.model(),
         run.certificates(),
+        *([run.named_certificates()] if run.asks_for_classes() else []),
         run.result(),
         run.images(),
         run.labels(),

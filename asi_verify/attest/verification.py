@@ -206,6 +206,12 @@ def _compare_files(
         ("the event log: every line, the settings it begins with, the result it ends with",
          run.events),
     ]  # fmt: skip
+    try:
+        if run.asks_for_classes():
+            words = "the same of the classes that must never be missed"
+            parts.insert(2, (words, run.named_certificates))
+    except UsageError as error:
+        refused.append(str(error))
     stated = {subject.get("name"): subject for subject in statement["subject"]}
     subjects = []
     for words, part in parts:

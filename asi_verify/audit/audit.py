@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from asi_verify.audit.distances import (
     CHEBYSHEV,
@@ -27,6 +28,7 @@ from asi_verify.core.family import RegionFamily
 from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
+from asi_verify.core.never_miss import NeverMiss
 from asi_verify.core.patch import Patch
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.data import Dataset, Samples
@@ -83,6 +85,9 @@ class Audit:
         contradictions: within the split, at the family's radius.
         distances: nearest sample of another label, for each sample of the split.
         unit: of the distances.
+        never_miss: the classes whose samples have larger regions, if there are any.
+        named_contradictions: pairs of which at least one sample is of these classes and whose
+            regions meet, each of its own size. Those of ``contradictions`` are among them.
     """
 
     split: str
@@ -91,11 +96,18 @@ class Audit:
     contradictions: tuple[Contradiction, ...]
     distances: LabelDistances
     unit: Unit
+    never_miss: NeverMiss | None = None
+    named_contradictions: tuple[Contradiction, ...] = ()
 
     @property
     def contradicted(self) -> tuple[int, ...]:
         """Rows in any contradiction, in order."""
-        return tuple(sorted({row for pair in self.contradictions for row in pair.rows}))
+        return _rows_in(self.contradictions)
+
+    @property
+    def contradicted_named(self) -> tuple[int, ...]:
+        """Rows in any of ``named_contradictions``, in order; of whatever class."""
+        return _rows_in(self.named_contradictions)
 
     @property
     def has_ceilings(self) -> bool:
@@ -131,7 +143,18 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """For ``audit.json`` and the report."""
-        return {
+        named = (
+            {
+                "never_miss": {
+                    "contradictions": [pair.to_json() for pair in self.named_contradictions],
+                    "family": self.never_miss.family.to_json(),
+                    **self.never_miss.to_json(),
+                }
+            }
+            if self.never_miss is not None
+            else {}
+        )
+        return named | {
             "ceilings": {
                 name: None if value is None else str(value)
                 for name, value in self.ceilings().items()
@@ -149,10 +172,25 @@ class Audit:
         }
 
 
+def _rows_in(pairs: tuple[Contradiction, ...]) -> tuple[int, ...]:
+    return tuple(sorted({row for pair in pairs for row in pair.rows}))
+
+
 def audit(
-    dataset: Dataset, family: RegionFamily, split: str = "train", progress: Progress = NO_PROGRESS
+    dataset: Dataset,
+    family: RegionFamily,
+    split: str = "train",
+    progress: Progress = NO_PROGRESS,
+    never_miss: NeverMiss | None = None,
 ) -> Audit:
     """Audit a split for certification at a radius, and all splits for duplicates.
+
+    Args:
+        dataset: its labels are single ones where classes are never to be missed.
+        family: the regions.
+        split: the split that is to be certified.
+        progress: told of samples.
+        never_miss: classes whose samples have larger regions; ``others`` is ``family``.
 
     Raises:
         DataError: there is no such split, or the family has no regions of its images.
@@ -161,17 +199,26 @@ def audit(
     family.boxes(samples.images[:1])
     unit = _unit(family, samples)
     metric = _metric(family)
-    limit = _farthest_meeting(family, unit, samples.images.shape[1:])
+    widest = family if never_miss is None else never_miss.family
+    limit = _farthest_meeting(widest, unit, samples.images.shape[1:])
     # Changes in proportion allow large distances of bright pixels, and none of dark ones.
     boxes = family.boxes(samples.images) if isinstance(family, Intensity) else None
     distances = label_distances(samples, limit, metric, progress, boxes)
-    contradictions = tuple(
-        found
-        for first, second in distances.close
-        if (found := _contradiction(samples, family, metric, first, second)) is not None
+    contradictions = _contradictions(
+        samples, metric, distances.close, lambda pair: family.meeting_point(samples.images[pair])
     )
+    named: tuple[Contradiction, ...] = ()
+    if never_miss is not None:
+        is_named = never_miss.named(samples.labels)
+        some = [pair for pair in distances.close if is_named[list(pair)].any()]
+        named = _contradictions(
+            samples,
+            metric,
+            some,
+            lambda pair: never_miss.meeting_point(samples.images[pair], samples.labels[pair]),
+        )
     duplicates = find_duplicates(dataset.splits)
-    return Audit(split, family, duplicates, contradictions, distances, unit)
+    return Audit(split, family, duplicates, contradictions, distances, unit, never_miss, named)
 
 
 def _unit(family: RegionFamily, samples: Samples) -> Unit:
@@ -226,19 +273,26 @@ def _levels_that_meet(family: LInf) -> float:
     return float(np.where(meets, levels[None, :] - levels[:, None], 0).max())
 
 
-def _contradiction(
-    samples: Samples, family: RegionFamily, metric: Metric, first: int, second: int
-) -> Contradiction | None:
-    """The pair with its evidence, or None if the regions do not meet after all."""
-    pair = samples.images[[first, second]]
-    point = family.meeting_point(pair)
-    if point is None:
-        return None
-    distance = Fraction(float(metric.between(pair[:1], pair[1:]).item()))
-    labels = samples.labels[[first, second]].reshape(2, -1).tolist()
-    return Contradiction(
-        (first, second), (tuple(labels[0]), tuple(labels[1])), distance, array_digest(point)
-    )
+def _contradictions(
+    samples: Samples,
+    metric: Metric,
+    close: Sequence[tuple[int, int]],
+    meeting_point: Callable[[list[int]], npt.NDArray[np.float32] | None],
+) -> tuple[Contradiction, ...]:
+    """Those of some pairs whose regions meet after all, with their evidence."""
+    found = []
+    for first, second in close:
+        pair = samples.images[[first, second]]
+        point = meeting_point([first, second])
+        if point is not None:
+            distance = Fraction(float(metric.between(pair[:1], pair[1:]).item()))
+            one, other = samples.labels[[first, second]].reshape(2, -1).tolist()
+            found.append(
+                Contradiction(
+                    (first, second), (tuple(one), tuple(other)), distance, array_digest(point)
+                )
+            )
+    return tuple(found)
 
 
 def ceiling_text(value: str | None, unit: str) -> str:

@@ -110,10 +110,15 @@ def summary(result: CheckResult) -> dict[str, Any]:
     return {
         "about": None if claims is None else claims.dataset.target,
         "accepted": len(result.rows(Outcome.ACCEPTED)),
+        "asked": len(result.asked),
+        "classes": (
+            None if claims is None or claims.never_miss is None else claims.never_miss.to_json()
+        ),
         "contradictions": sorted(result.contradictions),
         "delegated": len(result.rows(Outcome.DELEGATED)),
         "missing": len(result.missing),
         "model": None if claims is None else claims.artifact,
+        "never_miss": None if result.never_miss is None else summary(result.never_miss),
         "refused": list(result.refused),
         "rejected": {str(row): result.reasons[row] for row in result.rows(Outcome.REJECTED)},
         "region": None if claims is None else claims.family.to_json(),

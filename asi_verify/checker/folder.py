@@ -95,6 +95,10 @@ class CheckResult:
         digests: the digest of each row's certificate.
         contradictions: rows in a listed contradiction that was confirmed.
         refused: reasons for which the folder as a whole is refused; empty if it is not.
+        asked: the rows that have to have a certificate, unless they are in a contradiction: all, or
+            those of the classes that the claims name.
+        never_miss: for a run that was asked never to miss some classes, what was found in the
+            folder of those certificates.
     """
 
     claims: Claims | None
@@ -103,6 +107,8 @@ class CheckResult:
     digests: dict[int, str]
     contradictions: frozenset[int]
     refused: tuple[str, ...]
+    asked: frozenset[int]
+    never_miss: CheckResult | None = None
 
     def rows(self, outcome: Outcome) -> list[int]:
         """The rows with this outcome, in order."""
@@ -118,7 +124,7 @@ class CheckResult:
             return []
         return [
             row
-            for row in range(self.claims.dataset.samples)
+            for row in sorted(self.asked)
             if row not in self.outcomes and row not in self.contradictions
         ]
 
@@ -127,21 +133,23 @@ class CheckResult:
         """The status that the accepted certificates amount to; None for a refused folder."""
         if self.claims is None or self.refused:
             return None
-        total = self.claims.dataset.samples
         accepted = sum(
             outcome is Outcome.ACCEPTED and row not in self.contradictions
             for row, outcome in self.outcomes.items()
         )
-        return Status(total - len(self.contradictions) - accepted, len(self.contradictions))
+        aside = len(self.contradictions)
+        return Status(len(self.asked) - aside - accepted, aside)
 
     @property
     def holds(self) -> bool:
         """Whether nothing is open, refused or rejected, and at least one certificate accepted.
 
         Without the last, a radius at which all samples contradict one another would be a success.
+        Where classes are never to be missed, their certificates have to hold too.
         """
         zero = self.status is not None and self.status.is_zero
-        return zero and bool(self.rows(Outcome.ACCEPTED)) and not self.rows(Outcome.REJECTED)
+        own = zero and bool(self.rows(Outcome.ACCEPTED)) and not self.rows(Outcome.REJECTED)
+        return own and (self.never_miss is None or self.never_miss.holds)
 
 
 def read_claims(folder: str | Path) -> Claims:
@@ -181,12 +189,12 @@ def check_files(read: Reader, images: npt.NDArray[Any], labels: npt.NDArray[Any]
     try:
         trusted = _artifact(read(ARTIFACT_FILE), claims, images.shape[1:])
     except AsiVerifyError as error:
-        return CheckResult(claims, {}, {}, {}, frozenset(), (_shown(error),))
+        return CheckResult(claims, {}, {}, {}, frozenset(), (_shown(error),), frozenset())
     try:
         _compare_data(claims, images, labels)
         claims.family.boxes(images[:1])  # some families are of 8-bit images alone
     except UsageError as error:
-        return CheckResult(claims, {}, {}, {}, frozenset(), (_shown(error),))
+        return CheckResult(claims, {}, {}, {}, frozenset(), (_shown(error),), frozenset())
     confirmed = _contradictions(claims, trusted.network.logits, images, labels, refused)
     outcomes: dict[int, Outcome] = {}
     reasons: dict[int, str] = {}
@@ -209,7 +217,8 @@ def check_files(read: Reader, images: npt.NDArray[Any], labels: npt.NDArray[Any]
             digests[certificate.row] = certificate.digest
             if outcome is not Outcome.ACCEPTED:
                 reasons[certificate.row] = reason
-    return CheckResult(claims, outcomes, reasons, digests, frozenset(confirmed), tuple(refused))
+    asked = frozenset(_asked_rows(claims, labels))
+    return CheckResult(claims, outcomes, reasons, digests, asked & confirmed, tuple(refused), asked)
 
 
 def check_certificates(
@@ -399,6 +408,23 @@ def _compare_data(claims: Claims, images: npt.NDArray[Any], labels: npt.NDArray[
             f"these images and labels are not those of {claimed.name} ({claimed.split}) that the "
             "claims are about: this is another data set"
         )
+    if claims.never_miss is not None and labels.ndim != 1:
+        raise CertificateError("classes are named, but a sample has several labels")
+
+
+def _asked_rows(claims: Claims, labels: npt.NDArray[Any]) -> list[int]:
+    """The rows that have to have a certificate, by the labels themselves."""
+    only = claims.never_miss
+    asked = np.ones(len(labels), dtype=np.bool_) if only is None else only.named(labels)
+    rows: list[int] = np.flatnonzero(asked).tolist()
+    return rows
+
+
+def _meet(claims: Claims, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> bool:
+    """Whether the regions of some samples meet, each of the size that is claimed for it."""
+    if claims.never_miss is None:
+        return claims.family.meeting_point(images) is not None
+    return claims.never_miss.meeting_point(images, labels) is not None
 
 
 def _contradictions(
@@ -423,8 +449,8 @@ def _contradictions(
         except UsageError as error:
             refused.append(f"the contradiction {first}, {second}: {error}")
             continue
-        meets = claims.family.meeting_point(images[[first, second]]) is not None
-        if not exclude_each_other(*wanted) or not meets:
+        pair = [first, second]
+        if not exclude_each_other(*wanted) or not _meet(claims, images[pair], labels[pair]):
             refused.append(f"rows {first} and {second} do not contradict each other")
             continue
         confirmed |= {first, second}
@@ -471,6 +497,8 @@ def _misfit(
     row, query = certificate.row, certificate.query
     if row >= len(images):
         return f"row {row} does not exist"
+    if claims.never_miss is not None and not claims.never_miss.named(labels[row]):
+        return "its label is none of those that the claims name"
     if query.property_.logits != logits:
         return f"the property speaks of {query.property_.logits} logits, the model has {logits}"
     try:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 __all__ = [
     "SMALLEST_NORMAL",
     "Box",
+    "chosen",
     "float32_above",
     "float32_below",
     "float64_above",
@@ -80,6 +81,21 @@ class Box:
         """
         inside = (self.lower <= points) & (points <= self.upper)
         return np.asarray(inside.reshape(len(self), -1).all(axis=1))
+
+
+def chosen(mask: npt.NDArray[np.bool_], first: Box, second: Box) -> Box:
+    """For each sample the box of the first batch where the mask is true, else of the second.
+
+    Args:
+        mask: shape ``(B,)``.
+        first: shape ``(B, *shape)``.
+        second: the same shape and dtype.
+    """
+    of_sample = mask.reshape(-1, *([1] * len(first.shape)))
+    return Box(
+        np.where(of_sample, first.lower, second.lower),
+        np.where(of_sample, first.upper, second.upper),
+    )
 
 
 def float32_below(value: Fraction) -> np.float32:

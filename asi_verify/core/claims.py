@@ -14,6 +14,7 @@ from asi_verify.core.canonical import canonical_json
 from asi_verify.core.certificate import parse_json
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.limits import LARGEST_CLAIMS, MOST_PER_SHARD
+from asi_verify.core.never_miss import NeverMiss
 from asi_verify.core.query import is_digest
 from asi_verify.core.region import family_from_json
 from asi_verify.core.semantics import Semantics
@@ -96,6 +97,9 @@ class Claims:
             is left out of the claim of zero errors.
         shards: the files.
         provenance: versions and settings; proves nothing.
+        never_miss: of which classes alone samples are asked about, in regions (``family``) larger
+            than those of the others; None if every sample is. What contradicts is then decided with
+            the region that each sample has of its own.
     """
 
     artifact: str
@@ -105,11 +109,14 @@ class Claims:
     contradictions: tuple[tuple[int, int], ...]
     shards: tuple[Shard, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
+    never_miss: NeverMiss | None = None
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
+        only = {} if self.never_miss is None else {"never_miss": self.never_miss.to_json()}
         return canonical_json(
-            {
+            only
+            | {
                 "artifact": self.artifact,
                 "contradictions": [list(pair) for pair in self.contradictions],
                 "dataset": self.dataset.to_json(),
@@ -140,21 +147,25 @@ class Claims:
                 "semantics": semantics,
                 "shards": [*shards],
                 **rest,
-            } if not rest and is_digest(artifact):
+            } if set(rest) <= {"never_miss"} and is_digest(artifact):
                 pass
             case _:
                 raise CertificateError("the claims have missing, wrong or unknown fields")
         if schema != SCHEMA:
             raise CertificateError(f"the schema {schema!r} is not {SCHEMA!r}")
+        regions = family_from_json(family)
         made = cls(
             artifact,
             _dataset(dataset),
-            family_from_json(family),
+            regions,
             Semantics.from_json(semantics),
             tuple(_pair(pair) for pair in pairs),
             tuple(_shard(shard) for shard in shards),
             provenance,
+            NeverMiss.from_json(rest["never_miss"], regions) if rest else None,
         )
+        if made.never_miss is not None and made.dataset.target != "label":
+            raise CertificateError("classes are named by labels, and the claims are not about them")
         if made.to_bytes() != data:  # a true where a 1 belongs, say
             raise CertificateError("the claims are not in their canonical form")
         _refuse_twice("contradiction", made.contradictions)

@@ -22,7 +22,7 @@ from asi_verify.core.images import refuse_unusable_images
 from asi_verify.core.radius import Radius, RadiusLike
 from asi_verify.errors import CertificateError, RadiusError
 
-__all__ = ["LInf"]
+__all__ = ["LInf", "common_point"]
 
 _GREY = "grey-levels/255"
 
@@ -104,14 +104,8 @@ class LInf(RegionFamily):
         return np.asarray(np.clip(points, box.lower, box.upper), dtype=np.float32)
 
     def meeting_point(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
-        """As the abstract method says; decided exactly: comparing floats does not round.
-
-        Two boxes meet if and only if in every coordinate the larger of the lower ends is at most
-        the smaller of the upper ends.
-        """
-        box = self.boxes(images)
-        lower, upper = box.lower.max(axis=0), box.upper.min(axis=0)
-        return np.asarray(lower) if bool(np.all(lower <= upper)) else None
+        """As the abstract method says; decided exactly."""
+        return common_point(self.boxes(images))
 
     def contains(
         self, points: npt.NDArray[np.float32], images: npt.NDArray[Any]
@@ -138,3 +132,13 @@ class LInf(RegionFamily):
 
     def __str__(self) -> str:
         return f"L-infinity, radius {self.radius} of the pixel range"
+
+
+def common_point(box: Box) -> npt.NDArray[np.float32] | None:
+    """A point that lies in every float32 box of a batch, or None if there is none.
+
+    Boxes meet if and only if in every coordinate the largest of the lower ends is at most the
+    smallest of the upper ends. Decided exactly: comparing floats does not round.
+    """
+    lower, upper = box.lower.max(axis=0), box.upper.min(axis=0)
+    return np.asarray(lower) if bool(np.all(lower <= upper)) else None

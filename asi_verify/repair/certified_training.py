@@ -156,7 +156,7 @@ class CertifiedTraining(Corrector):
                 call goes on to the same weights; None: to the end of the round.
         """
         samples = task.samples.take(task.rows)
-        box = task.family.boxes(samples.images)
+        box = task.boxes()
         regions = _Regions.of(encode(samples.images), box)
         objective = Objective.of(samples, network.logits)
         start = standardised(network, encode(samples.images)) if self.standardise else network

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from asi_verify.core.box import Box, chosen
 from asi_verify.core.linf import LInf
 from asi_verify.core.network import Network
 from asi_verify.core.progress import NO_PROGRESS, Progress
@@ -34,6 +35,8 @@ class Task:
         semantics: in which arithmetic they have to be certified.
         validation: other samples that a corrector may choose by, if there are any; never those that
             a result is measured on in the end.
+        larger: the regions of the samples that must never be missed; None if there are none.
+        named: those samples, a subset of ``rows``; they have to be certified in both regions.
     """
 
     samples: Samples
@@ -44,6 +47,16 @@ class Task:
     round: int
     semantics: Semantics = Semantics.FLOAT32
     validation: Samples | None = None
+    larger: LInf | None = None
+    named: npt.NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+
+    def boxes(self) -> Box:
+        """The regions of the samples of ``rows``, the larger one where there are two."""
+        images = self.samples.images[self.rows]
+        box = self.family.boxes(images)
+        if self.larger is None:
+            return box
+        return chosen(np.isin(self.rows, self.named), self.larger.boxes(images), box)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,14 @@ from asi_verify.core.query import Query
 from asi_verify.core.region import Region
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.status import Status
-from asi_verify.core.verdict import Proved, describe
+from asi_verify.core.verdict import Proved, Refuted, Verdict, describe
 from asi_verify.data import Samples
 from asi_verify.errors import SoundnessAlarm
 from asi_verify.export import Artifact
 from asi_verify.prove import Proof, Stage, prove
 from asi_verify.store import RunFolder, write_certificates
 
-__all__ = ["Examination", "Subject", "examine"]
+__all__ = ["Certified", "Examination", "Guarantees", "Subject", "examine"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Subject:
         name: the data set's.
         split: the split's name.
         samples: the split.
-        audit: its audit, at the radius of the regions.
+        audit: its audit, at the radius of the regions; with the classes that must never be missed.
         target: ``"label"``, or ``"prediction"``: whatever the model answers is to be stable.
         provenance: versions and settings, for the certificates.
         semantics: in which arithmetic the properties have to hold.
@@ -63,6 +63,18 @@ class Subject:
         labels = self.samples.labels if self.target == "label" else evaluation.predictions
         return [property_for(label, artifact.network.logits) for label in labels]
 
+    @property
+    def named(self) -> npt.NDArray[np.intp]:
+        """The samples of the classes that must never be missed; none if there are no such."""
+        if self.audit.never_miss is None:
+            return np.empty(0, dtype=np.intp)
+        return np.flatnonzero(self.audit.never_miss.named(self.samples.labels))
+
+    @property
+    def asked(self) -> npt.NDArray[np.intp]:
+        """Those of them that have to be certified in their larger regions."""
+        return np.setdiff1d(self.named, self.audit.contradicted_named)
+
     def claims(self, artifact: Artifact) -> Claims:
         """What a folder of certificates about a model claims, shards still to come."""
         return Claims(
@@ -82,23 +94,31 @@ class Subject:
             self.provenance,
         )
 
+    def named_claims(self, artifact: Artifact) -> Claims:
+        """The same of the classes that must never be missed, in their larger regions."""
+        never_miss = self.audit.never_miss
+        assert never_miss is not None
+        return replace(
+            self.claims(artifact),
+            family=never_miss.family,
+            contradictions=tuple(pair.rows for pair in self.audit.named_contradictions),
+            never_miss=never_miss,
+        )
+
 
 @dataclass(frozen=True, eq=False)
-class Examination:
-    """What was found out about one model.
+class Certified:
+    """What was proved of some samples in regions of one family.
 
     Attributes:
-        artifact: the model.
-        evaluation: what it answers.
-        proof: verdicts and what the stages did.
+        rows: the samples, in order.
+        proof: a verdict for each, and what the stages did.
         checked: what the checker said of the certificates; None if none were written.
     """
 
-    artifact: Artifact
-    evaluation: Evaluation
+    rows: npt.NDArray[np.intp]
     proof: Proof
     checked: CheckResult | None
-    subject: Subject
 
     @property
     def accepted(self) -> dict[int, str]:
@@ -107,10 +127,62 @@ class Examination:
             return {}
         return {row: self.checked.digests[row] for row in self.checked.rows(Outcome.ACCEPTED)}
 
+    def verdicts(self) -> dict[int, Verdict]:
+        """The verdicts by row."""
+        return dict(zip(self.rows.tolist(), self.proof.verdicts, strict=True))
+
+
+@dataclass(frozen=True)
+class Guarantees:
+    """Rows with accepted certificates that count.
+
+    Attributes:
+        rows: in the regions of all samples.
+        named: in the larger regions of the classes that must never be missed.
+    """
+
+    rows: frozenset[int]
+    named: frozenset[int] = frozenset()
+
+    def without(self, other: Guarantees) -> frozenset[int]:
+        """The rows that have something here that they have not there."""
+        return (self.rows - other.rows) | (self.named - other.named)
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """What was found out about one model.
+
+    Attributes:
+        artifact: the model.
+        evaluation: what it answers.
+        certified: what was proved of all samples.
+        subject: what it was examined on.
+        named: what was proved of the classes that must never be missed, in their larger regions;
+            None if there are no such classes.
+    """
+
+    artifact: Artifact
+    evaluation: Evaluation
+    certified: Certified
+    subject: Subject
+    named: Certified | None = None
+
+    @property
+    def accepted(self) -> dict[int, str]:
+        """Digests of accepted certificates by row."""
+        return self.certified.accepted
+
     @property
     def counted(self) -> frozenset[int]:
         """The accepted rows that count: those outside the contradictions."""
         return frozenset(self.accepted) - set(self.subject.audit.contradicted)
+
+    @property
+    def counted_named(self) -> frozenset[int]:
+        """The same of the larger regions."""
+        accepted = {} if self.named is None else self.named.accepted
+        return frozenset(accepted) - set(self.subject.audit.contradicted_named)
 
     @property
     def status(self) -> Status:
@@ -119,19 +191,56 @@ class Examination:
         return Status(len(self.subject.samples) - aside - len(self.counted), aside)
 
     @property
-    def open_rows(self) -> npt.NDArray[np.intp]:
-        """Rows outside the contradictions without an accepted certificate."""
-        rows = np.arange(len(self.subject.samples))
-        return np.setdiff1d(rows, [*self.accepted, *self.subject.audit.contradicted])
+    def named_status(self) -> Status:
+        """Of the classes that must never be missed, in their larger regions."""
+        asked, named = self.subject.asked, self.subject.named
+        return Status(len(asked) - len(self.counted_named), len(named) - len(asked))
 
-    def lost(self, keep: npt.NDArray[np.intp] | None) -> list[int]:
-        """Those of some rows that have no accepted certificate."""
-        return [] if keep is None else np.setdiff1d(keep, list(self.accepted)).tolist()
+    @property
+    def open_rows(self) -> npt.NDArray[np.intp]:
+        """Rows outside the contradictions that lack an accepted certificate, of either kind."""
+        rows = np.arange(len(self.subject.samples))
+        lacking = np.setdiff1d(rows, [*self.accepted, *self.subject.audit.contradicted])
+        return np.union1d(lacking, np.setdiff1d(self.subject.asked, list(self.counted_named)))
+
+    @property
+    def guarantees(self) -> Guarantees:
+        """What is certified and counts."""
+        return Guarantees(self.counted, self.counted_named)
+
+    def lost(self, keep: Guarantees | None) -> list[int]:
+        """The rows of some guarantees that do not have them any more."""
+        return [] if keep is None else sorted(keep.without(self.guarantees))
+
+    def findings(self, round_: int) -> Findings:
+        """For the bug log.
+
+        A sample that has to be certified in two regions counts as certified in both or in none, and
+        an error in the larger one is an error.
+        """
+        verdicts, accepted = self.certified.verdicts(), self.accepted
+        larger = {} if self.named is None else self.named.verdicts()
+        counted = self.counted_named
+        for row in self.subject.asked.tolist():
+            if row not in counted:
+                accepted.pop(row, None)
+            if not isinstance(verdicts[row], Refuted):
+                verdicts[row] = larger[row]
+        return Findings(
+            round_,
+            self.artifact.digest,
+            self.subject.samples,
+            self.evaluation,
+            verdicts,
+            accepted,
+            frozenset(self.subject.audit.contradicted),
+            self.subject.suspected,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """For the run folder: one entry per sample, and what the stages did; no pixels."""
         accepted = self.accepted
-        return {
+        found: dict[str, Any] = {
             "artifact": self.artifact.digest,
             "misclassified": int(self.evaluation.wrong.sum()),
             "parity": self.artifact.parity.differences,
@@ -142,11 +251,22 @@ class Examination:
                     "prediction": np.atleast_1d(self.evaluation.predictions[row]).tolist(),
                     **describe(verdict),
                 }
-                for row, verdict in enumerate(self.proof.verdicts)
+                for row, verdict in self.certified.verdicts().items()
             ],
-            "stages": [asdict(stage) for stage in self.proof.stages],
+            "stages": [asdict(stage) for stage in self.certified.proof.stages],
             "status": str(self.status),
         }
+        if self.named is not None:
+            larger = self.named.accepted
+            found["never_miss"] = {
+                "samples": [
+                    {"accepted": row in larger, "row": row, **describe(verdict)}
+                    for row, verdict in self.named.verdicts().items()
+                ],
+                "stages": [asdict(stage) for stage in self.named.proof.stages],
+                "status": str(self.named_status),
+            }
+        return found
 
 
 def _number(value: float) -> float | None:
@@ -161,7 +281,7 @@ def examine(
     folder: RunFolder,
     stages: Sequence[Stage] | None = None,
     certify: bool = True,
-    keep: npt.NDArray[np.intp] | None = None,
+    keep: Guarantees | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Examination:
     """Examine a model and bring the bug log up to date.
@@ -173,45 +293,47 @@ def examine(
         folder: where certificates and bugs are kept.
         stages: of the cascade.
         certify: write certificates and check them; without, nothing becomes certified.
-        keep: rows that must have accepted certificates. If one has none, the model is not to be
-            taken, and the bug log stays as it was.
+        keep: what has to be certified again. If something is not, the model is not to be taken,
+            and the bug log stays as it was.
         progress: told of samples.
 
     Raises:
         SoundnessAlarm: the checker rejects a certificate that was just written.
         ModelError: the model does not fit the samples.
     """
-    samples = subject.samples
-    evaluation = evaluate(artifact, samples)
-    proof = prove(
-        artifact,
-        subject.audit.family,
-        samples.images,
-        samples.image_digests,
-        subject.properties(artifact, evaluation),
-        stages,
-        subject.semantics,
-        progress,
-    )
-    checked = None
-    if certify:
-        prefix = f"rounds/{round_:02d}/certificates/"
-        _write(folder, prefix, artifact, subject, evaluation, proof)
-        checked = _checked(folder, prefix, samples)
-    examination = Examination(artifact, evaluation, proof, checked, subject)
-    findings = Findings(
-        round_,
-        artifact.digest,
-        samples,
-        evaluation,
-        dict(enumerate(proof.verdicts)),
-        examination.accepted,
-        frozenset(subject.audit.contradicted),
-        subject.suspected,
-    )
+    evaluation = evaluate(artifact, subject.samples)
+    properties = subject.properties(artifact, evaluation)
+    place = f"rounds/{round_:02d}/"
+
+    def certified(claims: Claims, rows: npt.NDArray[np.intp], name: str) -> Certified:
+        """What is proved of some samples in the regions of some claims."""
+        whole = len(rows) == len(subject.samples)
+        samples = subject.samples if whole else subject.samples.take(rows)
+        wanted = [properties[row] for row in rows]
+        proof = prove(
+            artifact,
+            claims.family,
+            samples.images,
+            samples.image_digests,
+            wanted,
+            stages,
+            subject.semantics,
+            progress,
+        )
+        if not certify:
+            return Certified(rows, proof, None)
+        _write(folder, place + name, artifact, claims, rows, wanted, samples.image_digests, proof)
+        return Certified(rows, proof, _checked(folder, place + name, subject.samples))
+
+    everything = np.arange(len(subject.samples))
+    main = certified(subject.claims(artifact), everything, "certificates/")
+    named = None
+    if subject.audit.never_miss is not None:
+        named = certified(subject.named_claims(artifact), subject.named, "never_miss/")
+    examination = Examination(artifact, evaluation, main, subject, named)
     last = folder.bugs.last_round()
     if (last is None or last < round_) and not examination.lost(keep):
-        folder.bugs.save(updated(folder.bugs.bugs(), findings), round_)
+        folder.bugs.save(updated(folder.bugs.bugs(), examination.findings(round_)), round_)
     return examination
 
 
@@ -219,27 +341,23 @@ def _write(
     folder: RunFolder,
     prefix: str,
     artifact: Artifact,
-    subject: Subject,
-    evaluation: Evaluation,
+    claims: Claims,
+    rows: npt.NDArray[np.intp],
+    properties: Sequence[Property],
+    digests: Sequence[str],
     proof: Proof,
 ) -> None:
     certificates = [
         Certificate(
             row,
-            Query(
-                artifact.digest,
-                Region(subject.audit.family, subject.samples.image_digests[row]),
-                property_,
-                subject.semantics,
-            ),
+            Query(claims.artifact, Region(claims.family, digest), property_, claims.semantics),
             verdict.evidence,
         )
-        for row, (verdict, property_) in enumerate(
-            zip(proof.verdicts, subject.properties(artifact, evaluation), strict=True)
+        for row, verdict, property_, digest in zip(
+            rows.tolist(), proof.verdicts, properties, digests, strict=True
         )
         if isinstance(verdict, Proved)
     ]
-    claims = subject.claims(artifact)
     write_certificates(folder.files, prefix, claims, artifact.data, certificates, proof.parts)
 
 

@@ -90,7 +90,7 @@ class LastLayer(Corrector):
         if not isinstance(_last(network), Affine) or len(network.shapes[_read_last(network)]) != 1:
             return _unchanged(network, task, "the last layer is not an affine map of a vector")
         samples = task.samples.take(task.rows)
-        problem = _Problem.of(network, samples, task.family.boxes(samples.images), task.semantics)
+        problem = _Problem.of(network, samples, task.boxes(), task.semantics)
         open_ = np.isin(task.rows, task.open)
         lacking = problem.known.lower.min(axis=1)
         hopeful = np.flatnonzero(open_ & np.isfinite(lacking))

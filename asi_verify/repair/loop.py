@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from asi_verify.lowering import read_network
 from asi_verify.prove import Stage
 from asi_verify.repair.checkpoints import Checkpoints
 from asi_verify.repair.corrector import Correction, Corrector, Task
-from asi_verify.repair.examine import Subject, examine
+from asi_verify.repair.examine import Guarantees, Subject, examine
 from asi_verify.repair.last_layer import LastLayer
 from asi_verify.store import RunFolder
 
@@ -78,39 +78,52 @@ class Loop:
     ) -> int:
         """Correct a network until nothing is open, or the rounds end.
 
-        Open is every sample outside the contradictions without an accepted certificate.
+        Open is every sample outside the contradictions that lacks an accepted certificate; samples
+        of classes that must never be missed need two.
 
         Every round is kept under ``rounds/NN/`` and not done again by a run that goes on. What the
         last layer's programme said of a round is ``rounds/NN/last_layer.json``.
 
         Returns:
-            The number of the round with the most accepted certificates, the first among equals,
-            and never one whose change was not taken.
+            The number of the round that leaves the fewest open, the first among equals, and never
+            one whose change was not taken.
         """
         family = subject.audit.family
         assert isinstance(family, LInf)  # nobody corrects for other regions yet
-        samples, semantics, validation = subject.samples, subject.semantics, subject.validation
-        rows = np.setdiff1d(np.arange(len(samples)), subject.audit.contradicted)
+        never_miss = subject.audit.never_miss
+        rows = np.setdiff1d(np.arange(len(subject.samples)), subject.audit.contradicted)
+        task = Task(
+            subject.samples,
+            family,
+            rows,
+            rows,
+            seed,
+            0,
+            subject.semantics,
+            subject.validation,
+            None if never_miss is None else never_miss.family,
+            subject.asked,
+        )
         examined = _Examined(subject, folder, stages, progress)
-        open_rows, number, best, most = rows, 0, 0, -1
+        open_rows, number, best, fewest = rows, 0, 0, len(rows) + 1
         for asked in range(1, self.rounds + 1):
             number += 1
-            task = Task(samples, family, rows, open_rows, seed, asked, semantics, validation)
+            task = replace(task, open=open_rows, round=asked)
             done = examined.record(number)
             if done is None:
                 done = examined.trained(number, self.corrector, network, task)
             network, open_rows = examined.outcome(number, done)
-            if done["accepted"] > most:
-                best, most = number, done["accepted"]
+            if len(open_rows) < fewest:
+                best, fewest = number, len(open_rows)
             if self.last_layer is not None and 0 < len(open_rows) <= self.last_layer.most:
-                task = Task(samples, family, rows, open_rows, seed, asked, semantics)
+                task = replace(task, open=open_rows)
                 done = examined.repaired(number, self.last_layer, network, task)
                 if done is not None:
                     number += 1
                 if done is not None and not done["lost"]:
                     network, open_rows = examined.outcome(number, done)
-                    if done["accepted"] > most:
-                        best, most = number, done["accepted"]
+                    if len(open_rows) < fewest:
+                        best, fewest = number, len(open_rows)
             if len(open_rows) == 0:
                 break
         examined.keep(best)
@@ -167,8 +180,8 @@ class _Examined:
         if not correction.effect["repaired"]:
             self.progress.say(f"round {number}: {correction.effect['reason']}")
             return None
-        kept = np.setdiff1d(task.rows, task.open)
-        return self._examine(number + 1, corrector, correction, keep=kept)
+        keep = self._guarantees(number)
+        return self._examine(number + 1, corrector, correction, keep=keep)
 
     def keep(self, number: int) -> None:
         """Let the bug log say how bugs stand under a round's model, if it went on to later ones."""
@@ -178,12 +191,24 @@ class _Examined:
             examination = self.folder.read_json(round_folder(number) + "examination.json")
             log.save(returned(log.bugs(), number, examination["artifact"]), last)
 
+    def _guarantees(self, number: int) -> Guarantees:
+        """What a round certified."""
+        found = self.folder.read_json(round_folder(number) + "examination.json")
+        audit = self.subject.audit
+        named = found.get("never_miss", {"samples": []})["samples"]
+        rows = {row for row, sample in enumerate(found["samples"]) if sample["accepted"]}
+        return Guarantees(
+            frozenset(rows) - set(audit.contradicted),
+            frozenset(sample["row"] for sample in named if sample["accepted"])
+            - set(audit.contradicted_named),
+        )
+
     def _examine(
         self,
         number: int,
         corrector: Corrector,
         correction: Correction,
-        keep: npt.NDArray[np.intp] | None,
+        keep: Guarantees | None,
     ) -> dict[str, Any]:
         place, folder = round_folder(number), self.folder
         artifact = Artifact.from_network(correction.network)
@@ -194,6 +219,7 @@ class _Examined:
         self.progress.say(
             f"round {number}: {int(found.evaluation.wrong.sum())} misclassified, "
             f"{len(found.counted)} certificates accepted, {len(found.open_rows)} open"
+            + ("" if found.named is None else f"; never miss: {len(found.counted_named)} accepted")
             + (f"; not taken, {len(lost)} lost" if lost else "")
         )
         folder.write_json(place + "examination.json", found.to_json())

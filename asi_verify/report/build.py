@@ -16,6 +16,8 @@ from asi_verify.core.claims import Claims
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.status import Status
 from asi_verify.errors import RunFolderError
+from asi_verify.report.never_miss import never_miss_section
+from asi_verify.report.reasons import why_not_proved
 from asi_verify.store import RunFolder
 
 __all__ = ["SCHEMA", "build_report", "report_schema"]
@@ -24,6 +26,7 @@ SCHEMA = "asi-verify/report/1"
 
 _CERTIFICATES = "certificates/"
 _CHANGE = re.compile(r"rounds/[0-9]+/change\.json")
+_NEVER_MISS = "never_miss/"
 
 _SEMANTICS = {
     Semantics.FLOAT32: (
@@ -67,6 +70,7 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
         "schema": SCHEMA,
         "status": str(status),
         "headline": _headline(status, result, configuration, claims),
+        "never_miss": _never_miss(folder, result, after, audit),
         "not_proved": _not_proved(after, contradicted),
         "statements": _statements(claims, result, configuration),
         "dataset": _dataset(configuration, claims),
@@ -87,7 +91,7 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
         "certificates": {
             "accepted": result["accepted"],
             "delegated": _delegated(after),
-            "digest": _certificates_digest(folder, claims),
+            "digest": _certificates_digest(folder, _CERTIFICATES, claims),
             "shards": len(claims.shards),
         },
         "stages": after["stages"],
@@ -169,15 +173,7 @@ def _not_proved(after: dict[str, Any], contradicted: list[int]) -> list[dict[str
     for row, sample in enumerate(after["samples"]):
         if sample["accepted"] and row not in contradicted:
             continue
-        if row in contradicted:
-            reason = "contradiction: no model can be right on both images"
-            reason += "; this one's own region is proved" if sample["accepted"] else ""
-        elif sample["verdict"] == "refuted":
-            reason = f"counterexample found by {sample['found_by']}"
-        elif sample["verdict"] == "proved":
-            reason = "delegated: a solver's word, which the checker cannot confirm"
-        else:
-            reason = ": ".join(text for text in (sample["reason"], sample["detail"]) if text)
+        reason = why_not_proved(sample, contradicted=row in contradicted)
         found.append({"row": row, "reason": reason})
     return found
 
@@ -227,12 +223,28 @@ def _delegated(examination: dict[str, Any]) -> int:
     )
 
 
-def _certificates_digest(folder: RunFolder, claims: Claims) -> str:
+def _never_miss(
+    folder: RunFolder, result: dict[str, Any], after: dict[str, Any], audit: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Of the classes that must never be missed; None if there are none."""
+    if "never_miss" not in result:
+        return None
+    claims = Claims.from_bytes(folder.files.require(_NEVER_MISS + "claims.json"))
+    return never_miss_section(
+        claims,
+        result["never_miss"],
+        after["never_miss"],
+        audit["never_miss"]["contradictions"],
+        _certificates_digest(folder, _NEVER_MISS, claims),
+    )
+
+
+def _certificates_digest(folder: RunFolder, prefix: str, claims: Claims) -> str:
     """One digest for all certificates: that of their digests, in order, one per line."""
     digests = [
         json.loads(line)["digest"]
         for shard in claims.shards
-        for line in folder.files.require(_CERTIFICATES + shard.file).splitlines()
+        for line in folder.files.require(prefix + shard.file).splitlines()
     ]
     return bytes_digest("\n".join(digests).encode())
 

@@ -47,6 +47,9 @@ def render(report: dict[str, Any], dataset: Dataset | None) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["share"] = lambda value: (
+        "no image" if value is None else f"{100 * value:.1f} %"
+    )
     environment.filters["number"] = lambda value: (
         "not a number" if value is None else f"{value:.3f}"
     )
@@ -110,6 +113,8 @@ def _pictures(report: dict[str, Any], dataset: Dataset | None) -> dict[int, str]
         return {}
     images = dataset.split(report["dataset"]["split"]).images
     rows = [row for pair in report["audit"]["contradictions"] for row in pair["rows"]]
+    if report["never_miss"] is not None:
+        rows += [row for pair in report["never_miss"]["contradictions"] for row in pair["rows"]]
     rows += [suspect["row"] for suspect in report["audit"]["suspects"] or ()]
     rows += [bug["row"] for bug in report["bugs"]]
     chosen = list(dict.fromkeys(rows))[:_MOST_PICTURES]

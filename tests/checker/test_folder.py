@@ -174,7 +174,7 @@ def test_a_folder_holds_only_if_something_is_accepted_and_nothing_rejected(made)
         ({0: Outcome.ACCEPTED, 1: Outcome.REJECTED}, False),
         ({0: Outcome.DELEGATED}, False),
     ):
-        result = CheckResult(made.claims, outcomes, {}, {}, everything, ())
+        result = CheckResult(made.claims, outcomes, {}, {}, everything, (), everything)
         assert result.status.is_zero
         assert result.holds is holds
 

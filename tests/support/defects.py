@@ -69,6 +69,9 @@ _EVENTS = "tests/store/test_events.py::test_"
 _STATEMENT = "tests/attest/test_statement.py::test_"
 _VERIFICATION = "tests/attest/test_verification.py::test_"
 _SIGNATURES = "tests/attest/test_signatures.py::test_"
+_NEVER_MISS = "tests/core/test_never_miss.py::test_"
+_NAMED_ROWS = "tests/checker/test_never_miss.py::test_"
+_BESIDE_OTHERS = "tests/test_never_miss_folder.py::test_"
 _CURVES = "tests/checker/test_curves.py::test_"
 _SMOOTH = "tests/checker/test_smooth.py::test_"
 _ROUGH = "tests/soundness/test_smooth_float32.py::test_"
@@ -2032,7 +2035,7 @@ _FOLDERS = [
     Defect(
         "regions of a contradiction need not meet",
         "checker/folder.py",
-        " or not meets:",
+        " or not _meet(claims, images[pair], labels[pair]):",
         ":",
         _FOLDER + "contradictions_that_are_none_are_refused",
     ),
@@ -3819,6 +3822,93 @@ _QUERIES = [
     ),
 ]
 
+_NAMED_CLASSES = [
+    Defect(
+        "never miss: only the first class is named",
+        "core/never_miss.py",
+        "np.isin(labels, self.labels)",
+        "np.isin(labels, self.labels[:1])",
+        _NEVER_MISS + "each_sample_has_the_region_of_its_class",
+    ),
+    Defect(
+        "never miss: the smaller regions' upper ends",
+        "core/box.py",
+        "np.where(of_sample, first.upper, second.upper)",
+        "second.upper",
+        _NEVER_MISS + "each_sample_has_the_region_of_its_class",
+    ),
+    Defect(
+        "never miss: both regions large where they meet",
+        "checker/folder.py",
+        "claims.never_miss.meeting_point(images, labels)",
+        "claims.family.meeting_point(images)",
+        _NAMED_ROWS + "contradictions_are_decided_with_the_size_of_each_region",
+    ),
+    Defect(
+        "never miss: regions that are not larger",
+        "core/never_miss.py",
+        "if not self.family.radius > self.others.radius:",
+        "if False:",
+        _NEVER_MISS + "regions_that_are_not_larger_are_refused",
+    ),
+    Defect(
+        "never miss: classes in claims about a model's own answers",
+        "core/claims.py",
+        'made.never_miss is not None and made.dataset.target != "label"',
+        "False",
+        _NEVER_MISS + "classes_are_named_in_claims_about_labels_and_linf_regions_alone",
+    ),
+    Defect(
+        "never miss: rows of other classes count",
+        "checker/folder.py",
+        "claims.never_miss is not None and not claims.never_miss.named(labels[row])",
+        "False",
+        _NAMED_ROWS + "a_certificate_of_a_row_of_another_class_is_rejected",
+    ),
+    Defect(
+        "never miss: contradicted rows of other classes are set aside",
+        "checker/folder.py",
+        "asked & confirmed",
+        "frozenset(confirmed)",
+        _NAMED_ROWS + "contradictions_are_decided_with_the_size_of_each_region",
+    ),
+    Defect(
+        "never miss: several labels per sample",
+        "checker/folder.py",
+        "claims.never_miss is not None and labels.ndim != 1",
+        "False",
+        _NAMED_ROWS + "several_labels_per_sample_are_of_no_class",
+    ),
+    Defect(
+        "never miss: missing rows are those of no class",
+        "checker/folder.py",
+        "len(self.asked) - aside - accepted",
+        "len(self.outcomes) - aside - accepted",
+        _NAMED_ROWS + "a_row_without_its_certificate_is_open",
+    ),
+    Defect(
+        "never miss: what holds of all samples is enough",
+        "checker/folder.py",
+        "own and (self.never_miss is None or self.never_miss.holds)",
+        "own",
+        _NAMED_ROWS + "what_holds_of_all_samples_alone_does_not_hold",
+    ),
+    Defect(
+        "never miss: certificates of another model in their place",
+        "_never_miss.py",
+        "claims.artifact != main.artifact",
+        "False",
+        _BESIDE_OTHERS + "what_does_not_belong_to_the_run_is_refused",
+    ),
+    Defect(
+        "never miss: certificates that are not there",
+        "_never_miss.py",
+        "if noted is None and not place.exists():",
+        "if not place.exists():",
+        _BESIDE_OTHERS + "what_was_asked_for_has_to_be_there",
+    ),
+]
+
 DEFECTS = [
     *_ARITHMETIC,
     *_AFFINE,
@@ -3840,6 +3930,7 @@ DEFECTS = [
     *_REGIONS_BEYOND_BOXES,
     *_FOLDERS,
     *_CERTIFICATES,
+    *_NAMED_CLASSES,
     *_LOWERING,
     *_HOSTILE_INPUT,
     *_ATTESTATION,
