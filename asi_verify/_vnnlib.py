@@ -7,10 +7,12 @@ ONNX Runtime and of the file's own assertions, ``unsat`` of the checker.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property, lru_cache, partial
@@ -34,6 +36,7 @@ from asi_verify.core.evidence import (
     Intermediate,
     IntervalEvidence,
     LinearEvidence,
+    SolverEvidence,
     part_of,
 )
 from asi_verify.core.limits import LARGEST_ARTIFACT, LARGEST_VNNLIB
@@ -61,6 +64,7 @@ from asi_verify.runtime.corners import corner_search
 if TYPE_CHECKING:
     from asi_verify.export import Artifact
     from asi_verify.prove import Stage
+    from asi_verify.prove.boxes import Ahead, Boxes
 
 __all__ = [
     "Answer",
@@ -82,6 +86,9 @@ _NAMES = {ARTIFACT_FILE, PROOF_FILE, PROPERTY_FILE, PARTS_FILE}
 
 _RESERVED = 0.15
 """Of the time that is allowed, the share that is left for checking the proof."""
+
+_MOST_BESIDE = 64
+"""Cases that a stage may begin with beside the stage before it."""
 
 _ENCLOSED = 8
 """Centres at which ONNX Runtime is compared with the trusted pass."""
@@ -272,6 +279,7 @@ class _Search:
         )
         self._roots = Roots(subject.trusted(semantics))
         self._evidence: dict[int, Evidence] = {}
+        self._told: dict[int, Evidence] = {}
         self._parts: dict[str, bytes] = {}
         self._witness: VnnlibWitness | None = None
         self._open: Undecided | None = None
@@ -346,20 +354,56 @@ class _Search:
         from asi_verify.prove import single_query_stages
 
         chosen = single_query_stages() if stages is None else tuple(stages)
-        # What is cheap is asked of every case before what is dear is asked of one.
-        for stage in chosen:
-            if getattr(stage, "evidence", None) in tried:
-                continue
-            for wanted, cases in self._groups().items():
-                self._ask(stage, wanted, cases)
-                if self._witness is not None:
-                    return
+        chosen = tuple(s for s in chosen if getattr(s, "evidence", None) not in tried)
+        at_work: dict[Clauses, Ahead] = {}
+        with ExitStack() as until_settled:
+            # What is cheap is asked of every case before what is dear is asked of one.
+            for stage, following in itertools.zip_longest(chosen, chosen[1:]):
+                ready, at_work = at_work, {}
+                if following is not None and len(self._left) <= _MOST_BESIDE:
+                    at_work = self._begun(following, until_settled)
+                for wanted, cases in self._groups().items():
+                    self._ask(stage, wanted, cases, ready.get(wanted))
+                    if self._witness is not None:
+                        return
+        self._evidence = self._told | self._evidence
 
-    def _ask(self, stage: Stage, wanted: Clauses, cases: list[int]) -> None:
-        """One stage about some cases of one property."""
-        from asi_verify.prove.boxes import Boxes, prove_boxes
+    def _begun(self, stage: Stage, until_settled: ExitStack) -> dict[Clauses, Ahead]:
+        """A stage at work on all open cases, if it can be while another one is asked."""
+        from asi_verify.prove.boxes import begun
 
-        asked = Boxes(
+        found = {}
+        for wanted, cases in self._groups().items():
+            work = begun(self._boxes(wanted, cases), cases, stage)
+            if work is not None:
+                until_settled.enter_context(closing(work))
+                found[wanted] = work
+        return found
+
+    def _ask(
+        self, stage: Stage, wanted: Clauses, cases: list[int], ahead: Ahead | None = None
+    ) -> None:
+        """One stage about some cases of one property; it may have begun."""
+        from asi_verify.prove.boxes import prove_boxes
+
+        asked = self._boxes(wanted, cases)
+        stages = (stage if ahead is None else ahead.stage(cases),)
+        found = prove_boxes(asked, stages, partial(self._confirmed_of, cases))
+        self._parts |= found.parts
+        for case, verdict in zip(cases, found.verdicts, strict=True):
+            match verdict:
+                case Proved(SolverEvidence() as word):
+                    # No proof yet: a later stage may find one.
+                    self._told[case] = word
+                case Proved(evidence):
+                    self._evidence[case] = evidence
+                case Undecided():
+                    self._open = verdict
+
+    def _boxes(self, wanted: Clauses, cases: list[int]) -> Boxes:
+        from asi_verify.prove.boxes import Boxes
+
+        return Boxes(
             self._subject.artifact,
             self._box[cases],
             self._searched[cases],
@@ -368,14 +412,6 @@ class _Search:
             tuple(int(self._asked.digest(case)[:16], 16) for case in cases),
             self._deadline,
         )
-        found = prove_boxes(asked, (stage,), partial(self._confirmed_of, cases))
-        self._parts |= found.parts
-        for case, verdict in zip(cases, found.verdicts, strict=True):
-            match verdict:
-                case Proved(evidence):
-                    self._evidence[case] = evidence
-                case Undecided():
-                    self._open = verdict
 
     def _confirmed_of(self, cases: Sequence[int], row: int, witness: Witness) -> bool:
         return self._confirmed(cases[row], witness.point)

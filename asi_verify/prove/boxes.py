@@ -15,9 +15,9 @@ from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict, Witness
 from asi_verify.export import Artifact
 from asi_verify.prove.falsify import Falsify
-from asi_verify.prove.stage import Batch, Stage
+from asi_verify.prove.stage import Batch, Begun, Stage, StageResult
 
-__all__ = ["Boxes", "BoxesProof", "prove_boxes"]
+__all__ = ["Ahead", "Boxes", "BoxesProof", "begun", "prove_boxes"]
 
 _BATCH = 256
 
@@ -65,6 +65,48 @@ class Boxes:
             tuple(self.keys[row] for row in rows),
             self.deadline,
         )
+
+
+class Ahead:
+    """A stage that has begun with some cases while the stage before it is asked.
+
+    Args:
+        name: the stage's.
+        cases: what the boxes are called, in order.
+        work: on all of them.
+    """
+
+    def __init__(self, name: str, cases: Sequence[int], work: Begun) -> None:
+        self._name, self._cases, self._work = name, list(cases), work
+
+    def stage(self, cases: Sequence[int]) -> Stage:
+        """The stage, for the cases that are still open; the others are given up."""
+        rows = np.array([self._cases.index(case) for case in cases], dtype=np.intp)
+        return _Finishing(self._name, self._work, rows)
+
+    def close(self) -> None:
+        """Give all up."""
+        self._work.close()
+
+
+@dataclass(frozen=True)
+class _Finishing(Stage):
+    """What a stage that has begun finds."""
+
+    name: str
+    work: Begun
+    rows: npt.NDArray[np.intp]
+
+    def attempt(self, batch: Batch) -> StageResult:
+        return self.work.finish(self.rows)
+
+
+def begun(asked: Boxes, cases: Sequence[int], stage: Stage) -> Ahead | None:
+    """A stage at work on boxes, at most one batch of them; None if it cannot be, or it is late."""
+    if asked.is_late or len(asked) > _BATCH:
+        return None
+    work = stage.begin(asked.batch(np.arange(len(asked)), stage))
+    return None if work is None else Ahead(stage.name, cases, work)
 
 
 @dataclass(frozen=True)

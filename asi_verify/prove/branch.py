@@ -55,6 +55,9 @@ class Branch(Stage):
         steps: of the optimiser, for each part.
         few_inputs: if up to so many vary, inputs are cut instead of phases.
         most_bytes: of one sample's tree when written, the evidence that a data set may cost.
+        solve_leaves: in parts with up to so many open phases, of networks that are small, the
+            patterns of phases are gone through, and conflicts between them learnt; 0 for nowhere.
+            A part that is settled so counts as one, however large its tree.
         confirms: whether a whole tree is bounded once more before it counts. Its leaves were, in
             other batches; whoever gives the tree to the checker next can do without.
         device: where the twin computes.
@@ -64,6 +67,7 @@ class Branch(Stage):
     steps: int = 20
     few_inputs: int = FEW_INPUTS
     most_bytes: int = 1 << 20
+    solve_leaves: int = 0
     confirms: bool = True
     device: str = "cpu"
     name: str = "branch"
@@ -83,6 +87,7 @@ class Branch(Stage):
             search.run()
             found, trees = self._results(given, search)
             declined += found.count(None)
+            declined += search.declined if isinstance(search, PhaseSearch) else 0
             verdicts += found
             parts.update(trees)
         return StageResult(tuple(verdicts), declined, parts)
@@ -91,7 +96,9 @@ class Branch(Stage):
         if int(varying(batch.box).sum()) <= self.few_inputs:
             return InputSearch(batch, self.most_leaves)
         twin = twin_for(batch.artifact.network, self.device)
-        return None if twin is None else PhaseSearch(batch, twin, self.most_leaves, self.steps)
+        if twin is None:
+            return None
+        return PhaseSearch(batch, twin, self.most_leaves, self.steps, self.solve_leaves)
 
     def _results(
         self, batch: Batch, search: InputSearch | PhaseSearch

@@ -58,6 +58,12 @@ __all__ = [
 _BATCH = 256
 _WORK = 1 << 30
 """Multiplications that are worth a longer search for a counterexample: a second or two."""
+_FEW_PARTS = 4
+"""Of a tree: what a search through patterns leaves open may be closed by so many."""
+_FEW_CUTS = 8
+"""Up to so many inputs that vary, cutting them is far quicker than patterns of phases."""
+_PATTERNS = 1024
+"""Open phases of a region whose patterns are gone through, where few of them decide."""
 _NO_END = 10_000_000
 """Parts of a tree: the size of what may be written ends the search before."""
 
@@ -99,8 +105,9 @@ def stages_for(family: RegionFamily) -> tuple[Stage, ...]:
 def single_query_stages(device: str = "cpu") -> tuple[Stage, ...]:
     """For one query with a deadline of its own: no engine to load, and budgets without an end.
 
-    A counterexample is looked for by a few steps and, if CROWN proves nothing, by many; then
-    branch and bound takes all the time that is left.
+    A counterexample is looked for by a few steps and, if CROWN proves nothing, by many; z3 is asked
+    where the region leaves few phases open, and patterns of phases are gone through where few of
+    them decide; then branch and bound takes all the time that is left.
     """
     return (
         Falsify(),
@@ -115,6 +122,17 @@ def single_query_stages(device: str = "cpu") -> tuple[Stage, ...]:
             name="falsify narrow",
         ),
         SlopeTrials(),
+        # For counterexamples. A proof of its own would depend on whether it was in time.
+        Solve(most_split=-1),
+        Branch(
+            most_leaves=_FEW_PARTS,
+            few_inputs=_FEW_CUTS,
+            most_bytes=LARGEST_TREE,
+            solve_leaves=_PATTERNS,
+            confirms=False,
+            device=device,
+            name="patterns",
+        ),
         Branch(most_leaves=_NO_END, most_bytes=LARGEST_TREE, confirms=False, device=device),
     )
 

@@ -3,7 +3,9 @@
 A part is bounded by the torch twin with slopes and split multipliers of its own (Wang et al. 2021),
 many open parts at once; what the twin closes the trusted pass has to close too, or the part stays
 open. A clause of several rows is bounded by their weighted sum too, with weights of the part's own:
-each row may fail somewhere on a part on which they never fail together. A part is divided at one
+each row may fail somewhere on a part on which they never fail together. A part with few open phases
+may be handed to a search that goes through their patterns (``prove.conflicts``); the tree that it
+comes back with takes the part's place. Any other part is divided at one
 of the phases whose relaxations cost most: at the one whose two halves, bounded with the slopes and
 multipliers of the whole, are best (Bunel et al. 2020). Where no phase is open the network is affine
 and a linear programme has the last word.
@@ -19,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asi_verify.bounds import BackwardTwin, Optimised
+from asi_verify.checker.relu import open_phases
 from asi_verify.checker.split_tree import leaf_bounds
 from asi_verify.checker.trusted import Advice, Bounds
 from asi_verify.core.box import Box
@@ -27,8 +30,10 @@ from asi_verify.core.limits import DEEPEST_TREE, LARGEST_TREE
 from asi_verify.core.properties import Property
 from asi_verify.core.split_tree import LEAF, NODE, PHASE, Cut, Slopes, SplitTree
 from asi_verify.core.verdict import Reason, Refuted, Undecided, Verdict
+from asi_verify.prove.conflicts import ConflictTree, Pattern, searched
 from asi_verify.prove.falsify import descended
 from asi_verify.prove.farkas import balanced, multipliers_for
+from asi_verify.prove.relaxed_programme import Phases, Proof, RelaxedProgramme
 from asi_verify.prove.stage import Batch
 from asi_verify.prove.twins import boxes_for, by_value, coarse, open_slopes
 
@@ -52,6 +57,12 @@ _CANDIDATES = 8
 """Phases of which one is chosen by bounding both halves: where the product of what they gain is
 largest, as mixed integer programming does it (Achterberg 2007). A sum would prefer phases of which
 one half closes and the other gains nothing, and make chains."""
+_PROGRAMMES = 1024
+"""Linear programmes that the patterns of one part may take, and ..."""
+_MOST_TERMS = 20_000
+"""... how many coefficients these may have, as many as the SMT stage takes: milliseconds each."""
+_MOST_NUMBERS = 1 << 22
+"""That are computed to write them down."""
 _LEAST = 1e-3
 """What a half gains at least, as a share of what its whole lacks: a product with 0 says nothing."""
 
@@ -69,6 +80,7 @@ class _Part:
         multipliers: shape ``(R, cuts)``, of the phases on the path in their order.
         short: by how much the trusted pass fell short of the twin on the whole that it is a half
             of, shape ``(R,)``: mostly the rounding that it allows for.
+        searched: whether its patterns, or those of a part that it is of, were gone through in vain.
         divided: the parts below and above its own cut.
     """
 
@@ -78,6 +90,7 @@ class _Part:
     slopes: Slopes | None
     multipliers: Array
     short: npt.NDArray[np.float64]
+    searched: bool = False
     divided: tuple[_Part, _Part] | None = None
 
     def divide(self, number: int, lower: float) -> list[_Part]:
@@ -92,6 +105,7 @@ class _Part:
                 self.slopes,
                 multipliers,
                 self.short,
+                self.searched,
             )
             for sign in (-1, 1)
         )
@@ -116,11 +130,24 @@ class PhaseSearch:
         twin: of their network.
         most_leaves: of one sample's tree.
         steps: of the optimiser, for each part.
+        solve_leaves: the patterns of parts with up to so many open phases are gone through.
+
+    Attributes:
+        verdicts: of each sample; None where its tree is whole.
+        declined: leaves of such searches that the trusted pass did not close.
     """
 
-    def __init__(self, batch: Batch, twin: BackwardTwin, most_leaves: int, steps: int) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        twin: BackwardTwin,
+        most_leaves: int,
+        steps: int,
+        solve_leaves: int = 0,
+    ) -> None:
         self._batch, self._twin = batch, twin
         self._most_leaves, self._steps = most_leaves, steps
+        self._solve_leaves, self.declined = solve_leaves, 0
         self._property = batch.property_.summed()
         self._rows = self._property.rows()
         self.root = batch.root_bounds(Intermediate.BACKWARD)
@@ -347,6 +374,8 @@ class PhaseSearch:
                 halves.append(part)
             elif costs[i].max() <= 0:
                 self._solve(part, bounds.take(slice(i, i + 1)), best.lower[places[i]])
+            elif (left := self._patterns(part, bounds.take(slice(i, i + 1)))) is not None:
+                halves += left
             elif full or len(part.cuts) >= DEEPEST_TREE:
                 self._give_up(part.sample, Undecided(Reason.BUDGET, self._progress(part.sample)))
             else:
@@ -402,6 +431,112 @@ class PhaseSearch:
             end[places] = np.where(is_open, 0.0, end[places])
             boxes[value] = Box(lower, upper)
         return Bounds(tuple(boxes), bounds.sound, bounds.empty)
+
+    def _patterns(self, part: _Part, bounds: Bounds) -> list[_Part] | None:
+        """Go through the patterns of a part if there may be few.
+
+        Returns:
+            What stays open of the part; None if it does as a whole.
+        """
+        programme = None if part.searched else self._programme(part, bounds)
+        if programme is None:
+            return None
+        part.searched = True
+        start = self._phases(part)
+        found = searched(programme, start[programme.neurons], _PROGRAMMES, self._batch.is_late)
+        match found:
+            case Pattern(point):
+                self._replay(np.array([part.sample]), point.reshape(1, *self._batch.box.shape))
+                return None if self.verdicts[part.sample] is None else []
+            case ConflictTree() if len(part.cuts) + found.depth <= DEEPEST_TREE:
+                leaves = self._grafted(part, programme, found)
+                open_ = self._still_open(leaves)
+                # What a conflict proves may be lost where slopes are rounded: a leaf decides more.
+                for leaf in open_:
+                    phases = self._phases(leaf)[programme.neurons]
+                    self._advise(leaf, programme, self._proofs(programme, phases))
+                open_ = self._still_open(open_)
+                self.declined += len(open_)
+                return open_
+            case _:
+                return None
+
+    def _programme(self, part: _Part, bounds: Bounds) -> RelaxedProgramme | None:
+        """That of a part; None if it is too large, or too many phases are open."""
+        count = sum(int(open_phases(bounds.boxes[v]).sum()) for v in self._twin.relu_inputs)
+        columns = count + len(part.cuts) + int(np.prod(self._batch.box.shape))
+        values = sum(int(np.prod(shape)) for shape in self._batch.artifact.network.shapes)
+        if self._solve_leaves == 0 or columns * values > _MOST_NUMBERS:
+            return None
+        cuts = [cut.number for cut in part.cuts]
+        root = self.root.take(slice(part.sample, part.sample + 1))
+        programme = RelaxedProgramme(self._batch.trusted, bounds, self._batch.property_, cuts, root)
+        own = np.setdiff1d(programme.neurons, cuts)
+        few = len(own) <= self._solve_leaves and programme.terms <= _MOST_TERMS
+        return programme if few else None
+
+    def _grafted(
+        self, part: _Part, programme: RelaxedProgramme, found: ConflictTree
+    ) -> list[_Part]:
+        """Divide a part as a tree says; every leaf has what its conflict proves."""
+        proofs = [self._proofs(programme, conflict) for conflict in found.conflicts]
+        leaves = []
+        waiting, closed_by = [part], iter(found.closed_by)
+        for place in found.nodes:
+            current = waiting.pop()
+            if place >= 0:
+                waiting += reversed(current.divide(int(programme.neurons[place]), part.lower))
+            else:
+                self._advise(current, programme, proofs[next(closed_by)])
+                leaves.append(current)
+        return leaves
+
+    def _advise(
+        self, leaf: _Part, programme: RelaxedProgramme, proofs: tuple[Slopes, dict[int, Proof]]
+    ) -> None:
+        """Give a leaf what is proved of some of its phases."""
+        leaf.slopes, of_rows = proofs
+        # Not in place: halves begin with the same multipliers.
+        leaf.multipliers = np.zeros_like(leaf.multipliers)
+        phases = self._phases(leaf)[programme.neurons]
+        dense = np.zeros(self._neurons)
+        for row, proof in of_rows.items():
+            dense[programme.neurons] = proof.multipliers_beyond(phases)
+            leaf.multipliers[row] = dense[[cut.number for cut in leaf.cuts]]
+
+    def _phases(self, part: _Part) -> npt.NDArray[np.int8]:
+        """+1 or -1 where a part is cut, shape ``(neurons,)``."""
+        phases = np.zeros(self._neurons, np.int8)
+        phases[[cut.number for cut in part.cuts]] = [cut.sign for cut in part.cuts]
+        return phases
+
+    def _proofs(
+        self, programme: RelaxedProgramme, conflict: Phases
+    ) -> tuple[Slopes, dict[int, Proof]]:
+        """What a conflict proves: slopes and weights of all rows, and for each row the rest."""
+        last = np.cumsum(np.bincount(self._property.clauses_of_rows())) - 1
+        slopes = np.full((len(self._rows), self._neurons), np.nan)
+        weights = np.zeros(len(self._rows), np.uint8)
+        proofs = {}
+        for clause, row in enumerate(last.tolist()):
+            proof = programme.proof(clause, conflict)
+            if proof is None:
+                continue
+            proofs[row] = proof
+            slopes[row, programme.neurons] = proof.slopes
+            count = len(proof.weights)
+            weights[row - count : row] = proof.weights if count > 1 else 0
+        return Slopes.nearest(slopes, weights), proofs
+
+    def _still_open(self, parts: list[_Part]) -> list[_Part]:
+        """Those that the trusted pass does not close with what they have."""
+        found = []
+        for start in range(0, len(parts), self._at_once):
+            some = parts[start : start + self._at_once]
+            bounds = self._bounded(some)
+            closed = self._closed(self._values(some, bounds), bounds)
+            found += [some[i] for i in np.flatnonzero(~closed)]
+        return found
 
     def _solve(self, part: _Part, bounds: Bounds, lower: Array) -> None:
         """No phase is open: the network is affine, and a linear programme is exact."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from fractions import Fraction
 
@@ -39,6 +40,7 @@ from asi_verify.prove import (
     SlopeTrials,
     Solve,
     branch,
+    conflicts,
     phase_splitting,
 )
 from asi_verify.prove.farkas import multipliers_for
@@ -383,3 +385,108 @@ def test_phases_decide_clauses_of_which_no_row_always_holds():
         ]
         by_sums += max(least) < -constant
     assert by_sums >= 2
+
+
+def patterns(most_leaves=1, **settings):
+    """Branch and bound that divides hardly anything itself."""
+    return Branch(most_leaves=most_leaves, few_inputs=0, steps=1, solve_leaves=64, **settings)
+
+
+def test_patterns_of_phases_settle_a_part_as_it_is():
+    """Undivided: proved where the exact minimum is positive, refuted where it is not."""
+    found = {Proved: 0, Refuted: 0}
+    for name, seed in itertools.product(("mlp", "deep", "residual"), range(2)):
+        network = TINY[name](np.random.default_rng(seed))
+        batch = batch_of(network, 0.6, seed, 4, Semantics.REAL)
+        result = patterns().attempt(batch)
+        proved = accepted(batch, result)
+        for i, verdict in enumerate(result.verdicts):
+            low, high = batch.box.lower[i], batch.box.upper[i]
+            truth = min(exact.minimum(network, low, high, r) for r in batch.property_.rows())
+            assert (truth > 0) if i in proved else (truth <= 1e-5)
+            found[type(verdict)] += 1
+    assert min(found.values()) > 2, found
+
+
+def tied(clauses, numbers):
+    """A formula as a network: its two outputs are 0 together at corners that satisfy it."""
+    w = np.zeros((len(clauses), numbers))
+    for row, clause in zip(w, clauses, strict=True):
+        for literal in clause:
+            row[abs(literal) - 1] = -np.sign(literal)
+    # A clause counts 1 where all its literals are false; min(x, 1 - x) is 0 at corners alone.
+    first = np.concatenate([w, np.eye(numbers), 2 * np.eye(numbers)]).astype(np.float32)
+    bias = [1 - sum(literal < 0 for literal in clause) for clause in clauses]
+    shift = np.float32([*bias, *[0] * numbers, *[-1] * numbers])
+    last = np.zeros((2, len(first)), np.float32)
+    last[0, : len(clauses)] = 1
+    last[1, len(clauses) :] = np.repeat([1, -1], numbers)
+    network = Network.sequential(
+        (numbers,), [Affine(first, shift), Relu(), Affine(last, np.zeros(2, np.float32))]
+    )
+    box = Box(np.zeros((1, numbers), np.float32), np.ones((1, numbers), np.float32))
+    rows = tuple(Inequality(row, Fraction(0)) for row in ((1, 0), (0, 1)))
+    artifact, wanted = Artifact.from_network(network), Clauses(2, (rows,))
+    return Batch(artifact, box.lower + np.float32(0.25), box, wanted, Semantics.FLOAT32, (1,))
+
+
+def partition(generator, free, chosen=()):
+    """Clauses of which every assignment makes exactly one false: the leaves of a random tree."""
+    if not free or (len(chosen) > 2 and generator.random() < 0.4):
+        return [tuple(-literal for literal in chosen)]
+    number = int(generator.choice(free))
+    rest = [n for n in free if n != number]
+    return [
+        clause
+        for literal in (number, -number)
+        for clause in partition(generator, rest, (*chosen, literal))
+    ]
+
+
+def test_conflicts_close_a_formula_that_branching_does_not():
+    """No relaxation is above 0 before some clause is false: dividing by bounds is blind."""
+    clauses = partition(np.random.default_rng(2), [*range(1, 9)])
+    batch = tied(clauses, 8)
+    assert len(clauses) > 20
+    budget = {"most_leaves": 64, "few_inputs": 0, "steps": 4}
+    (alone,) = Branch(**budget).attempt(batch).verdicts
+    assert isinstance(alone, Undecided)
+    (asked,) = Solve().attempt(batch).verdicts
+    assert isinstance(asked, Undecided)
+    result = Branch(**budget, solve_leaves=64).attempt(batch)
+    assert accepted(batch, result) == [0]
+    # Without one of them there is an assignment, and a witness.
+    (verdict,) = patterns().attempt(tied(clauses[1:], 8)).verdicts
+    assert isinstance(verdict, Refuted)
+
+
+def test_what_the_search_through_patterns_claims_is_not_believed(monkeypatch):
+    """A conflict without its phases would close everything: its leaves stay open, counted."""
+    learn = conflicts._Search._learn
+
+    def wrongly(search, phases):
+        found = learn(search, phases)
+        search._conflicts[-1:] = 0
+        return found
+
+    monkeypatch.setattr(conflicts._Search, "_learn", wrongly)
+    batch = tied(partition(np.random.default_rng(2), [*range(1, 9)]), 8)
+    result = patterns().attempt(batch)
+    assert isinstance(result.verdicts[0], Undecided)
+    assert result.declined > 0
+
+
+def test_a_late_search_through_patterns_ends_in_undecided(monkeypatch):
+    """The clock is looked at before every linear programme; the reason is the deadline."""
+    batch = tied(partition(np.random.default_rng(2), [*range(1, 9)]), 8)
+    late, learn = [], conflicts._Search._learn
+
+    def slowly(search, phases):
+        late.append(1)
+        return learn(search, phases)
+
+    monkeypatch.setattr(conflicts._Search, "_learn", slowly)
+    monkeypatch.setattr(Batch, "is_late", lambda batch: len(late) > 3)
+    (verdict,) = patterns(most_leaves=64).attempt(batch).verdicts
+    assert verdict.reason is Reason.DEADLINE
+    assert len(late) == 4

@@ -61,6 +61,7 @@ METHODS: dict[str, tuple[Stage, ...] | None] = {
     "slope trials": (SlopeTrials(),),
     "branch over inputs": (Branch(most_leaves=256),),
     "branch over phases": (Branch(most_leaves=256, steps=4, few_inputs=0),),
+    "patterns of phases": (Branch(most_leaves=256, steps=1, few_inputs=0, solve_leaves=24),),
     "SMT": (Solve(steps=400_000),),
     "members": (Members(),),
     "default cascade": None,
@@ -265,7 +266,7 @@ def _network(operator: str, g: Generator) -> tuple[Artifact, list[_Step], frozen
         if artifact.network.is_exact_float32:
             complete |= {"SMT", "default cascade"}
         if before or after or case.kinks is not None:
-            complete.add("branch over phases")
+            complete |= {"branch over phases", "patterns of phases"}
     return artifact, steps, frozenset(complete)
 
 

@@ -7,6 +7,7 @@ import gzip
 import itertools
 import json
 import re
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -16,7 +17,7 @@ from support.networks import mlp, small_cnn
 from support.vnnlib import declared, reader
 
 import asi_verify as asi
-from asi_verify._vnnlib import Answer
+from asi_verify._vnnlib import Answer, _Search
 from asi_verify._vnnlib_batch import solve_vnnlib_batch
 from asi_verify.checker import TrustedPass, check_vnnlib, check_vnnlib_files
 from asi_verify.cli import main
@@ -30,8 +31,9 @@ from asi_verify.data import phantom
 from asi_verify.errors import ModelError, PropertyError, SoundnessAlarm, UsageError
 from asi_verify.lowering import read_network, write_artifact
 from asi_verify.lowering.vnnlib import read_vnnlib
-from asi_verify.prove import Branch, StageResult
+from asi_verify.prove import Branch, Solve, StageResult
 from asi_verify.prove.stage import Stage
+from asi_verify.smt import Solver
 
 KNOWN = {"sat", "unsat"}
 
@@ -164,6 +166,43 @@ def test_no_stage_is_believed(artifact, highest):
     assert "the word of z3" in found.reason
     with pytest.raises(SoundnessAlarm, match="not those that the evidence names"):
         asi.solve_vnnlib(artifact, text, stages=[Claims(lambda _: word)])
+
+
+def test_a_solvers_word_keeps_no_stage_from_proving(artifact, highest):
+    """z3 says that there is none; the answer rests on the tree of the stage behind it."""
+    text = asked(highest[0] + 0.02)
+    solver = Solve(most_split=-1, steps=4_000_000, most_seconds=600)
+    alone = asi.solve_vnnlib(artifact, text, timeout=None, stages=[solver])
+    assert (alone.answer, "the word of z3" in alone.reason) == (Answer.UNKNOWN, True)
+    stages = [solver, Branch(most_leaves=1000)]
+    found = asi.solve_vnnlib(artifact, text, timeout=None, stages=stages)
+    assert found.answer is Answer.UNSAT
+    assert check_vnnlib_files(reader(found.files)).holds
+
+
+def test_z3_is_at_work_beside_the_stage_before_it(artifact, highest, monkeypatch):
+    """Its answer is there when that stage ends; its counterexample is the witness."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(_Search, "_search_corners", lambda search: None)
+    answers, ask = [], Solver.ask
+
+    def noted(*given, **named):
+        answers.append(ask(*given, **named))
+        return answers[-1]
+
+    monkeypatch.setattr(Solver, "ask", noted)
+
+    def gave_up(batch):
+        end = time.monotonic() + 600
+        while not answers and time.monotonic() < end:
+            time.sleep(0.01)
+        assert answers
+        return Undecided(Reason.TOO_LOOSE)
+
+    stages = [Claims(gave_up), Solve(steps=4_000_000, most_seconds=600)]
+    found = asi.solve_vnnlib(artifact, asked(highest[0] - 0.05), timeout=None, stages=stages)
+    assert found.answer is Answer.SAT
+    assert len(answers) == 1
 
 
 def test_cases_are_all_needed(artifact, highest):
