@@ -115,6 +115,8 @@ NeverMissRadiusOption = Annotated[
     typer.Option(help="Radius of these larger regions; four times the radius if not given."),
 ]
 EpochsOption = Annotated[int, typer.Option(help="Epochs of a round at most.", min=1)]
+BatchSizeOption = Annotated[int, typer.Option(help="Images per training step.", min=1)]
+RateOption = Annotated[float, typer.Option("--learning-rate", help="Of certified training.")]
 ScaleOption = Annotated[
     float | None, typer.Option(help="The model's pixel range, if not [0, 1]: 255.")
 ]
@@ -170,12 +172,14 @@ def run(
     settings: Annotated[
         Path | None,
         typer.Option(
-            help="A file that 'asi-verify search' wrote, in place of --architecture, --option, "
-            "--epochs and --bounds."
+            help="A file that 'asi-verify search' wrote, in place of the options that "
+            "shape the network and its training."
         ),
     ] = None,
     never_miss: NeverMissOption = None,
     never_miss_radius: NeverMissRadiusOption = None,
+    batch_size: BatchSizeOption = 64,
+    learning_rate: RateOption = 1e-3,
     readiness: ReadinessOption = None,
     data_root: DataRootOption = None,
     no_images: NoImagesOption = False,
@@ -183,17 +187,17 @@ def run(
 ) -> None:
     """Train a reference network, then correct it until every error is proved away."""
     from asi_verify._run import run as run_
-    from asi_verify.repair import Candidate, CertifiedTraining, read_settings
+    from asi_verify.repair import Candidate, read_settings
     from asi_verify.zoo import architecture as architecture_named
 
     if settings is not None:
-        _refuse_beside_settings(context, "architecture", "option", "epochs", "bounds")
+        _refuse_beside_settings(
+            context, "architecture", "option", "epochs", "batch_size", "learning_rate", "bounds"
+        )
         chosen = read_settings(settings)
     else:
         normed: bool = architecture_named(architecture).batch_norm
-        corrector = CertifiedTraining(
-            epochs=epochs, batch_norm=normed, fresh_weights=normed, bounds=bounds
-        )
+        corrector = _training(epochs, batch_size, learning_rate, bounds, normed)
         chosen = Candidate(architecture, _options(option or []), corrector)
     result = run_(
         dataset,
@@ -220,7 +224,9 @@ def _refuse_beside_settings(context: typer.Context, *names: str) -> None:
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"--settings: the file says it already; leave --{name} out")
+            raise UsageError(
+                f"--settings: the file says it already; leave --{name.replace('_', '-')} out"
+            )
 
 
 @app.command()
@@ -303,6 +309,8 @@ def correct(
     bounds: BoundsOption = "intervals",
     never_miss: NeverMissOption = None,
     never_miss_radius: NeverMissRadiusOption = None,
+    batch_size: BatchSizeOption = 64,
+    learning_rate: RateOption = 1e-3,
     scale: ScaleOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
@@ -314,7 +322,6 @@ def correct(
 ) -> None:
     """Correct a model of yours until every error on its training set is proved away."""
     from asi_verify._certify import correct as correct_
-    from asi_verify.repair import CertifiedTraining
 
     result = correct_(
         model,
@@ -323,7 +330,7 @@ def correct(
         seed=seed,
         semantics=semantics,
         preprocess=_preprocess(scale, mean, std, layout),
-        corrector=CertifiedTraining(epochs=epochs, bounds=bounds),
+        corrector=_training(epochs, batch_size, learning_rate, bounds),
         rounds=rounds,
         last_layer=last_layer,
         never_miss=never_miss,
@@ -1066,6 +1073,24 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...]:
         raise UsageError(
             f"{option}: {text!r} is not a list of numbers such as 0.5,0.4,0.3"
         ) from None
+
+
+def _training(
+    epochs: int, batch_size: int, learning_rate: float, bounds: str, normed: bool = False
+) -> Any:
+    """The corrector of the options, with batch norm where the architecture has it."""
+    from asi_verify.repair import CertifiedTraining
+
+    if not 0 < learning_rate < 1:
+        raise UsageError(f"--learning-rate: {learning_rate}; more than 0 and less than 1 is meant")
+    return CertifiedTraining(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        batch_norm=normed,
+        fresh_weights=normed,
+        bounds=bounds,
+    )
 
 
 def _finish(

@@ -202,6 +202,9 @@ WRONG = [
     ["verify", "nowhere"],
     ["nothing"],
     ["run", "breastmnist", "--data-root", "{empty}"],
+    ["run", "{data}", "--batch-size", "0"],
+    ["run", "{data}", "--learning-rate", "nan"],
+    ["correct", "{model}", "{data}", "--learning-rate", "0"],
 ]
 
 

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from asi_verify.checker.arithmetic import UNIT, down, enlarged, up
 from asi_verify.checker.intensity import lowest_under
-from asi_verify.checker.rules import Functionals, largest_magnitude
+from asi_verify.checker.rules import Functionals, Rule, largest_magnitude
 from asi_verify.core.box import SMALLEST_NORMAL, Box
-from asi_verify.core.reach import BallReach, IntensityReach, Norm, PatchReach, PixelReach, Reach
+from asi_verify.core.network import Network
+from asi_verify.core.operators import Conv, Scale
+from asi_verify.core.reach import (
+    BallReach,
+    IntensityReach,
+    MeansReach,
+    Norm,
+    PatchReach,
+    PixelReach,
+    Reach,
+)
 
-__all__ = ["lowest_over"]
+__all__ = ["carried", "lowest_over"]
 
 Array = npt.NDArray[np.float64]
 _ROUNDS = 8
@@ -22,6 +33,8 @@ _ROUNDS = 8
 
 def lowest_over(reach: Reach | None, functionals: Functionals, box: Box) -> Array:
     """At most the smallest value of functionals of the input, in the form of their results.
+
+    Or of the value that the reach is told of.
 
     Args:
         reach: what is known of the inputs of ``B`` samples besides their box, before any of them
@@ -47,6 +60,85 @@ def lowest_over(reach: Reach | None, functionals: Functionals, box: Box) -> Arra
     return found if functionals.owners is not None else found.reshape(len(box), -1)
 
 
+def carried(reach: Reach | None, network: Network, rules: Sequence[Rule], box: Box) -> Reach | None:
+    """Few changed pixels as the means of windows see them, where a network begins with such means.
+
+    A functional of the means bounds the same as one of the pixels and is as many times shorter as
+    a window is large. For one channel, scaled by positive numbers or not, and windows that do not
+    overlap; whatever else is known is returned as it is.
+
+    Let ``x`` be an input, ``c`` one in the centre that it differs from in the changed pixels alone.
+    A layer gives ``W x + b + e`` with an ``e`` of at most the local error over the box: that is
+    ``W c + b + e``, which lies in the centre's interval widened by that error, and the change
+    ``W (x - c)``. As ``W`` reads each number once, changes of different pixels stay apart, and each
+    is multiplied by its weight. The same holds of the next layer, for this layer's output and
+    ``W c + b + e``.
+
+    Args:
+        reach: of the inputs, before any of them is read as 0.
+        network: what reads them.
+        rules: of its nodes.
+        box: float64, where the inputs lie.
+    """
+    if not isinstance(reach, PixelReach):
+        return reach
+    centre, hull = (
+        Box(ends.lower.astype(np.float64), ends.upper.astype(np.float64))
+        for ends in (reach.centre, reach.hull)
+    )
+    below, above = up(centre.lower - hull.lower), up(hull.upper - centre.upper)
+    for value, (node, rule) in enumerate(zip(network.nodes, rules, strict=True), 1):
+        operator = node.operator
+        if node.inputs != (value - 1,):
+            return reach
+        if isinstance(operator, Scale) and bool(np.all(operator.scale > 0)):
+            weight = operator.scale.astype(np.float64)
+        elif isinstance(operator, Conv) and _means_apart(operator, network.shapes[value - 1]):
+            weight = operator.weight.astype(np.float64).max()
+        else:
+            return reach
+        weight = up(weight * (1 + 2 * operator.slack))
+        below, above = up(below * weight), up(above * weight)
+        error, centre = rule.local_error(box), rule.interval(centre)
+        if error is not None:
+            centre = Box(down(centre.lower - error), up(centre.upper + error))
+        if isinstance(operator, Conv):
+            # A functional of a value before would be bounded over its box alone.
+            if any(min(later.inputs) < value for later in network.nodes[value:]):
+                return reach
+            window, most = operator.kernel, reach.pixels
+            below, above = (_largest_of_windows(side, window, most) for side in (below, above))
+            return MeansReach(centre, below, above, most, value)
+        box = rule.interval(box)
+    return reach
+
+
+def _means_apart(operator: Conv, shape: tuple[int, ...]) -> bool:
+    """Whether it adds up windows side by side that cover one channel, with one positive weight."""
+    return (
+        operator.weight.shape[:2] == (1, 1)
+        and operator.strides == operator.kernel
+        and set(operator.dilations) == {1}
+        and not any(map(any, operator.pads))
+        and not any(extent % side for extent, side in zip(shape[1:], operator.kernel, strict=True))
+        and bool(np.all(operator.weight == operator.weight.flat[0]))
+        and bool(operator.weight.flat[0] > 0)
+    )
+
+
+def _largest_of_windows(numbers: Array, window: tuple[int, ...], most: int) -> Array:
+    """The largest numbers of each window, ``(B, 1, *spatial)`` to ``(B, M, positions)``."""
+    samples, _, *spatial = numbers.shape
+    split = [
+        n for extent, side in zip(spatial, window, strict=True) for n in (extent // side, side)
+    ]
+    inside = range(2, 2 * len(window) + 1, 2)
+    apart = np.moveaxis(numbers.reshape(samples, *split), inside, range(-len(window), 0))
+    size = math.prod(window)
+    ordered = -np.sort(-apart.reshape(samples, -1, size), axis=2)
+    return np.ascontiguousarray(np.moveaxis(ordered[:, :, :most], 2, 1))
+
+
 def _flushed(functionals: Functionals) -> Array:
     """At least what reading subnormal float32 inputs as 0 can change: the box allows for it."""
     sizes = np.abs(functionals.flat).sum(axis=1)
@@ -54,7 +146,7 @@ def _flushed(functionals: Functionals) -> Array:
 
 
 def _around(
-    reach: BallReach | PixelReach | PatchReach,
+    reach: BallReach | PixelReach | MeansReach | PatchReach,
     centre: Box,
     used: npt.NDArray[np.intp],
     functionals: Functionals,
@@ -63,6 +155,9 @@ def _around(
     """Over all that lies around a centre in one way or another."""
     if isinstance(reach, BallReach):
         return _over_ball(reach, centre, functionals, box)
+    if isinstance(reach, MeansReach):
+        most = _most_of_pixels(reach.pixels, _falls_of_means(reach, used, functionals))
+        return down(functionals.lowest(centre) - most)
     falls = _falls(centre, _at(reach.hull, used), functionals)
     if isinstance(reach, PatchReach):
         most = _most_of_a_window(reach, used, falls)
@@ -146,6 +241,20 @@ def _falls(centre: Box, hull: Box, functionals: Functionals) -> Array:
     falls = np.abs(a) * np.where(a > 0, _of_owners(below, owners), _of_owners(above, owners))
     channels = centre.shape[0]
     return enlarged(falls.reshape(len(a), channels, -1).sum(axis=1), channels)
+
+
+def _falls_of_means(
+    reach: MeansReach, used: npt.NDArray[np.intp], functionals: Functionals
+) -> Array:
+    """By how much each of the pixels that change a mean most can lower a functional of the means.
+
+    Any pixels of one window together take away at most as much as so many of the first. Rounded
+    upwards; shape ``(P, M * positions)``.
+    """
+    a, owners = functionals.flat[:, None], functionals.owners
+    below, above = reach.below[:, :, used][owners], reach.above[:, :, used][owners]
+    room = np.where(a > 0, below, above)
+    return enlarged((np.abs(a) * room).reshape(len(a), -1), 1)
 
 
 def _most_of_pixels(pixels: int, falls: Array) -> Array:

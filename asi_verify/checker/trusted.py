@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asi_verify.checker.arithmetic import ETA, LIMIT, LIMIT32, UNIT, down, enlarged
-from asi_verify.checker.reach import lowest_over
+from asi_verify.checker.reach import carried, lowest_over
 from asi_verify.checker.relu import ReluRule
 from asi_verify.checker.rules import Functionals, Rule, largest_magnitude, largest_of_each
 from asi_verify.checker.table import rule_for
@@ -34,7 +34,7 @@ from asi_verify.core.limits import LARGEST_PASS
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Relu, largest_step
 from asi_verify.core.properties import Property
-from asi_verify.core.reach import Reach, take
+from asi_verify.core.reach import Reach, take, told_of
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import ModelError
 
@@ -58,7 +58,7 @@ class Bounds:
             holds; the sample's boxes are then meaningless and nothing is proved of it.
         empty: shape ``(B,)``. Where True, and ``sound``, no input of the sample's box gives values
             that all lie where they are known to lie.
-        reach: what else is known of the inputs.
+        reach: what else is known of the inputs, or of the first means that are made of them.
     """
 
     boxes: tuple[Box, ...]
@@ -139,8 +139,8 @@ class TrustedPass:
         self.semantics = semantics
         _refuse_too_large(network)
         self._rules = _rules(network, semantics)
-        self._largest = max(int(np.prod(shape)) for shape in network.shapes)
-        self._total = sum(int(np.prod(shape)) for shape in network.shapes)
+        self._sizes = [math.prod(shape) for shape in network.shapes]
+        self._total = sum(self._sizes)
         self._relaxed = _values_behind_a_relaxation(network, self._rules)
 
     @cached_property
@@ -224,6 +224,7 @@ class TrustedPass:
         first = first if known is None else _meet(first, *known[0], empty)
         first = flushed(first) if self.semantics is Semantics.FLOAT32 else first
         boxes = [_within_limit(first, sound)]
+        reach = carried(reach, self.network, self._rules, boxes[0])
         for node, rule in zip(self.network.nodes, self._rules, strict=True):
             for value in dict.fromkeys(node.inputs):
                 loose = self._relaxed[value] or reach is not None
@@ -284,12 +285,11 @@ class TrustedPass:
         """
         samples, count = len(bounds.sound), len(rows)
         result = np.empty((samples, count))
-        for part in self._batches(samples, 4 * count * self._largest if to_input else self._total):
+        functionals, output = Functionals(rows.astype(np.float64), None), self.network.output
+        largest = max(self._sizes[told_of(bounds.reach) :])
+        for part in self._batches(samples, 4 * count * largest if to_input else self._total):
             some = advice.take(slice(part.start * count, part.stop * count))
-            functionals = Functionals(rows.astype(np.float64), None)
-            result[part] = self._push_back(
-                bounds.take(part), functionals, self.network.output, to_input, some
-            )
+            result[part] = self._push_back(bounds.take(part), functionals, output, to_input, some)
         return result
 
     def _push_back(
@@ -311,10 +311,14 @@ class TrustedPass:
         total = _Total(np.zeros((batch, count)) if shared else np.zeros(count))
         usable = np.ones(count, dtype=np.bool_)
         pending = {start: functionals}
-        for value in range(start, 0, -1):
+        ends = {0: None, told_of(bounds.reach): bounds.reach}
+        for value in range(start, -1, -1):
             if value not in pending:
                 continue
             current = _refuse_beyond_limit(pending.pop(value), usable)
+            if value in ends:
+                total.add(lowest_over(ends[value], current, bounds.boxes[value]), 0.0)
+                continue
             rule, inputs = self._rules[value - 1], self.network.nodes[value - 1].inputs
             if rule.relaxes and not to_input:
                 total.add(current.lowest(bounds.boxes[value]), 0.0)
@@ -340,9 +344,6 @@ class TrustedPass:
                 pending[key] = (
                     _merge(pending[key], new, bounds.boxes[key], total) if key in pending else new
                 )
-        if 0 in pending:
-            last = _refuse_beyond_limit(pending[0], usable)
-            total.add(lowest_over(bounds.reach, last, bounds.boxes[0]), 0.0)
         # Shared functionals have one row of results per sample, whether or not they were split up.
         form = (-1, count) if functionals.owners is None else (-1,)
         proves = usable.reshape(form) & functionals.of_owner(bounds.sound)
@@ -352,10 +353,9 @@ class TrustedPass:
     def _tightened(self, bounds: Bounds, value: int, worth_it: npt.NDArray[np.bool_]) -> Box:
         """The box of a value, with a backward pass for each number that is worth it."""
         box = bounds.boxes[value]
-        shape = (len(box), -1)
-        lower, upper = box.lower.reshape(shape).copy(), box.upper.reshape(shape).copy()
-        samples, numbers = np.nonzero(worth_it.reshape(shape))
-        for part in self._batches(len(samples), 4 * self._largest):
+        lower, upper = (end.reshape(len(box), -1).copy() for end in (box.lower, box.upper))
+        samples, numbers = np.nonzero(worth_it.reshape(lower.shape))
+        for part in self._batches(len(samples), 4 * max(self._sizes[told_of(bounds.reach) :])):
             owners, chosen = samples[part], numbers[part]
             for sign, bound in ((1.0, lower), (-1.0, upper)):
                 one_hot = np.zeros((len(chosen), lower.shape[1]))

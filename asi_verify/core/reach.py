@@ -11,7 +11,17 @@ import numpy.typing as npt
 
 from asi_verify.core.box import Box
 
-__all__ = ["BallReach", "IntensityReach", "Norm", "PatchReach", "PixelReach", "Reach", "take"]
+__all__ = [
+    "BallReach",
+    "IntensityReach",
+    "MeansReach",
+    "Norm",
+    "PatchReach",
+    "PixelReach",
+    "Reach",
+    "take",
+    "told_of",
+]
 
 Rows: TypeAlias = "slice | npt.NDArray[Any]"
 
@@ -56,6 +66,36 @@ class PixelReach:
     centre: Box
     hull: Box
     pixels: int
+
+
+@dataclass(frozen=True, eq=False)
+class MeansReach:
+    """What at most ``pixels`` changed pixels make of the means of windows, a value of a network.
+
+    Every such value of sample ``b`` is some ``c`` in ``centre[b]``, and a change. At most
+    ``pixels`` pixels have a part in that, each in the change of one number alone; any ``m`` of them
+    lower number ``j`` by at most ``below[b, 0, j] + ... + below[b, m - 1, j]``, and raise it by at
+    most as much of ``above``.
+
+    Attributes:
+        centre: float64, shape ``(B, 1, *spatial)``.
+        below: float64, shape ``(B, M, positions)``, largest first; ``M`` is ``pixels``, or all of a
+            window if those are fewer.
+        above: same shape.
+        pixels: at least 1.
+        value: which one of the network's it is.
+    """
+
+    centre: Box
+    below: npt.NDArray[np.float64]
+    above: npt.NDArray[np.float64]
+    pixels: int
+    value: int
+
+    def take(self, rows: Rows) -> MeansReach:
+        """What is known of some of the samples."""
+        below, above = self.below[rows], self.above[rows]
+        return replace(self, centre=self.centre[rows], below=below, above=above)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +150,19 @@ class IntensityReach:
         return replace(self, base=self.base[rows], lower=self.lower[rows], upper=self.upper[rows])
 
 
-Reach: TypeAlias = BallReach | PixelReach | PatchReach | IntensityReach
+Reach: TypeAlias = BallReach | PixelReach | MeansReach | PatchReach | IntensityReach
+
+
+def told_of(reach: Reach | None) -> int:
+    """The value of a network that is known more of than its box; 0 is the input."""
+    return reach.value if isinstance(reach, MeansReach) else 0
 
 
 def take(reach: Reach | None, rows: Rows) -> Reach | None:
     """What is known of some of the samples."""
     if reach is None:
         return None
-    if isinstance(reach, IntensityReach):
+    if isinstance(reach, IntensityReach | MeansReach):
         return reach.take(rows)
     if isinstance(reach, BallReach):
         return replace(reach, centre=reach.centre[rows])

@@ -15,6 +15,7 @@ from asi_verify.errors import UsageError
 __all__ = [
     "Normalize",
     "affine_layers",
+    "average_pool",
     "convolution",
     "normalised",
     "numbers_after",
@@ -27,6 +28,7 @@ _BATCH_NORMS: dict[int, type[nn.Module]] = {
     2: nn.BatchNorm2d,
     3: nn.BatchNorm3d,
 }
+_AVERAGE_POOLS: dict[int, type[nn.Module]] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
 _SMALLEST_SPREAD = 1e-3
 
 
@@ -54,6 +56,11 @@ class Normalize(nn.Module):
 def convolution(rank: int) -> Any:
     """The class of convolutions in so many spatial dimensions."""
     return _CONVOLUTIONS[rank]
+
+
+def average_pool(rank: int, side: int) -> nn.Module:
+    """The means of windows beside one another."""
+    return _AVERAGE_POOLS[rank](side)
 
 
 def normalised(

@@ -12,6 +12,7 @@ from asi_verify.core.operators import Shape
 from asi_verify.errors import UsageError
 from asi_verify.zoo.cnn3d import CNN3D
 from asi_verify.zoo.cnn7 import CNN7
+from asi_verify.zoo.pooled_mlp import PooledMLP
 from asi_verify.zoo.resnet import ResNet18, ResNet50
 from asi_verify.zoo.small_cnn import SmallCNN
 from asi_verify.zoo.vit import ViT
@@ -25,6 +26,7 @@ ARCHITECTURES: dict[str, Any] = {
     "resnet18": ResNet18,
     "resnet50": ResNet50,
     "vit": ViT,
+    "pooled-mlp": PooledMLP,
 }
 """The reference networks by name; each is built from the data set's shape and statistics.
 

@@ -10,16 +10,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.exact import exact
+from support import float32
+from support.exact import evaluate, exact
+from support.float32 import Arithmetic
 
+from asi_verify.checker import TrustedPass
 from asi_verify.checker.reach import lowest_over
 from asi_verify.checker.rules import Functionals
 from asi_verify.core.balls import L1, L2
 from asi_verify.core.box import Box
+from asi_verify.core.evidence import Intermediate
 from asi_verify.core.k_pixel import KPixel
+from asi_verify.core.network import Network, Node
+from asi_verify.core.operators import Add, Conv, Operator, Relu, Reshape, Scale
 from asi_verify.core.patch import Patch
 from asi_verify.core.pieces import Pieces
-from asi_verify.core.reach import BallReach, Norm, PatchReach, PixelReach
+from asi_verify.core.reach import BallReach, MeansReach, Norm, PatchReach, PixelReach
+from asi_verify.core.semantics import Semantics
 
 KINDS = [L1, L2]
 seeds = st.integers(0, 2**32 - 1)
@@ -279,3 +286,139 @@ def test_functionals_are_bounded_over_their_own_samples(family):
     owned = Functionals(shared.coefficients, owners)
     found = lowest_over(family.reach(images), owned, box)
     np.testing.assert_allclose(found, together[owners, [0, 1, 2]], rtol=1e-12)
+
+
+def means(window, channels=1, scale=1.7):
+    """Pixels scaled and shifted, then the means of windows side by side."""
+    rank, weight = len(window), np.full((channels, 1, *window), 1 / math.prod(window))
+    pads, ones = ((0, 0),) * rank, (1,) * rank
+    mean = Conv(
+        weight.astype(np.float32), np.zeros(channels, np.float32), window, pads, ones, channels
+    )
+    return [Scale(np.float32(scale), np.float32(-0.4)), mean]
+
+
+def after_means(shape, operators):
+    """The means of a network, in a row."""
+    made = Network.sequential(shape, operators)
+    return Network.sequential(shape, [*operators, Reshape((math.prod(made.output_shape),))])
+
+
+@pytest.mark.parametrize("semantics", Semantics)
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(seeds, st.integers(1, 5), st.sampled_from([(0, 255), (7,), (0, 130, 255)]))
+def test_bounds_over_means_are_the_minimum_over_all_members(semantics, seed, pixels, values):
+    """By brute force, in rationals: never above, hardly below, and below what binary32 gives."""
+    generator = np.random.default_rng(seed)
+    shape, window = [((1, 2, 2), (1, 2)), ((1, 2, 3), (2, 1)), ((1, 4), (2,))][seed % 3]
+    network = after_means(shape, means(window))
+    trusted, family = TrustedPass(network, semantics), KPixel(pixels, values)
+    images = generator.integers(0, 256, (2, *shape), dtype=np.uint8)
+    images[generator.random(images.shape) < 0.5] = 0
+    rows = functionals(generator, 2, network.output_shape).coefficients
+    bounds = trusted.bounds(family.boxes(images), Intermediate.INTERVAL, reach=family.reach(images))
+    assert isinstance(bounds.reach, MeansReach)
+    found = trusted.lower(bounds, rows, to_input=True)
+    for sample, p in np.ndindex(found.shape):
+        a, smallest = rows[p], None
+        slope = np.kron(a.reshape(network.shapes[2][1:]), np.ones(window)).reshape(shape)
+        for box in family.cover(images[sample], Pieces.EACH, 1 << 16):
+            ends = np.where(slope > 0, box.lower, box.upper).astype(np.float32)
+            order = np.argsort((ends * slope).reshape(len(ends), -1).sum(axis=1))
+            for point in ends[order[:2]]:
+                value = exact(a).dot(evaluate(network, point))
+                smallest = value if smallest is None else min(smallest, value)
+                if semantics is Semantics.FLOAT32:
+                    for fused, flush in itertools.product((False, True), repeat=2):
+                        run = float32.run(network, point, Arithmetic(generator, fused, flush))
+                        assert Fraction(float(found[sample, p])) <= exact(a).dot(exact(run))
+        assert Fraction(float(found[sample, p])) <= smallest
+        near = 1e-12 if semantics is Semantics.REAL else 1e-5
+        assert float(smallest) - found[sample, p] <= near * (1 + np.abs(a).sum())
+
+
+def test_the_rounding_of_means_is_that_of_the_whole_region():
+    """Around 0, where the centre's own is nothing: a changed pixel's product may round upwards."""
+    mean = Conv(np.full((1, 1, 2), 0.3, np.float32), np.zeros(1, np.float32), (2,), ((0, 0),), (1,))
+    network, image = after_means((1, 2), [mean]), np.zeros((1, 1, 2), np.uint8)
+    trusted, upwards = TrustedPass(network, Semantics.FLOAT32), 0
+    for level in range(1, 256):
+        family = KPixel(1, (level,))
+        box, reach = family.boxes(image), family.reach(image)
+        bounds = trusted.bounds(box, Intermediate.INTERVAL, reach=reach)
+        found = -trusted.lower(bounds, np.float64([[-1]]), to_input=True)[0, 0]
+        product = np.float32(0.3) * box.upper[0, 0, 0]
+        upwards += float(product) > float(np.float32(0.3)) * float(box.upper[0, 0, 0])
+        assert float(product) <= found
+    assert upwards > 50
+
+
+def test_the_rounding_of_sums_behind_a_scale_is_that_of_the_whole_region():
+    """Equal terms one after the other, none in the centre: upwards by far more than once."""
+    count = 1024
+    total = Conv(
+        np.ones((1, 1, count), np.float32), np.zeros(1, np.float32), (count,), ((0, 0),), (1,)
+    )
+    scale = Scale(np.float32(1.7), np.float32(0))
+    network, image = after_means((1, count), [scale, total]), np.zeros((1, 1, count), np.uint8)
+    trusted, upwards = TrustedPass(network, Semantics.FLOAT32), 0
+    for level in range(1, 256, 4):
+        family = KPixel(count, (level,))
+        box, reach = family.boxes(image), family.reach(image)
+        bounds = trusted.bounds(box, Intermediate.INTERVAL, reach=reach)
+        found = -trusted.lower(bounds, np.float64([[-1]]), to_input=True)[0, 0]
+        term = np.float32(1.7) * box.upper[0, 0, 0]
+        added = float(np.cumsum(np.full(count, term), dtype=np.float32)[-1])
+        upwards += added > count * float(term) * (1 + 2.0**-19)
+        assert added <= found
+    assert upwards > 5
+
+
+def overlapping(weight, strides, pads=0, dilation=1):
+    """A convolution of one channel in two dimensions."""
+    weight = np.array(weight, np.float32)[None, None]
+    both = (strides, strides)
+    return Conv(weight, np.zeros(1, np.float32), both, ((pads, pads),) * 2, (dilation,) * 2)
+
+
+HALVES: list[Operator] = [overlapping(np.full((2, 2), 0.25), 2)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "operators"),
+    [
+        ((1, 4, 4), [overlapping(np.full((2, 2), 0.25), 1)]),
+        ((1, 4, 4), [overlapping(np.full((2, 2), 0.25), 2, pads=1)]),
+        ((1, 4, 4), [overlapping(np.full((2, 2), 0.25), 2, dilation=2)]),
+        ((1, 5, 5), HALVES),
+        ((1, 4, 4), [overlapping([[0.25, 0.25], [0.25, 0.3]], 2)]),
+        ((1, 4, 4), [overlapping(np.full((2, 2), -0.25), 2)]),
+        ((1, 4, 4), [Scale(np.float32(-1), np.float32(1)), *HALVES]),
+        ((1, 4, 4), [Relu(), *HALVES]),
+        ((2, 4, 4), means((2, 2), channels=2)),
+    ],
+)
+def test_what_are_no_means_of_pixels_side_by_side_is_bounded_over_pixels(shape, operators):
+    """Windows that overlap, unequal or negative weights, other layers first, several channels."""
+    network = after_means(shape, operators)
+    images, family = np.zeros((1, *shape), np.uint8), KPixel(1)
+    trusted = TrustedPass(network, Semantics.REAL)
+    reach = family.reach(images)
+    bounds = trusted.bounds(family.boxes(images), Intermediate.INTERVAL, reach=reach)
+    assert bounds.reach is reach
+
+
+def test_pixels_that_are_read_beside_their_means_are_bounded_as_pixels():
+    """What is known of the means would say nothing of what goes past them."""
+    operators = means((1, 1))
+    past = Network(
+        (1, 2, 2), (Node(operators[0], (0,)), Node(operators[1], (1,)), Node(Add(), (0, 2)))
+    )
+    network = past.then(Network.sequential((1, 2, 2), [Reshape((4,))]))
+    images, family = np.zeros((1, 1, 2, 2), np.uint8), KPixel(1)
+    trusted = TrustedPass(network, Semantics.REAL)
+    reach = family.reach(images)
+    bounds = trusted.bounds(family.boxes(images), Intermediate.INTERVAL, reach=reach)
+    assert bounds.reach is reach
+    found = trusted.lower(bounds, -np.ones((1, 4)), to_input=True)
+    assert found[0, 0] == pytest.approx(4 * 0.4 - 2.7, rel=1e-6)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from support import exact
 from support.methods import METHODS
-from support.networks import LARGER, TINY, seeds, small_cnn
+from support.networks import LARGER, TINY, seeds, small_cnn, weights
 
 from asi_verify.checker import TrustedPass
 from asi_verify.checker.split_tree import tree_margins
@@ -20,7 +20,7 @@ from asi_verify.core.images import encode
 from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.network import Network
-from asi_verify.core.operators import Relu, Reshape
+from asi_verify.core.operators import Affine, Conv, Relu, Reshape, Scale
 from asi_verify.core.patch import Patch
 from asi_verify.core.properties import MultiLabel, SingleLabel
 from asi_verify.core.reach import take
@@ -43,7 +43,32 @@ SMALL = [
     Intensity.of(brightness="0.2", contrast="0.1"),
     Intensity.of(bias="0.1", degree=2),
 ]
+
+
+def means_first(generator, scale=1.3):
+    """Pixels scaled, the means of windows of two by two, and two affine layers."""
+    conv = Conv(
+        np.full((1, 1, 2, 2), 0.25, np.float32),
+        np.zeros(1, np.float32),
+        (2, 2),
+        ((0, 0),) * 2,
+        (1, 1),
+    )
+    front = Network.sequential((1, 4, 6), [Scale(np.float32(scale), np.float32(-0.2)), conv])
+    behind = Network.sequential(
+        (1, 2, 3),
+        [
+            Reshape((6,)),
+            Affine(weights(generator, 8, 6), weights(generator, 8)),
+            Relu(),
+            Affine(weights(generator, 3, 8), weights(generator, 3)),
+        ],
+    )
+    return front.then(behind)
+
+
 NETWORKS = {name: (TINY | LARGER)[name] for name in ("conv", "pool", "cnn", "grouped")}
+NETWORKS["means"] = means_first
 
 
 def _points(x):
@@ -77,7 +102,8 @@ def towards(network, trusted, family, image, row, generator):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     ("name", "semantics"),
-    [("conv", s) for s in Semantics] + [(n, Semantics.REAL) for n in ("pool", "cnn", "grouped")],
+    [(n, s) for n in ("conv", "means") for s in Semantics]
+    + [(n, Semantics.REAL) for n in ("pool", "cnn", "grouped")],
 )
 @settings(max_examples=2, deadline=None, derandomize=True)
 @given(seed=seeds)
@@ -121,10 +147,11 @@ def test_far_more_is_proved_than_over_the_box(family):
 
 @pytest.mark.parametrize("family", SMALL)
 @pytest.mark.parametrize("method", METHODS)
-def test_a_batch_gives_each_region_what_it_gets_alone(family, method):
+@pytest.mark.parametrize("make", [small_cnn, means_first])
+def test_a_batch_gives_each_region_what_it_gets_alone(family, method, make):
     """More than are bounded together, so that what is known of them is taken apart."""
     generator = np.random.default_rng(5)
-    network = small_cnn(generator)
+    network = make(generator)
     trusted = TrustedPass(network, Semantics.REAL)
     trusted.batches = lambda samples: (slice(i, min(i + 2, samples)) for i in range(0, samples, 2))
     images = images_for(network, generator, 5)
@@ -135,6 +162,30 @@ def test_a_batch_gives_each_region_what_it_gets_alone(family, method):
             box[[i]], SingleLabel(1, 3), METHODS[method], take(reach, np.array([i]))
         )
         np.testing.assert_allclose(together[[i]], alone, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 5])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_known_of_means_says_what_is_known_of_their_pixels(pixels, method, monkeypatch):
+    """The same bounds, up to rounding, as over the pixels themselves."""
+    generator = np.random.default_rng(9)
+    network, family = means_first(generator), KPixel(pixels, (0, 255))
+    images = images_for(network, generator, 4)
+    found = []
+    for semantics in Semantics:
+        trusted = TrustedPass(network, semantics)
+        asked = (family.boxes(images), SingleLabel(1, 3), METHODS[method], family.reach(images))
+        found.append(trusted.margins(*asked))
+        with monkeypatch.context() as patch:
+            patch.setattr("asi_verify.checker.trusted.carried", lambda reach, *_: reach)
+            found.append(trusted.margins(*asked))
+        bounds = trusted.bounds(asked[0], Intermediate.BACKWARD, reach=asked[3])
+        rows = trusted.rows(bounds, asked[1], to_input=True)
+        for part in (slice(1, 3), np.array([3, 0])):
+            some = trusted.rows(bounds.take(part), asked[1], to_input=True)
+            np.testing.assert_allclose(some, rows[part], rtol=1e-9)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found[2], found[3], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -42,6 +42,7 @@ _INTENSITY = "tests/core/test_intensity.py::test_"
 _UNDER = "tests/checker/test_intensity.py::test_"
 _GRIDS = "tests/checker/test_grids.py::test_"
 _REACH = "tests/checker/test_reach.py::test_"
+_MEANS = _REACH + "bounds_over_means_are_the_minimum_over_all_members"
 _OVER_REACH = "tests/soundness/test_reach.py::test_"
 _FINITE = "tests/checker/test_enumeration.py::test_"
 _VNNLIB = "tests/lowering/test_vnnlib.py::test_"
@@ -1839,6 +1840,90 @@ _REGIONS_BEYOND_BOXES = [
         "np.abs(a) * np.where(a > 0, ",
         "np.abs(a) * np.where(a < 0, ",
         _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
+    ),
+    Defect(
+        "means: the rounding over the centre alone",
+        "checker/reach.py",
+        "Box(down(centre.lower - error), up(centre.upper + error))",
+        "Box(centre.lower, centre.upper)",
+        _REACH + "the_rounding_of_means_is_that_of_the_whole_region",
+    ),
+    Defect(
+        "means: the rounding of the second layer over the centre alone",
+        "checker/reach.py",
+        "        box = rule.interval(box)\n",
+        "        box = centre\n",
+        _REACH + "the_rounding_of_sums_behind_a_scale_is_that_of_the_whole_region",
+    ),
+    Defect(
+        "means: changes without the weights of the layers",
+        "checker/reach.py",
+        "up(below * weight), up(above * weight)",
+        "up(below), up(above)",
+        _MEANS,
+    ),
+    Defect(
+        "means: the pixels of a window that change it least",
+        "checker/reach.py",
+        "-np.sort(-apart.reshape(samples, -1, size), axis=2)",
+        "np.sort(apart.reshape(samples, -1, size), axis=2)",
+        _MEANS,
+    ),
+    Defect(
+        "means: one pixel of a window too few",
+        "checker/reach.py",
+        "ordered[:, :, :most]",
+        "ordered[:, :, : max(most - 1, 1)]",
+        _MEANS,
+    ),
+    Defect(
+        "means: one changed pixel, whatever their number",
+        "checker/reach.py",
+        "_most_of_pixels(reach.pixels, _falls_of_means",
+        "_most_of_pixels(1, _falls_of_means",
+        _MEANS,
+    ),
+    Defect(
+        "means: the side to which they fall mistaken",
+        "checker/reach.py",
+        "room = np.where(a > 0, below, above)",
+        "room = np.where(a < 0, below, above)",
+        _MEANS,
+    ),
+    Defect(
+        "means: what is known of another sample",
+        "checker/reach.py",
+        "reach.below[:, :, used][owners], reach.above[:, :, used][owners]",
+        "reach.below[:, :, used][0 * owners], reach.above[:, :, used][0 * owners]",
+        _MEANS,
+    ),
+    Defect(
+        "means: those of other samples after a part is taken",
+        "core/reach.py",
+        "below, above = self.below[rows], self.above[rows]",
+        "below, above = self.below, self.above",
+        _OVER_REACH + "what_is_known_of_means_says_what_is_known_of_their_pixels",
+    ),
+    Defect(
+        "means: the centre as it was before a layer",
+        "checker/reach.py",
+        "rule.local_error(box), rule.interval(centre)",
+        "rule.local_error(box), centre",
+        _MEANS,
+    ),
+    Defect(
+        "means: windows that overlap",
+        "checker/reach.py",
+        "operator.strides == operator.kernel",
+        "len(operator.strides) == len(operator.kernel)",
+        _REACH + "what_are_no_means_of_pixels_side_by_side_is_bounded_over_pixels",
+    ),
+    Defect(
+        "means: pixels of negative scale",
+        "checker/reach.py",
+        "bool(np.all(operator.scale > 0))",
+        "bool(np.any(operator.scale != 0))",
+        _REACH + "what_are_no_means_of_pixels_side_by_side_is_bounded_over_pixels",
     ),
     Defect(
         "reach: that of other samples after a part is taken",

@@ -18,6 +18,7 @@ TINY_OPTIONS: dict[str, dict[str, int]] = {
     "resnet18": {"width": 4},
     "resnet50": {"width": 2},
     "vit": {"patch": 4, "width": 8, "depth": 1, "heads": 2},
+    "pooled-mlp": {"width": 16, "hidden": 8},
 }
 
 

@@ -13,10 +13,15 @@ from support.zoo import TINY_OPTIONS, dark_and_bright, shape_for, tiny_network
 
 import asi_verify as asi
 from asi_verify.bounds import interval_margins
+from asi_verify.checker import TrustedPass
+from asi_verify.core.evidence import Intermediate
 from asi_verify.core.images import encode
+from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
 from asi_verify.core.operators import Conv, Scale
 from asi_verify.core.properties import property_for
+from asi_verify.core.reach import MeansReach
+from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Proved
 from asi_verify.data import Dataset, phantom
 from asi_verify.errors import UsageError
@@ -82,6 +87,8 @@ def test_every_network_becomes_an_artifact_that_agrees_with_it(name, side, chann
         ("resnet18", (1, 8, 8, 8), {"width": 1}),
         ("resnet18", (3, 64, 48), {"width": 1}),
         ("vit", (1, 8, 8, 8), {"patch": 4, "width": 4, "depth": 1, "heads": 1}),
+        ("pooled-mlp", (1, 9), {"pool": 3}),
+        ("pooled-mlp", (1, 8, 12, 16), {"pool": 4}),
         ("vit", (3, 224, 224), {"patch": 56, "width": 4, "depth": 1, "heads": 1}),
     ],
 )
@@ -142,7 +149,7 @@ def test_ordinary_training_learns(name):
     network = training.train(before, data, seed=0)
     assert loss(network, data.split("train")) < 0.5 * loss(before, data.split("train"))
     averages = [n for n in network.nodes if is_average(n.operator)]
-    assert len(averages) == (1 if name in {"resnet18", "resnet50", "vit"} else 0)
+    assert len(averages) == (1 if name in {"resnet18", "resnet50", "vit", "pooled-mlp"} else 0)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -246,6 +253,7 @@ def test_a_run_takes_a_network_by_name_and_its_options():
         ("cnn3d", (1, 28, 28), {}, "volumes"),
         ("vit", (1, 28, 28), {"patch": 5}, "5 does not divide images of .28, 28."),
         ("vit", (1, 28, 28), {"heads": 5}, "5 heads do not divide"),
+        ("pooled-mlp", (1, 28, 28, 28), {"pool": 5}, "5 does not divide images of .28, 28, 28."),
     ],
 )
 def test_wrong_names_and_options_are_refused(name, shape, options, says):
@@ -259,6 +267,7 @@ def test_options_are_known_by_name():
     assert options_of("cnn7") == {"width": 64, "hidden": 512}
     assert options_of("vit") == {"patch": 7, "width": 48, "depth": 4, "heads": 4}
     assert options_of("small-cnn") == {"hidden": 256}
+    assert options_of("pooled-mlp") == {"pool": 4, "width": 256, "hidden": 64}
 
 
 def test_an_average_is_not_trained_and_other_convolutions_are():
@@ -277,3 +286,15 @@ def test_an_average_is_not_trained_and_other_convolutions_are():
         Conv(np.full((3, 2, 2, 2), 0.25, np.float32), bias, one, none, one),
     ):
         assert not is_average(other)
+
+
+def test_few_changed_pixels_are_bounded_over_the_means_of_a_pooled_network():
+    """It begins as such networks do that the trusted pass knows, in one to three dimensions."""
+    for rank in (1, 2, 3):
+        shape = (1, *(8,) * rank)
+        trusted = TrustedPass(started("pooled-mlp", shape), Semantics.FLOAT32)
+        images, family = np.zeros((1, *shape), np.uint8), KPixel(1, (0, 255))
+        reach = family.reach(images)
+        bounds = trusted.bounds(family.boxes(images), Intermediate.INTERVAL, reach=reach)
+        assert isinstance(bounds.reach, MeansReach)
+        assert trusted.network.shapes[bounds.reach.value] == (1, *(2,) * rank)
