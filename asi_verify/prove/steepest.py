@@ -11,7 +11,15 @@ import itertools
 
 import torch
 
-from asi_verify.core.reach import BallReach, IntensityReach, Norm, PatchReach, PixelReach, Reach
+from asi_verify.core.reach import (
+    BallReach,
+    IntensityReach,
+    MeansReach,
+    Norm,
+    PatchReach,
+    PixelReach,
+    Reach,
+)
 
 __all__ = ["lowest_member"]
 
@@ -32,6 +40,7 @@ def lowest_member(
     """
     if isinstance(reach, IntensityReach):
         return _intensity(reach, slope)
+    assert not isinstance(reach, MeansReach)  # no region is told of by means
     centre = torch.from_numpy((reach.centre.lower + reach.centre.upper) / 2)
     # Each number's end that is downhill, which alone would be the best of its box.
     ends = torch.where(slope > 0, lower, torch.where(slope < 0, upper, centre))

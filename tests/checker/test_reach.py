@@ -15,7 +15,7 @@ from support.exact import evaluate, exact
 from support.float32 import Arithmetic
 
 from asi_verify.checker import TrustedPass
-from asi_verify.checker.reach import lowest_over
+from asi_verify.checker.reach import carried, lowest_over
 from asi_verify.checker.rules import Functionals
 from asi_verify.core.balls import L1, L2
 from asi_verify.core.box import Box
@@ -335,6 +335,18 @@ def test_bounds_over_means_are_the_minimum_over_all_members(semantics, seed, pix
         assert Fraction(float(found[sample, p])) <= smallest
         near = 1e-12 if semantics is Semantics.REAL else 1e-5
         assert float(smallest) - found[sample, p] <= near * (1 + np.abs(a).sum())
+
+
+def test_pixels_that_may_be_read_as_zero_are_so_before_they_are_scaled():
+    """Then their mean is 0 too, which no bound of the others' room would cover."""
+    network = after_means((1, 2), [Scale(np.float32(1000), np.float32(0)), means((2,))[1]])
+    tiny = np.full((1, 1, 2), 1e-39, np.float32)
+    reach = PixelReach(Box(tiny, tiny.copy()), Box(tiny, 2 * tiny), 1)
+    box = Box(np.zeros((1, 1, 2)), np.full((1, 1, 2), 3e-39))
+    trusted = TrustedPass(network, Semantics.FLOAT32)
+    found = carried(reach, network, trusted._rules, box)
+    assert isinstance(found, MeansReach)
+    assert found.centre.lower[0, 0, 0] <= 0
 
 
 def test_the_rounding_of_means_is_that_of_the_whole_region():

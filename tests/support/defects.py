@@ -1842,6 +1842,13 @@ _REGIONS_BEYOND_BOXES = [
         _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
     ),
     Defect(
+        "means: no pixel is read as 0",
+        "checker/reach.py",
+        "        flushed(Box(ends.lower.astype",
+        "        (Box(ends.lower.astype",
+        _REACH + "pixels_that_may_be_read_as_zero_are_so_before_they_are_scaled",
+    ),
+    Defect(
         "means: the rounding over the centre alone",
         "checker/reach.py",
         "Box(down(centre.lower - error), up(centre.upper + error))",
