@@ -70,6 +70,7 @@ benchmark: setup
 	$(BIN)/python benchmarks/smt_wins.py
 	$(BIN)/python benchmarks/cactus.py
 	$(BIN)/python benchmarks/ordinary_network.py
+	$(BIN)/python benchmarks/ambiguity.py
 	$(BIN)/python benchmarks/vnncomp.py --most 300
 	$(BIN)/python benchmarks/brute_force.py
 

@@ -37,7 +37,14 @@ from asi_verify.core.patch import Patch
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics
-from asi_verify.data import Dataset, DatasetLike, Preprocess, load_dataset, medmnist_sets
+from asi_verify.data import (
+    Dataset,
+    DatasetLike,
+    Preprocess,
+    Samples,
+    load_dataset,
+    medmnist_sets,
+)
 from asi_verify.errors import (
     CertificateError,
     DataError,
@@ -140,7 +147,7 @@ def certify(
         note_readiness(ready, folder)
         if folder.read_json(RESULT_FILE) is None:
             subject = audited(data, family, arithmetic, split, folder, progress, target, larger)
-            _refuse_unprocessed(artifact, subject, preprocess)
+            _refuse_unprocessed(artifact, subject.samples, preprocess)
             found = _examine_given(artifact, subject, folder, stages, progress)
             folder.write_json(
                 RESULT_FILE,
@@ -230,19 +237,11 @@ def correct(
             | readiness_settings(ready)
         )
         note_readiness(ready, folder)
-        corrected(
-            artifact,
-            data,
-            family,
-            arithmetic,
-            seed,
-            loop,
-            folder,
-            stages,
-            progress,
-            preprocess,
-            larger,
-        )
+        if folder.read_json(RESULT_FILE) is None:
+            _refuse_unprocessed(artifact, data.split("train"), preprocess)
+            corrected(
+                artifact, data, family, arithmetic, seed, loop, folder, stages, progress, larger
+            )
         attested(folder)
     return Result(folder)
 
@@ -257,18 +256,14 @@ def corrected(
     folder: RunFolder,
     stages: Sequence[Stage] | None,
     progress: Progress,
-    preprocess: Preprocess | None = None,
     never_miss: NeverMiss | None = None,
 ) -> None:
-    """Correct an artifact in a configured and locked folder; what is there is not done again."""
+    """Correct an artifact in a configured and locked folder; rounds in it are not done again."""
     from asi_verify.export import Artifact
     from asi_verify.prove import Falsify, Intervals
     from asi_verify.repair import round_folder, tried_at_ceilings, write_changes
 
-    if folder.read_json(RESULT_FILE) is not None:
-        return
     subject = audited(data, family, semantics, "train", folder, progress, never_miss=never_miss)
-    _refuse_unprocessed(artifact, subject, preprocess)
     if folder.read_json(GIVEN + "examination.json") is None:
         _examine_given(artifact, subject, folder, (Falsify(), Intervals()), progress)
     best = loop.run(artifact.network, subject, seed, folder, stages, progress)
@@ -546,12 +541,12 @@ def _given_model(model: ModelLike, data: Dataset, preprocess: Preprocess | None)
 
 
 def _refuse_unprocessed(
-    artifact: Artifact, subject: Subject, preprocess: Preprocess | None
+    artifact: Artifact, samples: Samples, preprocess: Preprocess | None
 ) -> None:
     from asi_verify.bugs import evaluate, require_better_than_majority
 
     if preprocess is None:
-        require_better_than_majority(evaluate(artifact, subject.samples), subject.samples)
+        require_better_than_majority(evaluate(artifact, samples), samples)
 
 
 def _examine_given(

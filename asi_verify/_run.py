@@ -21,8 +21,7 @@ from asi_verify._result import RESULT_FILE, Result
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics
-from asi_verify.data import DatasetLike, Task, load_dataset
-from asi_verify.errors import UsageError
+from asi_verify.data import DatasetLike, load_dataset
 from asi_verify.store import RunFolder
 
 if TYPE_CHECKING:
@@ -98,8 +97,6 @@ def run(
     chosen = corrector
     if chosen is None:
         chosen = CertifiedTraining(batch_norm=normed, fresh_weights=normed)
-    if data.task is Task.MULTI_LABEL:
-        raise UsageError(f"{data.name}: several labels per image cannot be corrected yet")
     larger = never_miss_for(never_miss, never_miss_radius, data, "train", family)
     loop = Loop.of(chosen, rounds, last_layer)
     ready = readiness_of(readiness, data)

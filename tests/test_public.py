@@ -14,7 +14,7 @@ from torch import nn
 import asi_verify as asi
 from asi_verify.checker import Outcome
 from asi_verify.core.images import encode
-from asi_verify.data import Dataset, Preprocess, Task, from_arrays, phantom
+from asi_verify.data import Dataset, Preprocess, from_arrays, phantom
 from asi_verify.errors import (
     CertificateError,
     DataError,
@@ -278,15 +278,6 @@ def test_wrong_use_gets_one_clear_error(call, error, says):
         call(small())
     assert "\n" not in str(refusal.value)
     assert isinstance(refusal.value, UsageError)
-
-
-def test_several_labels_cannot_be_trained_on_by_name_yet():
-    """Said plainly instead of trained wrongly."""
-    images = np.random.default_rng(0).integers(0, 256, (12, 28, 28), dtype=np.uint8)
-    data = from_arrays(images, np.random.default_rng(0).integers(0, 2, (12, 3)))
-    assert data.task is Task.MULTI_LABEL
-    with pytest.raises(UsageError, match="several labels"):
-        asi.run(data)
 
 
 def test_a_model_with_several_labels_is_certified():

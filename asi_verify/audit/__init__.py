@@ -1,7 +1,7 @@
 """The audit of a data set: duplicates, contradictions, the largest radius, suspected labels."""
 
 from asi_verify.audit.audit import Audit, Unit, audit, ceiling_text
-from asi_verify.audit.distances import LabelDistances, label_distances
+from asi_verify.audit.distances import CHEBYSHEV, LabelDistances, label_distances
 from asi_verify.audit.duplicates import DuplicateGroup, find_duplicates
 from asi_verify.audit.readiness import (
     READINESS_FILE,
@@ -15,6 +15,7 @@ from asi_verify.audit.readiness import (
 from asi_verify.audit.suspects import Suspect, cleanlab_version, suspected_labels
 
 __all__ = [
+    "CHEBYSHEV",
     "READINESS_FILE",
     "Audit",
     "DuplicateGroup",

@@ -7,12 +7,14 @@ the root of the sum of their squares (L2), or in how many pixels two images diff
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from asi_verify.audit.pruned_search import PrunedSearch
 from asi_verify.core.box import Box
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.data import Samples
@@ -141,68 +143,100 @@ def label_distances(
     progress: Progress = NO_PROGRESS,
     boxes: Box | None = None,
 ) -> LabelDistances:
-    """Compare every pair of samples with different labels.
+    """The nearest sample of another label of every sample, and all pairs within a limit.
 
     Exact for whole numbers: absolute differences of 8-bit numbers are 8-bit numbers; those of
-    float32 numbers are taken in float64. Memory: a tile of 64 x N distances; time: N^2 D / 2
-    differences.
+    float32 numbers are taken in float64. Time: of the order of N^2 D differences; for L-infinity
+    a small share of them where images differ much, for what few numbers tell apart is compared no
+    further. Memory: N D numbers; for the other metrics also a tile of 64 x N distances.
 
     Args:
         samples: N of them.
-        limit: pairs at most this far apart, in the metric's unit, are listed.
+        limit: pairs at most this far apart, in the metric's unit, are listed; not negative.
         metric: what is measured.
         progress: told of rows compared.
         boxes: one for each sample; if given, pairs whose boxes do not meet are not listed.
     """
     count = len(samples)
-    images = samples.images.reshape(count, -1)
-    is_grey = images.dtype == np.uint8
     _, group = np.unique(samples.labels.reshape(count, -1), axis=0, return_inverse=True)
     group = group.reshape(-1)
+    nearest = _Nearest(count, samples.images.dtype == np.uint8 and metric.whole)
+    close = _Close(limit, boxes)
+    with progress.task("comparing labels", count) as advance:
+        if metric is CHEBYSHEV:
+            _compare_few(samples, group, nearest, close, advance)
+        else:
+            _compare_all(samples, group, metric, nearest, close, advance)
+    return LabelDistances(nearest.distance, nearest.partner, tuple(sorted(close.pairs)))
+
+
+def _compare_few(
+    samples: Samples,
+    group: npt.NDArray[np.intp],
+    nearest: _Nearest,
+    close: _Close,
+    advance: Callable[[int], None],
+) -> None:
+    """Row by row, only what few numbers do not tell apart."""
+    search = PrunedSearch(samples.images.reshape(len(samples), -1), group)
+    for row in range(len(samples)):
+        others, distance = search.near(row, close.limit)
+        if len(others):
+            nearest.update(np.array([row]), others, distance[None])
+            later = others > row
+            close.add(row, others[later], distance[later])
+        advance(1)
+
+
+def _compare_all(
+    samples: Samples,
+    group: npt.NDArray[np.intp],
+    metric: Metric,
+    nearest: _Nearest,
+    close: _Close,
+    advance: Callable[[int], None],
+) -> None:
+    """All pairs, a tile of rows at a time."""
+    count = len(samples)
     # Rows by label: what a row is compared with, all rows of later labels, is then one slice.
     order = np.argsort(group, kind="stable")
-    columns = metric.columns(images[order], samples.images.shape[1])
+    images = samples.images.reshape(count, -1)[order]
+    columns = metric.columns(images, samples.images.shape[1])
     ends = np.searchsorted(group[order], group[order], side="right")
-    nearest = _Nearest(count, is_grey and metric.whole)
-    meet = None if boxes is None else _Meet(boxes[order])
-    close: list[tuple[int, int]] = []
-    with progress.task("comparing labels", count) as advance:
-        start = 0
-        while start < count:
-            stop = min(start + _TILE, int(ends[start]))
-            others = slice(int(ends[start]), count)
-            if others.start < count:
-                distance = metric.compare(columns[..., start:stop], columns[..., others])
-                nearest.update(order[start:stop], order[others], distance)
-                nearest.update(order[others], order[start:stop], distance.T)
-                near = distance <= limit
-                if meet is not None and bool(near.any()):
-                    near &= meet.between(slice(start, stop), others)
-                for i, j in np.argwhere(near).tolist():
-                    first, second = sorted((int(order[start + i]), int(order[others.start + j])))
-                    close.append((first, second))
-            advance(stop - start)
-            start = stop
-    return LabelDistances(nearest.distance, nearest.partner, tuple(sorted(close)))
+    start = 0
+    while start < count:
+        stop = min(start + _TILE, int(ends[start]))
+        others = slice(int(ends[start]), count)
+        if others.start < count:
+            distance = metric.compare(columns[..., start:stop], columns[..., others])
+            nearest.update(order[start:stop], order[others], distance)
+            nearest.update(order[others], order[start:stop], distance.T)
+            for row, line in zip(order[start:stop].tolist(), distance, strict=True):
+                close.add(row, order[others], line)
+        advance(stop - start)
+        start = stop
 
 
-class _Meet:
-    """Which boxes have a common point."""
+class _Close:
+    """Pairs of samples within a limit whose boxes, if they are given, meet."""
 
-    def __init__(self, boxes: Box) -> None:
-        # One contiguous line per number, as for distances.
-        self._lower, self._upper = (
-            np.ascontiguousarray(ends.reshape(len(boxes), -1).T)
-            for ends in (boxes.lower, boxes.upper)
-        )
+    def __init__(self, limit: float, boxes: Box | None) -> None:
+        self.limit = limit
+        self.pairs: list[tuple[int, int]] = []
+        self._boxes = boxes
 
-    def between(self, some: slice, others: slice) -> npt.NDArray[np.bool_]:
-        """For all pairs, shape ``(some, others)``."""
-        apart = np.zeros((some.stop - some.start, others.stop - others.start), dtype=np.bool_)
-        for lower, upper in zip(self._lower, self._upper, strict=True):
-            apart |= lower[some, None] > upper[None, others]
-            apart |= lower[None, others] > upper[some, None]
-        return ~apart
+    def add(self, row: int, others: npt.NDArray[np.intp], distance: npt.NDArray[Any]) -> None:
+        """Those that a row forms with others, at distances of shape ``(others,)``."""
+        near = others[distance <= self.limit].tolist()
+        self.pairs += [
+            (min(row, other), max(row, other)) for other in near if self._meet(row, other)
+        ]
+
+    def _meet(self, row: int, other: int) -> bool:
+        if self._boxes is None:
+            return True
+        lower, upper = self._boxes.lower, self._boxes.upper
+        return bool((lower[row] <= upper[other]).all() and (lower[other] <= upper[row]).all())
 
 
 class _Nearest:

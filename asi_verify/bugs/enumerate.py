@@ -68,18 +68,39 @@ def require_fit(artifact: Artifact, samples: Samples) -> None:
 
 
 def require_better_than_majority(evaluation: Evaluation, samples: Samples) -> None:
-    """Refuse a model that does worse than always answering the most frequent label.
+    """Refuse a model that does worse than always giving the same answer.
+
+    For one label that is the most frequent one. Of several decisions one value is often so rare
+    that good models are hardly right more often than a constant answer: there each value counts as
+    much as the other, however rare it is, and a constant answer is right in half.
 
     Raises:
         ModelError: it does; almost always the images are not what the model was trained on.
     """
     labels = samples.labels
-    _, counts = np.unique(labels, axis=0, return_counts=True)
-    majority = float(counts.max()) / len(labels)
-    if evaluation.accuracy < majority:
+    if labels.ndim == 2:
+        right, constant = _balanced(evaluation.predictions, labels), 0.5
+        found = f"is right on {right:.1%} of the decisions, yes and no counted alike; a constant "
+        found += f"answer on {constant:.1%}"
+    else:
+        _, counts = np.unique(labels, return_counts=True)
+        right, constant = evaluation.accuracy, float(counts.max()) / len(labels)
+        found = f"is right on {right:.1%} of the samples, always answering the most frequent label "
+        found += f"on {constant:.1%}"
+    if right < constant:
         raise ModelError(
-            f"the model is right on {evaluation.accuracy:.1%} of the samples, always answering the "
-            f"most frequent label on {majority:.1%}. No preprocessing contract was given, so "
+            f"the model {found}. No preprocessing contract was given, so "
             "images were fed as NCHW in [0, 1]; if the model expects otherwise, pass "
             "preprocess=Preprocess(scale=..., mean=..., std=..., layout=...)"
         )
+
+
+def _balanced(answers: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:
+    """The mean over decisions and values of the share that is right; 1/2 if none has both."""
+    both = np.flatnonzero((labels.min(axis=0) == 0) & (labels.max(axis=0) == 1))
+    shares = [
+        float((answers[labels[:, decision] == value, decision] == value).mean())
+        for decision in both.tolist()
+        for value in (0, 1)
+    ]
+    return float(np.mean(shares)) if shares else 0.5

@@ -82,6 +82,24 @@ def test_a_model_below_the_majority_class_is_stopped_with_the_remedy():
         require_better_than_majority(evaluation(labels, [1, 1, 0, 1]), samples(labels))
 
 
+def test_of_several_decisions_rare_ones_count_as_much_as_frequent_ones():
+    """A constant answer is never stopped, one worse than that is; whatever is everywhere equal."""
+    labels = np.array([[0, 0, 1]] * 7 + [[1, 0, 1]])
+    split = samples(labels)
+
+    def answers(*first):
+        return Evaluation(np.array([[d, 0, 1] for d in first]), np.ones(8))
+
+    require_better_than_majority(answers(*[0] * 8), split)
+    require_better_than_majority(answers(*[1] * 8), split)
+    # Right on the rare one at the cost of four others: worse than a constant answer by samples.
+    require_better_than_majority(answers(*[1] * 4, *[0] * 3, 1), split)
+    with pytest.raises(ModelError, match=r"42\.9%.*alike.*50\.0%.*Preprocess"):
+        require_better_than_majority(answers(1, *[0] * 7), split)
+    alike = samples(np.zeros((8, 3), np.int64))
+    require_better_than_majority(answers(*[1] * 8), alike)
+
+
 def test_a_margin_that_is_no_number_is_an_error():
     """NaN is never right."""
     found = evaluation([0, 1], [0, 1], [1.0, np.nan])

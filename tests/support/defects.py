@@ -60,6 +60,7 @@ _ROUNDING = "tests/soundness/test_rounding_attacks.py::test_"
 _SMT = "tests/smt/test_smt.py::test_"
 _SOLVER = "tests/smt/test_process.py::test_"
 _BESIDE = "tests/prove/test_smt_stage.py::test_"
+_PRUNED = "tests/audit/test_pruned_search.py::test_"
 _AUDIT = "tests/audit/test_audit.py::test_"
 _OF_CLAUSES = "tests/prove/test_clauses.py::test_"
 _CASCADE = "tests/prove/test_cascade.py::test_"
@@ -2452,9 +2453,51 @@ _OTHERS = [
     Defect(
         "audit: samples just within the limit missed",
         "audit/distances.py",
-        "near = distance <= limit",
-        "near = distance < limit",
+        "near = others[distance <= self.limit]",
+        "near = others[distance < self.limit]",
         _AUDIT + "distances_are_those_of_all_pairs",
+    ),
+    Defect(
+        "audit: the nearest sample left out by its first numbers",
+        "audit/pruned_search.py",
+        "np.flatnonzero(at_least <= farthest)",
+        "np.flatnonzero(at_least < farthest)",
+        _PRUNED + "all_of_the_nearest_and_all_within_the_limit_are_found[8-bit]",
+    ),
+    Defect(
+        "audit: the nearest sample left out by some of its numbers",
+        "audit/pruned_search.py",
+        "self._compared(self._some, place, left) <= farthest",
+        "self._compared(self._some, place, left) < farthest",
+        _PRUNED + "all_of_the_nearest_and_all_within_the_limit_are_found[8-bit]",
+    ),
+    Defect(
+        "audit: samples beyond the nearest, within the limit, left out",
+        "audit/pruned_search.py",
+        "reach = max(distances.min(initial=self._farthest).item(), limit)",
+        "reach = distances.min(initial=self._farthest).item()",
+        _PRUNED + "all_of_the_nearest_and_all_within_the_limit_are_found[8-bit]",
+    ),
+    Defect(
+        "audit: the nearest sought no farther than one of the same label",
+        "audit/pruned_search.py",
+        "tried = _without(own, tried + np.arange(whole) * size)",
+        "tried = tried + np.arange(whole) * size",
+        _PRUNED + "neighbours_of_the_own_label_bound_nothing",
+    ),
+    Defect(
+        "audit: 8-bit differences taken the wrong way round",
+        "audit/pruned_search.py",
+        "np.subtract(theirs, low, out=theirs)",
+        "np.subtract(low, theirs, out=theirs)",
+        _PRUNED + "wrapped_differences_are_not_small",
+    ),
+    Defect(
+        "audit: some numbers never looked at",
+        "audit/pruned_search.py",
+        "while math.gcd(step, count) > 1:",
+        "while step > count:",
+        _PRUNED + "every_number_is_looked_at_once[26]",
     ),
     Defect(
         "audit: differing decisions not compared",
