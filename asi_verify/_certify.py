@@ -32,6 +32,7 @@ from asi_verify.core.family import RegionFamily
 from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
+from asi_verify.core.local_patch import unpatched
 from asi_verify.core.never_miss import NeverMiss
 from asi_verify.core.patch import Patch
 from asi_verify.core.progress import NO_PROGRESS, Progress
@@ -174,6 +175,7 @@ def correct(
     corrector: Corrector | None = None,
     rounds: int = 3,
     last_layer: int = 10,
+    memorise: int = 0,
     never_miss: ClassesLike | None = None,
     never_miss_radius: RadiusLike | None = None,
     readiness: Readiness | str | Path | None = None,
@@ -200,6 +202,10 @@ def correct(
         last_layer: after a round that leaves at most so many samples open, the smallest change of
             the last layer is looked for that certifies them and keeps the others
             (``asi_verify.repair.LastLayer``); 0 to leave that out.
+        memorise: when the rounds are over, so many samples at most that are still open, and never
+            more than 1 % of the split, are memorised, each by a change inside its own region alone
+            (``asi_verify.repair.LocalPatch``). They are listed as exceptions and the status counts
+            them; none by default. Not beside ``never_miss``.
         never_miss: as for ``certify``. Samples of these classes are trained in the larger regions,
             and are open without either certificate.
         never_miss_radius: as for ``certify``.
@@ -210,20 +216,22 @@ def correct(
         progress: told how far things are.
 
     Returns:
-        The result of the best round; its status says plainly whether zero was reached.
+        The result of the best round; its status says plainly whether zero was reached, and what
+        is still open is listed as handed over to a guard.
 
     Raises:
         UsageError: the model, the data or the radius cannot be used; see its subclasses.
         SoundnessAlarm: the checker rejects a proof that was just made.
     """
-    from asi_verify.repair import CertifiedTraining, Loop
+    from asi_verify.repair import CertifiedTraining, LocalPatch, Loop
 
     family, arithmetic = linf_for(radius), Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
-    data.split("train")  # refused before anything is written
+    train = data.split("train")  # refused before anything is written
     larger = never_miss_for(never_miss, never_miss_radius, data, "train", family)
+    refuse_both(larger, memorise)
     chosen = corrector if corrector is not None else CertifiedTraining()
-    loop = Loop.of(chosen, rounds, last_layer)
+    loop = Loop.of(chosen, rounds, last_layer, LocalPatch.of(memorise, len(train)))
     ready = readiness_of(readiness, data)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
@@ -231,6 +239,7 @@ def correct(
         folder.configure(
             {**run_configuration("correct", data, family, arithmetic), "model": artifact.digest}
             | {"corrector": chosen.settings(), "last_layer": last_layer}
+            | memorise_settings(memorise)
             | {"rounds": rounds, "seed": seed}
             | {"stages": stage_settings(stages)}
             | never_miss_settings(larger)
@@ -266,7 +275,8 @@ def corrected(
     subject = audited(data, family, semantics, "train", folder, progress, never_miss=never_miss)
     if folder.read_json(GIVEN + "examination.json") is None:
         _examine_given(artifact, subject, folder, (Falsify(), Intervals()), progress)
-    best = loop.run(artifact.network, subject, seed, folder, stages, progress)
+    # What was memorised before is no part of what training begins with.
+    best = loop.run(unpatched(artifact.network), subject, seed, folder, stages, progress)
     others = {name: samples for name, samples in data.splits.items() if name != "train"}
     write_changes(subject, others, best, folder)
     _publish(folder, round_folder(best))
@@ -281,13 +291,32 @@ def corrected(
             "before": _accuracies(artifact, data),
             "contradicted": tried_at_ceilings(final, subject, stages),
             "contradictions": len(subject.audit.contradicted),
+            "handed_over": record["open"],
+            "memorised": record["memorised"],
             "misclassified": examined["misclassified"],
-            "open": len(subject.samples) - len(subject.audit.contradicted) - record["accepted"],
+            "open": len(subject.samples)
+            - len(subject.audit.contradicted)
+            - record["accepted"]
+            - len(record["memorised"]),
             "round": best,
             "samples": len(subject.samples),
         }
         | _named_figures(examined, subject, {"before": artifact, "after": final}, data),
     )
+
+
+def refuse_both(never_miss: NeverMiss | None, memorise: int) -> None:
+    """Refuse to memorise beside classes that must never be missed: what is local proves no more."""
+    if never_miss is not None and memorise:
+        raise UsageError(
+            f"memorise: {memorise}; it cannot be combined with never_miss, whose regions reach "
+            "further than what is memorised"
+        )
+
+
+def memorise_settings(memorise: int) -> dict[str, int]:
+    """What a run folder notes of it; nothing without it, so that older folders go on."""
+    return {"memorise": memorise} if memorise else {}
 
 
 def require_target(target: str) -> None:
@@ -573,6 +602,7 @@ def _figures(found: Examination) -> dict[str, Any]:
     return {
         "accepted": len(found.counted),
         "contradictions": found.status.contradictions,
+        "memorised": found.exceptions,
         "misclassified": int(found.evaluation.wrong.sum()),
         "open": found.status.open,
         "round": 0,

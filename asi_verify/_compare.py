@@ -20,6 +20,8 @@ __all__ = ["Comparison", "compare"]
 class Comparison:
     """The rows of one split, by what both folders prove of them.
 
+    A memorised row counts as not accepted.
+
     Attributes:
         before: SHA-256 of the first model.
         after: of the second.
@@ -82,7 +84,7 @@ def compare(
                 f"{before} and {after} claim different things, so no guarantee of one can be kept "
                 f"in the other: {name} {_shown(first)}, and {_shown(second)}"
             )
-    old, new = (set(result.rows(Outcome.ACCEPTED)) for result in checked)
+    old, new = (set(result.rows(Outcome.ACCEPTED)) - result.memorised for result in checked)
     rows = range(claims[0].dataset.samples)
     return Comparison(
         claims[0].artifact,

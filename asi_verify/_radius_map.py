@@ -31,6 +31,8 @@ class RadiusMap:
         proved: the largest radius tried at which the sample was proved; None if not even at 0.
         refuted: the smallest radius tried whose region holds a counterexample; None if none was
             found. Between the two nothing is known.
+        memorised: rows in whose regions of the largest radius a local patch of the model does
+            something.
     """
 
     model: str
@@ -38,15 +40,20 @@ class RadiusMap:
     most: Radius
     proved: tuple[Radius | None, ...]
     refuted: tuple[Radius | None, ...]
+    memorised: tuple[int, ...] = ()
 
     def share(self, radius: RadiusLike) -> float:
-        """The share of the samples that are proved at a radius."""
-        wanted = Radius.of(radius)
-        return sum(r is not None and r >= wanted for r in self.proved) / len(self.proved)
+        """The share of the samples that are proved at a radius; memorised ones count as not."""
+        wanted, aside = Radius.of(radius), set(self.memorised)
+        proved = (
+            r is not None and r >= wanted and row not in aside for row, r in enumerate(self.proved)
+        )
+        return sum(proved) / len(self.proved)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, radii as text in pixel units."""
         return {
+            "memorised": list(self.memorised),
             "model": self.model,
             "most": str(self.most.value),
             "proved": [None if r is None else str(r.value) for r in self.proved],
@@ -92,6 +99,8 @@ def radius_map(
     """
     from asi_verify._certify import require_target
     from asi_verify.bugs import evaluate
+    from asi_verify.core.linf import LInf
+    from asi_verify.core.local_patch import memorised_rows
     from asi_verify.core.properties import property_for
     from asi_verify.export import load_model
     from asi_verify.prove.radius_search import search_radii
@@ -121,4 +130,5 @@ def radius_map(
         largest,
         tuple(bounds.proved for bounds in found),
         tuple(bounds.refuted for bounds in found),
+        tuple(sorted(memorised_rows(artifact.network, LInf(largest), samples.images))),
     )

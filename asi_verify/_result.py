@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from asi_verify.core.bug import Bug
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.claims import ARTIFACT_FILE, CLAIMS_FILE, Claims
-from asi_verify.core.status import Status
+from asi_verify.core.status import Status, status_of
 from asi_verify.errors import RunFolderError
 from asi_verify.store import RunFolder
 
@@ -46,8 +46,18 @@ class Result:
 
     @property
     def status(self) -> Status:
-        """``zero``, ``zero_except(n contradictions)`` or ``open(n)``."""
-        return Status(self._summary["open"], self._summary["contradictions"])
+        """``zero``, ``zero_except(n)`` or ``open(n)``; with ``m memorised`` where there are any."""
+        return status_of(self._summary)
+
+    @property
+    def memorised(self) -> list[int]:
+        """Rows whose certificate may rest on a local patch, which count as exceptions."""
+        return list(self._summary.get("memorised", []))
+
+    @property
+    def handed_over(self) -> list[int]:
+        """Rows that no corrector could certify, for a guard to abstain on."""
+        return list(self._summary.get("handed_over", []))
 
     @property
     def never_miss(self) -> Status | None:

@@ -10,9 +10,11 @@ from asi_verify._certify import (
     attested,
     corrected,
     linf_for,
+    memorise_settings,
     note_readiness,
     readiness_of,
     readiness_settings,
+    refuse_both,
     run_configuration,
     stage_settings,
 )
@@ -44,6 +46,7 @@ def run(
     corrector: Corrector | None = None,
     rounds: int = 3,
     last_layer: int = 10,
+    memorise: int = 0,
     never_miss: ClassesLike | None = None,
     never_miss_radius: RadiusLike | None = None,
     readiness: Readiness | str | Path | None = None,
@@ -67,6 +70,7 @@ def run(
             it, and from weights made for intervals.
         rounds: as for ``correct``.
         last_layer: as for ``correct``.
+        memorise: as for ``correct``.
         never_miss: as for ``correct``.
         never_miss_radius: as for ``correct``.
         readiness: as for ``certify``.
@@ -83,6 +87,7 @@ def run(
 
     from asi_verify.repair import (
         CertifiedTraining,
+        LocalPatch,
         Loop,
         OrdinaryTraining,
         ordinary_model,
@@ -98,7 +103,9 @@ def run(
     if chosen is None:
         chosen = CertifiedTraining(batch_norm=normed, fresh_weights=normed)
     larger = never_miss_for(never_miss, never_miss_radius, data, "train", family)
-    loop = Loop.of(chosen, rounds, last_layer)
+    refuse_both(larger, memorise)
+    patch = LocalPatch.of(memorise, len(data.split("train")))
+    loop = Loop.of(chosen, rounds, last_layer, patch)
     ready = readiness_of(readiness, data)
     start = untrained_network(architecture, data, seed, options)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
@@ -107,6 +114,7 @@ def run(
             run_configuration("run", data, family, arithmetic)
             | {"architecture": architecture, "options": dict(options or {})}
             | {"corrector": chosen.settings(), "last_layer": last_layer}
+            | memorise_settings(memorise)
             | {"ordinary": asdict(training), "rounds": rounds, "seed": seed}
             | {"stages": stage_settings(stages)}
             | never_miss_settings(larger)

@@ -114,6 +114,13 @@ NeverMissRadiusOption = Annotated[
     str | None,
     typer.Option(help="Radius of these larger regions; four times the radius if not given."),
 ]
+MemoriseOption = Annotated[
+    int,
+    typer.Option(
+        help="Of what is open in the end, memorise at most so many (1 % of the split): exceptions.",
+        min=0,
+    ),
+]
 EpochsOption = Annotated[int, typer.Option(help="Epochs of a round at most.", min=1)]
 BatchSizeOption = Annotated[int, typer.Option(help="Images per training step.", min=1)]
 RateOption = Annotated[float, typer.Option("--learning-rate", help="Of certified training.")]
@@ -167,6 +174,7 @@ def run(
     semantics: SemanticsOption = "float32",
     rounds: RoundsOption = 3,
     last_layer: LastLayerOption = 10,
+    memorise: MemoriseOption = 0,
     epochs: EpochsOption = 300,
     bounds: BoundsOption = "intervals",
     settings: Annotated[
@@ -211,6 +219,7 @@ def run(
         last_layer=last_layer,
         never_miss=never_miss,
         never_miss_radius=never_miss_radius,
+        memorise=memorise,
         readiness=readiness,
         out=out,
         data_root=data_root,
@@ -305,6 +314,7 @@ def correct(
     semantics: SemanticsOption = "float32",
     rounds: RoundsOption = 3,
     last_layer: LastLayerOption = 10,
+    memorise: MemoriseOption = 0,
     epochs: EpochsOption = 300,
     bounds: BoundsOption = "intervals",
     never_miss: NeverMissOption = None,
@@ -335,6 +345,7 @@ def correct(
         last_layer=last_layer,
         never_miss=never_miss,
         never_miss_radius=never_miss_radius,
+        memorise=memorise,
         readiness=readiness,
         out=out,
         data_root=data_root,
@@ -1121,6 +1132,8 @@ def _finish(
         larger = result.never_miss
         if result.status.open or (larger is not None and larger.open):
             _out.print("What is open, and why, stands first in the report.")
+        if result.memorised:
+            _out.print(f"memorised exceptions: rows {', '.join(map(str, result.memorised))}")
         before, after = written["before"]["accuracy"], written["after"]["accuracy"]
         for name in sorted(after, key=("train", "val", "test").index):
             was = f"{before[name]:.1%} before, " if written["model"]["corrected"] else ""

@@ -183,20 +183,25 @@ class RunFiles:
         holds is not looked at here: it is what ``check`` is for.
         """
         claims, counts = self.claims, self._counts(self._result(), _COUNTS)
+        memorised = self._memorised()
         contradicted = {row for pair in claims.contradictions for row in pair}
         proved = self._proved - contradicted
+        counted = proved - set(claims.memorised)
         fits = (
             counts["samples"] == claims.dataset.samples
             and counts["contradictions"] == len(contradicted)
-            and counts["accepted"] + counts["contradictions"] + counts["open"] == counts["samples"]
-            and counts["accepted"] <= len(proved)
+            and counts["accepted"] + len(memorised) + counts["contradictions"] + counts["open"]
+            == counts["samples"]
+            and counts["accepted"] <= len(counted)
+            and memorised <= proved - counted
             and counts["misclassified"] <= counts["samples"]
         )
         if not fits:
             raise AttestationError(
                 f"{RESULT_FILE}: the counts {counts} are not those of claims about "
-                f"{claims.dataset.samples} samples, {len(contradicted)} of them in contradictions, "
-                f"with certificates that can be accepted for {len(proved)} of the others"
+                f"{claims.dataset.samples} samples, {len(contradicted)} of them in contradictions "
+                f"and {len(claims.memorised)} memorised ({len(memorised)} in the result), with "
+                f"certificates that can be accepted for {len(counted)} of the others"
             )
         named = {"never_miss": self._named_predicate()} if self.asks_for_classes() else {}
         return named | {
@@ -205,10 +210,11 @@ class RunFiles:
                 "semantics": claims.semantics.value,
                 "target": claims.dataset.target,
             },
-            "counts": {**counts, "certificates": _written(claims)},
+            "counts": {**counts, "certificates": _written(claims)}
+            | ({"memorised": len(memorised)} if memorised else {}),
             "dataset": {"name": claims.dataset.name, "split": claims.dataset.split},
             "kind": self._kind(),
-            "status": str(Status(counts["open"], counts["contradictions"])),
+            "status": str(Status(counts["open"], counts["contradictions"], len(memorised))),
             "versions": self._versions(),
         }
 
@@ -272,6 +278,12 @@ class RunFiles:
 
     def _settings(self) -> dict[str, Any]:
         return read_json(self._read(RUN_FILE), RUN_FILE)
+
+    def _memorised(self) -> set[int]:
+        rows = self._result().get("memorised", [])
+        if not isinstance(rows, list) or not all(type(row) is int for row in rows):
+            raise AttestationError(f"{RESULT_FILE}: memorised is {rows!r}, not a list of rows")
+        return set(rows)
 
     def _kind(self) -> str:
         kind = self._settings().get("kind")

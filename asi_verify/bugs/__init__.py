@@ -7,12 +7,13 @@ from asi_verify.bugs.enumerate import (
     require_better_than_majority,
     require_fit,
 )
-from asi_verify.bugs.lifecycle import Findings, returned, updated
+from asi_verify.bugs.lifecycle import Findings, closing_round, returned, updated
 
 __all__ = [
     "Evaluation",
     "Findings",
     "categories",
+    "closing_round",
     "evaluate",
     "require_better_than_majority",
     "require_fit",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from asi_verify.core.bug import Bug, BugEvent, BugKind, BugState, Category
 from asi_verify.core.verdict import Refuted, Verdict
 from asi_verify.data import Samples
 
-__all__ = ["Findings", "returned", "updated"]
+__all__ = ["Findings", "closing_round", "returned", "updated"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,7 @@ class Findings:
         accepted: digests of the certificates that the checker *accepted*, by row.
         contradicted: rows in a listed contradiction.
         suspected: rows whose label is suspected.
+        corrector: what made the model; empty for one as it was given.
     """
 
     round: int
@@ -39,6 +41,7 @@ class Findings:
     accepted: Mapping[int, str]
     contradicted: frozenset[int]
     suspected: frozenset[int] = frozenset()
+    corrector: str = ""
 
 
 def updated(known: Iterable[Bug], findings: Findings) -> list[Bug]:
@@ -87,6 +90,21 @@ def _event_of_return(bug: Bug, round_: int, artifact: str) -> BugEvent | None:
     return BugEvent(round_, state, artifact, then[-1].certificate, detail)
 
 
+def closing_round(bug: Bug) -> int | None:
+    """The round that closed a certified bug for good; None if it is not certified.
+
+    Rounds whose model was not kept are left out: an event of an earlier round than the one before
+    it says that the bug stands as it did then.
+    """
+    stood: list[BugEvent] = []
+    for event in bug.events:
+        while stood and stood[-1].round >= event.round:
+            stood.pop()
+        stood.append(event)
+    certified = list(takewhile(lambda event: event.state is BugState.CERTIFIED, reversed(stood)))
+    return certified[-1].round if certified else None
+
+
 def _next_event(bug: Bug, findings: Findings) -> BugEvent | None:
     """The bug's next step, or None if it stays as it is."""
     aside = bug.row in findings.contradicted
@@ -97,6 +115,8 @@ def _next_event(bug: Bug, findings: Findings) -> BugEvent | None:
         state, detail = BugState.SET_ASIDE, "in a listed contradiction"
     elif certificate is not None:
         state, detail = BugState.CERTIFIED, "certificate accepted"
+        if findings.corrector and bug.state is not BugState.CERTIFIED:
+            detail += f"; closed by {findings.corrector}"
     elif findings.evaluation.wrong[bug.row]:
         state, detail = worse, "misclassified"
     elif isinstance(findings.verdicts.get(bug.row), Refuted):

@@ -116,6 +116,7 @@ def summary(result: CheckResult) -> dict[str, Any]:
         ),
         "contradictions": sorted(result.contradictions),
         "delegated": len(result.rows(Outcome.DELEGATED)),
+        "memorised": sorted(result.memorised),
         "missing": len(result.missing),
         "model": None if claims is None else claims.artifact,
         "never_miss": None if result.never_miss is None else summary(result.never_miss),

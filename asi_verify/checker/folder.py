@@ -48,6 +48,7 @@ from asi_verify.core.limits import (
     MOST_LOGITS,
     MOST_REFUSALS,
 )
+from asi_verify.core.local_patch import memorised_rows
 from asi_verify.core.properties import Property, exclude_each_other, property_for
 from asi_verify.core.query import Query
 from asi_verify.core.region import Region
@@ -99,6 +100,8 @@ class CheckResult:
             those of the classes that the claims name.
         never_miss: for a run that was asked never to miss some classes, what was found in the
             folder of those certificates.
+        memorised: rows outside the contradictions in whose regions a local patch of the artifact
+            does something, as the artifact itself says; they never count as certified.
     """
 
     claims: Claims | None
@@ -109,6 +112,7 @@ class CheckResult:
     refused: tuple[str, ...]
     asked: frozenset[int]
     never_miss: CheckResult | None = None
+    memorised: frozenset[int] = frozenset()
 
     def rows(self, outcome: Outcome) -> list[int]:
         """The rows with this outcome, in order."""
@@ -133,22 +137,22 @@ class CheckResult:
         """The status that the accepted certificates amount to; None for a refused folder."""
         if self.claims is None or self.refused:
             return None
-        accepted = sum(
-            outcome is Outcome.ACCEPTED and row not in self.contradictions
-            for row, outcome in self.outcomes.items()
-        )
+        closed = set(self.rows(Outcome.ACCEPTED)) - self.contradictions
         aside = len(self.contradictions)
-        return Status(len(self.asked) - aside - accepted, aside)
+        still_open = len(self.asked) - aside - len(closed)
+        return Status(still_open, aside, len(closed & self.memorised))
 
     @property
     def holds(self) -> bool:
-        """Whether nothing is open, refused or rejected, and at least one certificate accepted.
+        """Whether nothing is open, refused or rejected, and a certificate accepted that counts.
 
-        Without the last, a radius at which all samples contradict one another would be a success.
-        Where classes are never to be missed, their certificates have to hold too.
+        Without the last, a radius at which all samples contradict one another would be a success,
+        and so would a model that memorised them all. Where classes are never to be missed, their
+        certificates have to hold too.
         """
         zero = self.status is not None and self.status.is_zero
-        own = zero and bool(self.rows(Outcome.ACCEPTED)) and not self.rows(Outcome.REJECTED)
+        counts = set(self.rows(Outcome.ACCEPTED)) - self.memorised
+        own = zero and bool(counts) and not self.rows(Outcome.REJECTED)
         return own and (self.never_miss is None or self.never_miss.holds)
 
 
@@ -196,6 +200,11 @@ def check_files(read: Reader, images: npt.NDArray[Any], labels: npt.NDArray[Any]
     except UsageError as error:
         return CheckResult(claims, {}, {}, {}, frozenset(), (_shown(error),), frozenset())
     confirmed = _contradictions(claims, trusted.network.logits, images, labels, refused)
+    memorised = memorised_rows(trusted.network, claims.family, images) - confirmed
+    if tuple(sorted(memorised)) != claims.memorised:
+        refused.append(
+            f"the model's local patches memorise {len(memorised)} rows, the claims name others"
+        )
     outcomes: dict[int, Outcome] = {}
     reasons: dict[int, str] = {}
     digests: dict[int, str] = {}
@@ -218,7 +227,16 @@ def check_files(read: Reader, images: npt.NDArray[Any], labels: npt.NDArray[Any]
             if outcome is not Outcome.ACCEPTED:
                 reasons[certificate.row] = reason
     asked = frozenset(_asked_rows(claims, labels))
-    return CheckResult(claims, outcomes, reasons, digests, asked & confirmed, tuple(refused), asked)
+    return CheckResult(
+        claims,
+        outcomes,
+        reasons,
+        digests,
+        asked & confirmed,
+        tuple(refused),
+        asked,
+        memorised=memorised & asked,
+    )
 
 
 def check_certificates(

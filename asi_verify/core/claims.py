@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from asi_verify.core.canonical import canonical_json
@@ -100,6 +101,8 @@ class Claims:
         never_miss: of which classes alone samples are asked about, in regions (``family``) larger
             than those of the others; None if every sample is. What contradicts is then decided with
             the region that each sample has of its own.
+        memorised: rows outside the contradictions in whose regions a local patch of the artifact
+            does something, in order; they are no part of the claim of zero errors either.
     """
 
     artifact: str
@@ -110,9 +113,10 @@ class Claims:
     shards: tuple[Shard, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
     never_miss: NeverMiss | None = None
+    memorised: tuple[int, ...] = ()
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON."""
+        """Canonical JSON; ``never_miss`` and ``memorised`` are there only where there are any."""
         only = {} if self.never_miss is None else {"never_miss": self.never_miss.to_json()}
         return canonical_json(
             only
@@ -126,6 +130,7 @@ class Claims:
                 "semantics": self.semantics.value,
                 "shards": [shard.to_json() for shard in self.shards],
             }
+            | ({"memorised": list(self.memorised)} if self.memorised else {})
         )
 
     @classmethod
@@ -147,7 +152,7 @@ class Claims:
                 "semantics": semantics,
                 "shards": [*shards],
                 **rest,
-            } if set(rest) <= {"never_miss"} and is_digest(artifact):
+            } if not rest.keys() - {"memorised", "never_miss"} and is_digest(artifact):
                 pass
             case _:
                 raise CertificateError("the claims have missing, wrong or unknown fields")
@@ -162,7 +167,8 @@ class Claims:
             tuple(_pair(pair) for pair in pairs),
             tuple(_shard(shard) for shard in shards),
             provenance,
-            NeverMiss.from_json(rest["never_miss"], regions) if rest else None,
+            NeverMiss.from_json(rest["never_miss"], regions) if "never_miss" in rest else None,
+            _memorised(rest.get("memorised", [])),
         )
         if made.never_miss is not None and made.dataset.target != "label":
             raise CertificateError("classes are named by labels, and the claims are not about them")
@@ -208,6 +214,14 @@ def _pair(value: Any) -> tuple[int, int]:
             return int(first), int(second)
         case _:
             raise CertificateError(f"the contradiction {value!r} is not a pair of rows in order")
+
+
+def _memorised(value: Any) -> tuple[int, ...]:
+    match value:
+        case [*rows] if all(type(row) is int and row >= 0 for row in rows):
+            if all(first < second for first, second in pairwise(rows)):
+                return tuple(rows)
+    raise CertificateError(f"the memorised rows {value!r} are not rows in order")
 
 
 def _shard(value: Any) -> Shard:

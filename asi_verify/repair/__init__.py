@@ -14,6 +14,7 @@ from asi_verify.repair.corrector import Correction, Corrector, Task
 from asi_verify.repair.examine import Examination, Subject, examine
 from asi_verify.repair.halving import halved, halving_stages
 from asi_verify.repair.last_layer import LastLayer
+from asi_verify.repair.local_patch import LocalPatch
 from asi_verify.repair.loop import Loop, round_folder
 from asi_verify.repair.ordinary_model import ordinary_model
 from asi_verify.repair.ordinary_training import OrdinaryTraining
@@ -30,6 +31,7 @@ __all__ = [
     "Corrector",
     "Examination",
     "LastLayer",
+    "LocalPatch",
     "Loop",
     "OrdinaryTraining",
     "Subject",

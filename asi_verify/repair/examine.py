@@ -16,6 +16,7 @@ from asi_verify.checker import CheckResult, Outcome, check_files
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.certificate import Certificate
 from asi_verify.core.claims import Claims, DatasetClaim
+from asi_verify.core.local_patch import memorised_rows
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.properties import Property, property_for
 from asi_verify.core.query import Query
@@ -75,9 +76,15 @@ class Subject:
         """Those of them that have to be certified in their larger regions."""
         return np.setdiff1d(self.named, self.audit.contradicted_named)
 
+    def _telling(self, artifact: Artifact, claims: Claims) -> Claims:
+        """Claims that name the rows in whose regions a model's local patches do something."""
+        found = memorised_rows(artifact.network, claims.family, self.samples.images)
+        contradicted = {row for pair in claims.contradictions for row in pair}
+        return replace(claims, memorised=tuple(sorted(found - contradicted)))
+
     def claims(self, artifact: Artifact) -> Claims:
         """What a folder of certificates about a model claims, shards still to come."""
-        return Claims(
+        claims = Claims(
             artifact.digest,
             DatasetClaim(
                 self.name,
@@ -93,17 +100,19 @@ class Subject:
             (),
             self.provenance,
         )
+        return self._telling(artifact, claims)
 
     def named_claims(self, artifact: Artifact) -> Claims:
         """The same of the classes that must never be missed, in their larger regions."""
         never_miss = self.audit.never_miss
         assert never_miss is not None
-        return replace(
+        claims = replace(
             self.claims(artifact),
             family=never_miss.family,
             contradictions=tuple(pair.rows for pair in self.audit.named_contradictions),
             never_miss=never_miss,
         )
+        return self._telling(artifact, claims)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +123,13 @@ class Certified:
         rows: the samples, in order.
         proof: a verdict for each, and what the stages did.
         checked: what the checker said of the certificates; None if none were written.
+        memorised: rows outside the contradictions in whose regions a local patch does something.
     """
 
     rows: npt.NDArray[np.intp]
     proof: Proof
     checked: CheckResult | None
+    memorised: frozenset[int]
 
     @property
     def accepted(self) -> dict[int, str]:
@@ -175,20 +186,29 @@ class Examination:
 
     @property
     def counted(self) -> frozenset[int]:
-        """The accepted rows that count: those outside the contradictions."""
-        return frozenset(self.accepted) - set(self.subject.audit.contradicted)
+        """The accepted rows that count: those outside contradictions and not memorised."""
+        aside = self.certified.memorised.union(self.subject.audit.contradicted)
+        return frozenset(self.accepted) - aside
 
     @property
     def counted_named(self) -> frozenset[int]:
         """The same of the larger regions."""
-        accepted = {} if self.named is None else self.named.accepted
-        return frozenset(accepted) - set(self.subject.audit.contradicted_named)
+        if self.named is None:
+            return frozenset()
+        aside = self.named.memorised.union(self.subject.audit.contradicted_named)
+        return frozenset(self.named.accepted) - aside
 
     @property
     def status(self) -> Status:
         """Of the certified split under this model."""
-        aside = len(self.subject.audit.contradicted)
-        return Status(len(self.subject.samples) - aside - len(self.counted), aside)
+        aside, memorised = len(self.subject.audit.contradicted), len(self.exceptions)
+        covered = aside + memorised + len(self.counted)
+        return Status(len(self.subject.samples) - covered, aside, memorised)
+
+    @property
+    def exceptions(self) -> list[int]:
+        """The memorised rows with an accepted certificate."""
+        return sorted(self.certified.memorised & self.accepted.keys())
 
     @property
     def named_status(self) -> Status:
@@ -212,8 +232,8 @@ class Examination:
         """The rows of some guarantees that do not have them any more."""
         return [] if keep is None else sorted(keep.without(self.guarantees))
 
-    def findings(self, round_: int) -> Findings:
-        """For the bug log.
+    def findings(self, round_: int, corrector: str) -> Findings:
+        """For the bug log, with what made the model.
 
         A sample that has to be certified in two regions counts as certified in both or in none, and
         an error in the larger one is an error.
@@ -235,6 +255,7 @@ class Examination:
             accepted,
             frozenset(self.subject.audit.contradicted),
             self.subject.suspected,
+            corrector,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -242,6 +263,7 @@ class Examination:
         accepted = self.accepted
         found: dict[str, Any] = {
             "artifact": self.artifact.digest,
+            "memorised": self.exceptions,
             "misclassified": int(self.evaluation.wrong.sum()),
             "parity": self.artifact.parity.differences,
             "samples": [
@@ -283,6 +305,7 @@ def examine(
     certify: bool = True,
     keep: Guarantees | None = None,
     progress: Progress = NO_PROGRESS,
+    corrector: str = "",
 ) -> Examination:
     """Examine a model and bring the bug log up to date.
 
@@ -296,6 +319,7 @@ def examine(
         keep: what has to be certified again. If something is not, the model is not to be taken,
             and the bug log stays as it was.
         progress: told of samples.
+        corrector: what made the model, for the traces of bugs.
 
     Raises:
         SoundnessAlarm: the checker rejects a certificate that was just written.
@@ -321,9 +345,10 @@ def examine(
             progress,
         )
         if not certify:
-            return Certified(rows, proof, None)
+            return Certified(rows, proof, None, frozenset(claims.memorised))
         _write(folder, place + name, artifact, claims, rows, wanted, samples.image_digests, proof)
-        return Certified(rows, proof, _checked(folder, place + name, subject.samples))
+        checked = _checked(folder, place + name, subject.samples)
+        return Certified(rows, proof, checked, frozenset(claims.memorised))
 
     everything = np.arange(len(subject.samples))
     main = certified(subject.claims(artifact), everything, "certificates/")
@@ -333,7 +358,8 @@ def examine(
     examination = Examination(artifact, evaluation, main, subject, named)
     last = folder.bugs.last_round()
     if (last is None or last < round_) and not examination.lost(keep):
-        folder.bugs.save(updated(folder.bugs.bugs(), examination.findings(round_)), round_)
+        findings = examination.findings(round_, corrector)
+        folder.bugs.save(updated(folder.bugs.bugs(), findings), round_)
     return examination
 
 

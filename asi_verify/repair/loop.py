@@ -22,6 +22,7 @@ from asi_verify.repair.checkpoints import Checkpoints
 from asi_verify.repair.corrector import Correction, Corrector, Task
 from asi_verify.repair.examine import Guarantees, Subject, examine
 from asi_verify.repair.last_layer import LastLayer
+from asi_verify.repair.local_patch import LocalPatch
 from asi_verify.store import RunFolder
 
 __all__ = ["Loop", "round_folder"]
@@ -34,7 +35,7 @@ def round_folder(number: int) -> str:
 
 @dataclass(frozen=True)
 class Loop:
-    """Rounds of one corrector, and the last few samples by linear programme.
+    """Rounds of one corrector, the last few samples by linear programme, and what is memorised.
 
     Repair guided by counterexamples need not end (Boetius et al. 2023): the number of rounds is a
     budget, and not reaching zero is a result like any other.
@@ -45,14 +46,23 @@ class Loop:
         last_layer: asked after a round that leaves at most ``last_layer.most`` samples open. What
             it changes is a round of its own, beside those counted; the change is taken only if
             everything that was certified is certified again. None to leave it out.
+        local_patch: asked when the rounds are over, about the best of them, if it left samples
+            open; taken as ``last_layer`` is, if fewer are open then. None to leave it out.
     """
 
     corrector: Corrector
     rounds: int = 3
     last_layer: LastLayer | None = field(default_factory=LastLayer)
+    local_patch: LocalPatch | None = None
 
     @classmethod
-    def of(cls, corrector: Corrector, rounds: int, most_for_last_layer: int) -> Loop:
+    def of(
+        cls,
+        corrector: Corrector,
+        rounds: int,
+        most_for_last_layer: int,
+        local_patch: LocalPatch | None = None,
+    ) -> Loop:
         """A loop that leaves the last layer alone if that is to repair 0 samples.
 
         Raises:
@@ -65,7 +75,7 @@ class Loop:
                 f"last_layer: {most_for_last_layer!r}; a number of samples, 0 or more, is expected"
             )
         last = LastLayer(most_for_last_layer) if most_for_last_layer else None
-        return cls(corrector, rounds, last)
+        return cls(corrector, rounds, last, local_patch)
 
     def run(
         self,
@@ -82,7 +92,8 @@ class Loop:
         of classes that must never be missed need two.
 
         Every round is kept under ``rounds/NN/`` and not done again by a run that goes on. What the
-        last layer's programme said of a round is ``rounds/NN/last_layer.json``.
+        last layer's programme said of a round is ``rounds/NN/last_layer.json``, and what became of
+        memorising what it left open ``rounds/NN/local_patch.json``.
 
         Returns:
             The number of the round that leaves the fewest open, the first among equals, and never
@@ -117,7 +128,7 @@ class Loop:
                 best, fewest = number, len(open_rows)
             if self.last_layer is not None and 0 < len(open_rows) <= self.last_layer.most:
                 task = replace(task, open=open_rows)
-                done = examined.repaired(number, self.last_layer, network, task)
+                done = examined.repaired(number, number + 1, self.last_layer, network, task)
                 if done is not None:
                     number += 1
                 if done is not None and not done["lost"]:
@@ -126,6 +137,14 @@ class Loop:
                         best, fewest = number, len(open_rows)
             if len(open_rows) == 0:
                 break
+        if self.local_patch is not None:
+            network, open_rows = examined.outcome(best, examined.required(best))
+            if len(open_rows) > 0:
+                task = replace(task, open=open_rows, round=self.rounds)
+                examined.keep(best, last=number)
+                done = examined.repaired(best, number + 1, self.local_patch, network, task)
+                if done is not None and not done["lost"] and len(done["open"]) < len(open_rows):
+                    best = number + 1
         examined.keep(best)
         return best
 
@@ -142,6 +161,12 @@ class _Examined:
     def record(self, number: int) -> dict[str, Any] | None:
         """What is written down of a round, if it is done."""
         found: dict[str, Any] | None = self.folder.read_json(round_folder(number) + "round.json")
+        return found
+
+    def required(self, number: int) -> dict[str, Any]:
+        """What is written down of a round that is done."""
+        found = self.record(number)
+        assert found is not None
         return found
 
     def outcome(self, number: int, record: dict[str, Any]) -> tuple[Network, npt.NDArray[np.intp]]:
@@ -166,14 +191,19 @@ class _Examined:
         return record
 
     def repaired(
-        self, number: int, corrector: LastLayer, network: Network, task: Task
+        self,
+        number: int,
+        becomes: int,
+        corrector: LastLayer | LocalPatch,
+        network: Network,
+        task: Task,
     ) -> dict[str, Any] | None:
-        """What the last layer's programme makes of a round's network: a round, or None."""
-        told = round_folder(number) + "last_layer.json"
+        """What a corrector of few makes of a round's network: round ``becomes``, or None."""
+        told = round_folder(number) + corrector.kind.replace("-", "_") + ".json"
         effect = self.folder.read_json(told)
         if effect is not None and not effect["repaired"]:
             return None
-        if effect is not None and (done := self.record(number + 1)) is not None:
+        if effect is not None and (done := self.record(becomes)) is not None:
             return done
         correction = corrector.attempt(network, task, None, self.progress)
         self.folder.write_json(told, dict(correction.effect))
@@ -181,15 +211,18 @@ class _Examined:
             self.progress.say(f"round {number}: {correction.effect['reason']}")
             return None
         keep = self._guarantees(number)
-        return self._examine(number + 1, corrector, correction, keep=keep)
+        return self._examine(becomes, corrector, correction, keep=keep)
 
-    def keep(self, number: int) -> None:
-        """Let the bug log say how bugs stand under a round's model, if it went on to later ones."""
+    def keep(self, number: int, last: int | None = None) -> None:
+        """Let the bug log say how bugs stand under a round's model, if it went on to later ones.
+
+        With ``last``, only if it went on to that round at most.
+        """
         log = self.folder.bugs
-        last = log.last_round()
-        if last is not None and last > number:
+        seen = log.last_round()
+        if seen is not None and number < seen and (last is None or seen <= last):
             examination = self.folder.read_json(round_folder(number) + "examination.json")
-            log.save(returned(log.bugs(), number, examination["artifact"]), last)
+            log.save(returned(log.bugs(), number, examination["artifact"]), seen)
 
     def _guarantees(self, number: int) -> Guarantees:
         """What a round certified."""
@@ -213,13 +246,21 @@ class _Examined:
         place, folder = round_folder(number), self.folder
         artifact = Artifact.from_network(correction.network)
         found = examine(
-            artifact, self.subject, number, folder, self.stages, keep=keep, progress=self.progress
+            artifact,
+            self.subject,
+            number,
+            folder,
+            self.stages,
+            keep=keep,
+            progress=self.progress,
+            corrector=corrector.kind,
         )
         lost = found.lost(keep)
         self.progress.say(
             f"round {number}: {int(found.evaluation.wrong.sum())} misclassified, "
             f"{len(found.counted)} certificates accepted, {len(found.open_rows)} open"
             + ("" if found.named is None else f"; never miss: {len(found.counted_named)} accepted")
+            + (f", {len(found.exceptions)} memorised" if found.exceptions else "")
             + (f"; not taken, {len(lost)} lost" if lost else "")
         )
         folder.write_json(place + "examination.json", found.to_json())
@@ -232,6 +273,7 @@ class _Examined:
             "epochs": correction.epochs,
             "history": list(correction.history),
             "lost": lost,
+            "memorised": found.exceptions,
             "open": found.open_rows.tolist(),
             "round": number,
             "screened": correction.screened,

@@ -10,11 +10,12 @@ from importlib import resources
 from typing import Any
 
 from asi_verify.audit import noted_readiness
+from asi_verify.bugs import closing_round
 from asi_verify.core.bug import Bug
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.claims import Claims
 from asi_verify.core.semantics import Semantics
-from asi_verify.core.status import Status
+from asi_verify.core.status import Status, status_of
 from asi_verify.errors import RunFolderError
 from asi_verify.report.never_miss import never_miss_section
 from asi_verify.report.reasons import why_not_proved
@@ -64,14 +65,20 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
     claims = Claims.from_bytes(folder.files.require(_CERTIFICATES + "claims.json"))
     before = folder.read_json("rounds/00/examination.json")
     after = folder.read_json(f"rounds/{result['round']:02d}/examination.json")
-    status = Status(result["open"], result["contradictions"])
+    status = status_of(result)
     contradicted = sorted({row for pair in audit["contradictions"] for row in pair["rows"]})
+    rounds = _rounds(folder)
+    correctors = {entry["round"]: entry["settings"]["corrector"] for entry in rounds}
+    closed = {bug: correctors.get(closing_round(bug)) for bug in folder.bugs.bugs()}
+    bugs = [_bug(bug, before, after, closed[bug]) for bug in closed]
     return {
         "schema": SCHEMA,
         "status": str(status),
         "headline": _headline(status, result, configuration, claims),
         "never_miss": _never_miss(folder, result, after, audit),
         "not_proved": _not_proved(after, contradicted),
+        "memorised": result.get("memorised", []),
+        "handed_over": result.get("handed_over", []),
         "statements": _statements(claims, result, configuration),
         "dataset": _dataset(configuration, claims),
         "model": {
@@ -95,9 +102,10 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
             "shards": len(claims.shards),
         },
         "stages": after["stages"],
-        "rounds": _rounds(folder),
+        "rounds": rounds,
         "changes": _changes(folder),
-        "bugs": [_bug(bug, before, after) for bug in folder.bugs.bugs()],
+        "closed_by": _closed_by(bugs),
+        "bugs": bugs,
         "audit": {
             "ceilings": audit["ceilings"],
             "contradicted": result["contradicted"],
@@ -115,27 +123,40 @@ def _headline(
 ) -> str:
     total, extent = result["samples"], claims.family.extent
     name, split = configuration["dataset"]["name"], claims.dataset.split
+    besides = f" {_images(status.memorised, 'memorised')} not counted." if status.memorised else ""
     if status.open:
         return (
             f"{status.open} of {total} images of {name} ({split}) have no accepted certificate "
-            f"{extent}."
+            f"{extent}.{besides}"
         )
     if status.contradictions == total:
         return (
             f"Nothing is proved: {extent} every image of {name} ({split}) contradicts another one."
         )
     covered = f"images of {name} ({split}) has an accepted certificate {extent}."
+    others = total - status.memorised - status.contradictions
+    if others == 0:
+        return f"Nothing is proved but of images of {name} ({split}) that are memorised {extent}."
+    excepted = " and ".join(
+        _images(count, kind)
+        for count, kind in (
+            (status.contradictions, "contradictory"),
+            (status.memorised, "memorised"),
+        )
+        if count
+    )
+    each = f"each of the other {others}" if excepted else f"each of {total}"
+    excepted = f" except {excepted}" if excepted else ""
     if claims.dataset.target == "prediction":
         return (
-            f"Stable answers, right or wrong: each of {total} {covered} "
-            f"{result['misclassified']} of them are misclassified."
+            f"Stable answers, right or wrong{excepted}: {each} {covered} "
+            f"{result['misclassified']} of {'all' if excepted else 'them'} are misclassified."
         )
-    if status.contradictions:
-        return (
-            f"Zero repeatable errors except {status.contradictions} contradictory images: each of "
-            f"the other {total - status.contradictions} {covered}"
-        )
-    return f"Zero repeatable errors: each of {total} {covered}"
+    return f"Zero repeatable errors{excepted}: {each} {covered}"
+
+
+def _images(count: int, kind: str) -> str:
+    return f"{count} {kind} image{'' if count == 1 else 's'}"
 
 
 def _statements(
@@ -203,9 +224,10 @@ def _side(
     examination: dict[str, Any], measured: dict[str, Any], contradicted: list[int]
 ) -> dict[str, Any]:
     verdicts = Counter(sample["verdict"] for sample in examination["samples"])
+    aside = {*contradicted, *examination.get("memorised", [])}
     return {
         "accepted": sum(
-            sample["accepted"] and row not in contradicted
+            sample["accepted"] and row not in aside
             for row, sample in enumerate(examination["samples"])
         ),
         "accuracy": measured["accuracy"],
@@ -255,14 +277,18 @@ def _rounds(folder: RunFolder) -> list[dict[str, Any]]:
         record = folder.read_json(f"rounds/{number:02d}/round.json")
         if record is None:
             break
-        tried = folder.read_json(f"rounds/{number:02d}/last_layer.json")
+        tried = {
+            name: folder.read_json(f"rounds/{number:02d}/{name}.json")
+            for name in ("last_layer", "local_patch")
+        }
         rounds.append(
             {
                 "accepted": record["accepted"],
                 "closed": record["closed"],
                 "epochs": record["epochs"],
                 "history": record["history"],
-                "last_layer": None if tried is None else tried["reason"],
+                **{name: None if told is None else told["reason"] for name, told in tried.items()},
+                "left": [] if tried["local_patch"] is None else tried["local_patch"]["left"],
                 "lost": record["lost"],
                 "open": len(record["open"]),
                 "repaired": record["effect"].get("repaired", []),
@@ -279,10 +305,19 @@ def _changes(folder: RunFolder) -> list[dict[str, Any]]:
     return [folder.read_json(name) for name in names]
 
 
-def _bug(bug: Bug, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+def _closed_by(bugs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How many errors each corrector closed that are still closed."""
+    counts = Counter(bug["closed_by"] for bug in bugs if bug["closed_by"] is not None)
+    return [{"closed": counts[kind], "corrector": kind} for kind in sorted(counts)]
+
+
+def _bug(
+    bug: Bug, before: dict[str, Any], after: dict[str, Any], closed_by: str | None
+) -> dict[str, Any]:
     first, last = before["samples"][bug.row], after["samples"][bug.row]
     return {
         "category": bug.category.value,
+        "closed_by": closed_by,
         "image": bug.image,
         "kind": bug.kind.value,
         "label": list(bug.label),

@@ -31,6 +31,8 @@ _PASS = "tests/soundness/test_trusted_pass.py::test_"
 _TREE = "tests/core/test_split_tree.py::test_"
 _LEAVES = "tests/soundness/test_split_trees.py::test_"
 _FOLDER = "tests/checker/test_folder.py::test_"
+_MEMORISED = "tests/checker/test_memorised.py::test_"
+_LOCAL_PATCH = "tests/core/test_local_patch.py::test_"
 _CANONICAL = "tests/core/test_canonical.py::test_"
 _CERTIFICATE = "tests/core/test_certificate.py::test_"
 _CLAUSES = "tests/core/test_clauses.py::test_"
@@ -1963,6 +1965,87 @@ _REGIONS_BEYOND_BOXES = [
     ),
 ]
 
+_MEMORISED_ROWS = [
+    Defect(
+        "local patch: ends at the box, which the trusted pass cannot see",
+        "core/local_patch.py",
+        "_EDGE = 2.0**-19",
+        "_EDGE = 0.0",
+        _LOCAL_PATCH + "intervals_prove_both[shape0-Semantics.FLOAT32]",
+    ),
+    Defect(
+        "local patch: half as steep, so that the bonus reaches beyond the collar",
+        "core/local_patch.py",
+        "(2 / collar).astype(np.float32)",
+        "(0.5 / collar).astype(np.float32)",
+        _LOCAL_PATCH + "beyond_the_collar_there_is_exactly_nothing",
+    ),
+    Defect(
+        "local patch: ends rounded into the box",
+        "core/local_patch.py",
+        "lower = np.nextafter((box.lower - _EDGE).astype(np.float32), np.float32(-np.inf))",
+        "lower = np.nextafter((box.lower - _EDGE).astype(np.float32), np.float32(np.inf))",
+        _LOCAL_PATCH + "boxes_are_covered_to_the_last_float",
+    ),
+    Defect(
+        "local patch: collars do not memorise",
+        "core/local_patch.py",
+        "return self.lower - collar, self.upper + collar",
+        "return self.lower + 0 * collar, self.upper + 0 * collar",
+        _LOCAL_PATCH + "memorised_are_the_rows_whose_regions_a_patch_reaches[9/20]",
+    ),
+    Defect(
+        "local patch: only the last of several patched networks seen",
+        "core/local_patch.py",
+        "reached |= patches",
+        "reached = patches",
+        _LOCAL_PATCH + "patches_upon_patches_are_all_found",
+    ),
+    Defect(
+        "local patch: anything of that shape called a patch",
+        "core/local_patch.py",
+        "if all(map(_alike, made, tail)) else None",
+        "if len(made) == len(tail) else None",
+        _LOCAL_PATCH + "what_is_changed_anywhere_is_another_network",
+    ),
+    Defect(
+        "memorised rows counted as certified",
+        "checker/folder.py",
+        "len(closed & self.memorised)",
+        "0 * len(closed & self.memorised)",
+        _MEMORISED + "memorised_rows_are_accepted_and_named_apart",
+    ),
+    Defect(
+        "memorised rows: the claims believed",
+        "checker/folder.py",
+        "if tuple(sorted(memorised)) != claims.memorised:",
+        "if len(memorised) < len(claims.memorised):",
+        _MEMORISED + "claims_that_name_others_are_refused[rows0]",
+    ),
+    Defect(
+        "memorised rows closed without a certificate",
+        "checker/folder.py",
+        "closed = set(self.rows(Outcome.ACCEPTED)) - self.contradictions",
+        "closed = set(self.rows(Outcome.ACCEPTED)) | self.memorised - self.contradictions",
+        _MEMORISED + "without_its_certificate_a_memorised_row_is_open",
+    ),
+    Defect(
+        "memorised rows alone a success",
+        "checker/folder.py",
+        "counts = set(self.rows(Outcome.ACCEPTED)) - self.memorised",
+        "counts = set(self.rows(Outcome.ACCEPTED))",
+        _MEMORISED + "a_folder_of_memorised_rows_alone_does_not_hold",
+    ),
+    Defect(
+        "memorised rows named twice",
+        "core/claims.py",
+        "if all(first < second for first, second in pairwise(rows)):",
+        "if all(first <= second for first, second in pairwise(rows)):",
+        _MEMORISED + "rows_in_no_canonical_form_are_refused[[2,2]]",
+    ),
+]
+"""Whose bonus reaches where, and what a status may count."""
+
 _FOLDERS = [
     Defect(
         "a NaN counted as proved",
@@ -2065,8 +2148,8 @@ _FOLDERS = [
     Defect(
         "a solver's word closes a bug",
         "checker/folder.py",
-        "outcome is Outcome.ACCEPTED and row not in",
-        "outcome is not Outcome.REJECTED and row not in",
+        "closed = set(self.rows(Outcome.ACCEPTED)) - self.contradictions",
+        "closed = set(self.outcomes) - self.contradictions",
         _FOLDER + "a_solvers_word_is_delegated_and_certifies_nothing",
     ),
     Defect(
@@ -2135,7 +2218,7 @@ _FOLDERS = [
     Defect(
         "nothing accepted and yet it holds",
         "checker/folder.py",
-        "zero and bool(self.rows(Outcome.ACCEPTED)) and not",
+        "zero and bool(counts) and not",
         "zero and not",
         _FOLDER + "a_folder_holds_only_if_something_is_accepted_and_nothing_rejected",
     ),
@@ -4017,7 +4100,7 @@ _NAMED_CLASSES = [
     Defect(
         "never miss: missing rows are those of no class",
         "checker/folder.py",
-        "len(self.asked) - aside - accepted",
+        "len(self.asked) - aside - len(closed)",
         "len(self.outcomes) - aside - accepted",
         _NAMED_ROWS + "a_row_without_its_certificate_is_open",
     ),
@@ -4063,6 +4146,7 @@ DEFECTS = [
     *_CONTRADICTIONS,
     *_FINITE_REGIONS,
     *_REGIONS_BEYOND_BOXES,
+    *_MEMORISED_ROWS,
     *_FOLDERS,
     *_CERTIFICATES,
     *_NAMED_CLASSES,
