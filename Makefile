@@ -66,6 +66,7 @@ benchmark: setup
 	$(BIN)/python benchmarks/adrenal.py
 	$(BIN)/python benchmarks/certify_again.py
 	$(BIN)/python benchmarks/attack_certified.py
+	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/proposal_cost.py
 	$(BIN)/python benchmarks/smt_wins.py
 	$(BIN)/python benchmarks/cactus.py

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asi_verify._bubbles import Bubbles, bubbles
     from asi_verify._certify import certify, check, correct
     from asi_verify._compare import Comparison, compare
+    from asi_verify._guard import build_guard
     from asi_verify._plan import Plan, plan
     from asi_verify._query import write_query
     from asi_verify._radius_map import RadiusMap, radius_map
@@ -38,13 +39,16 @@ if TYPE_CHECKING:
     from asi_verify.core.status import Status
     from asi_verify.data import Preprocess, load_dataset, phantom
     from asi_verify.errors import AsiVerifyError, SoundnessAlarm, UsageError
+    from asi_verify.guard import Answer, Guard
 
 __all__ = [
     "L1",
     "L2",
+    "Answer",
     "AsiVerifyError",
     "Bubbles",
     "Comparison",
+    "Guard",
     "Intensity",
     "KPixel",
     "LInf",
@@ -60,6 +64,7 @@ __all__ = [
     "UsageError",
     "audit_dataset",
     "bubbles",
+    "build_guard",
     "certify",
     "check",
     "compare",
@@ -79,11 +84,13 @@ __all__ = [
 ]
 
 _HOME = {
+    "Answer": "guard",
     "AsiVerifyError": "errors",
     "Bubbles": "_bubbles",
     "Comparison": "_compare",
     "L1": "core.balls",
     "L2": "core.balls",
+    "Guard": "guard",
     "Intensity": "core.intensity",
     "KPixel": "core.k_pixel",
     "LInf": "core.linf",
@@ -99,6 +106,7 @@ _HOME = {
     "UsageError": "errors",
     "audit_dataset": "_audit_dataset",
     "bubbles": "_bubbles",
+    "build_guard": "_guard",
     "certify": "_certify",
     "check": "_certify",
     "compare": "_compare",

@@ -26,7 +26,7 @@ HOMES = {
     "pooch": ["data"],
     "rich": ["cli"],
     "safetensors": ["repair"],
-    "scipy": ["prove", "repair", "stress"],
+    "scipy": ["guard", "prove", "repair", "stress"],
     "sqlalchemy": ["store"],
     "torch": ["_doctor", "bounds", "export", "prove", "repair", "stress", "zoo"],
     "typer": ["cli"],

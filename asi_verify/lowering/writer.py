@@ -6,6 +6,7 @@ network holds a GELU, which is an operator of ONNX since then.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from asi_verify.core.operators import (
     Concat,
     Conv,
     MaxPool,
+    Operator,
     Relu,
     Reshape,
     Scale,
@@ -32,7 +34,7 @@ from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, LayerNormalization, Sigmoid, Softmax, Tanh
 from asi_verify.errors import ModelError
 
-__all__ = ["INPUT_NAME", "OUTPUT_NAME", "write_artifact"]
+__all__ = ["INPUT_NAME", "OUTPUT_NAME", "GraphWriter", "write_artifact"]
 
 OPSET, IR_VERSION = 17, 8
 _OPSET_WITH_GELU, _IR_VERSION_WITH_GELU = 20, 9
@@ -40,20 +42,73 @@ INPUT_NAME = "image"
 OUTPUT_NAME = "logits"
 
 
-class _Writer:
+class GraphWriter:
+    """An ONNX graph under construction, with names by position."""
+
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: list[onnx.TensorProto] = []
 
     def constant(self, array: npt.NDArray[Any]) -> str:
+        """The name of a new constant."""
         name = f"c{len(self.tensors)}"
         self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
     def node(self, operator: str, inputs: list[str], **attributes: Any) -> str:
+        """The name of what a new node of one output computes."""
         name = f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
         return name
+
+    def operator(self, operator: Operator, inputs: list[str], shape: Shape) -> str:
+        """The name of what an operator of ours computes of named values.
+
+        Args:
+            operator: the operator.
+            inputs: what it reads.
+            shape: of one sample of the first of them.
+
+        Raises:
+            ModelError: it has no ONNX form.
+        """
+        return _write(self, operator, inputs, shape)
+
+    def model(
+        self,
+        name: str,
+        shape: Shape,
+        outputs: Mapping[str, tuple[str, npt.DTypeLike, Shape]],
+        metadata: Mapping[str, str],
+    ) -> bytes:
+        """The file: one float32 input ``image``, ``(N, *shape)``, and several outputs.
+
+        Args:
+            name: of the graph.
+            shape: of one image.
+            outputs: by its name, for each output that of the value, its dtype, and the shape for
+                one image.
+            metadata: texts that the file carries.
+        """
+        for output, (value, _, _) in outputs.items():
+            self.nodes.append(helper.make_node("Identity", [value], [output]))
+        graph = helper.make_graph(
+            self.nodes,
+            name,
+            [_batched(INPUT_NAME, shape)],
+            [
+                helper.make_tensor_value_info(
+                    output, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), ["N", *extents]
+                )
+                for output, (_, dtype, extents) in outputs.items()
+            ],
+            self.tensors,
+        )
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        )
+        helper.set_model_props(model, dict(metadata))
+        return bytes(model.SerializeToString(deterministic=True))
 
 
 def write_artifact(network: Network) -> bytes:
@@ -67,7 +122,7 @@ def write_artifact(network: Network) -> bytes:
     """
     if not network.is_exact_float32:
         raise ModelError("the network holds constants that are not float32; round it first")
-    writer = _Writer()
+    writer = GraphWriter()
     names = [INPUT_NAME]
     for node in network.nodes:
         inputs = [names[value] for value in node.inputs]
@@ -94,7 +149,7 @@ def _batched(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", *shape])
 
 
-def _write(writer: _Writer, operator: object, inputs: list[str], shape: Shape) -> str:
+def _write(writer: GraphWriter, operator: object, inputs: list[str], shape: Shape) -> str:
     match operator:
         case Affine(weight=weight, bias=bias) if len(shape) > 1:
             product = writer.node("MatMul", [*inputs, writer.constant(weight.T)])
@@ -135,7 +190,7 @@ def _write(writer: _Writer, operator: object, inputs: list[str], shape: Shape) -
 
 
 def _write_moving(
-    writer: _Writer,
+    writer: GraphWriter,
     operator: Reshape | Transpose | Concat | Select | Pad,
     inputs: list[str],
     given: Shape,
@@ -155,7 +210,7 @@ def _write_moving(
             return _write_pad(writer, operator, inputs, given)
 
 
-def _write_smooth(writer: _Writer, operator: object, inputs: list[str]) -> str:
+def _write_smooth(writer: GraphWriter, operator: object, inputs: list[str]) -> str:
     match operator:
         case Sigmoid() | Tanh() | Erf():
             return writer.node(type(operator).__name__, inputs)
@@ -180,7 +235,9 @@ def _pads(operator: Conv | MaxPool) -> list[int]:
     return [before for before, _ in operator.pads] + [after for _, after in operator.pads]
 
 
-def _write_piecewise(writer: _Writer, operator: Relu | LeakyRelu | Clamp, inputs: list[str]) -> str:
+def _write_piecewise(
+    writer: GraphWriter, operator: Relu | LeakyRelu | Clamp, inputs: list[str]
+) -> str:
     match operator:
         case Relu():
             return writer.node("Relu", inputs)
@@ -196,7 +253,7 @@ def _write_piecewise(writer: _Writer, operator: Relu | LeakyRelu | Clamp, inputs
             return writer.node("Clip", [*inputs, *ends])
 
 
-def _write_pad(writer: _Writer, operator: Pad, inputs: list[str], shape: Shape) -> str:
+def _write_pad(writer: GraphWriter, operator: Pad, inputs: list[str], shape: Shape) -> str:
     """Zeros between neighbours are what a transposed convolution with a kernel of one 1 makes."""
     result = inputs[0]
     channels, *gaps = operator.between
@@ -217,7 +274,7 @@ def _write_pad(writer: _Writer, operator: Pad, inputs: list[str], shape: Shape) 
 
 
 def _write_scale(
-    writer: _Writer, scale: npt.NDArray[Any], shift: npt.NDArray[Any], inputs: list[str]
+    writer: GraphWriter, scale: npt.NDArray[Any], shift: npt.NDArray[Any], inputs: list[str]
 ) -> str:
     scales, shifts = bool(np.any(scale != 1)), bool(np.any(shift != 0))
     result = inputs[0]

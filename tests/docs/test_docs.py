@@ -22,6 +22,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 import asi_verify as asi
 from asi_verify import errors
+from asi_verify import guard as guards
 from asi_verify.attest import Verification, predicate_schema
 from asi_verify.audit import readiness_schema
 from asi_verify.checker import CheckResult
@@ -255,7 +256,7 @@ def same_default(shown, actual):
 def test_every_member_of_a_result_is_in_the_reference():
     """Properties, attributes and methods of what the public functions return."""
     text = page("reference/python.md")
-    for kind in (asi.Result, asi.Readiness, CheckResult, Verification):
+    for kind in (asi.Guard, asi.Result, asi.Readiness, CheckResult, Verification):
         found = section(text, kind.__name__)
         members = [name for name in (*vars(kind), *kind.__annotations__) if name[0] != "_"]
         assert members
@@ -333,6 +334,15 @@ def test_every_reason_to_be_undecided_is_explained():
     }
     assert set(words) == set(Reason)
     assert [text for text in words.values() if text not in found] == []
+
+
+def test_every_reason_of_a_guard_is_in_the_reference():
+    """By its code and its name, and in the guide by its name."""
+    found, guide = section(page("reference/formats.md"), "guard/guard.onnx"), page("guide/guard.md")
+    for reason in guards.Reason:
+        (name,) = reason.names
+        assert f"| {int(reason)} | `{name}` |" in found
+        assert f"| `{name}` |" in guide
 
 
 def test_deployment_switches_off_what_we_switch_off():

@@ -404,6 +404,8 @@ def test_rounds_that_are_done_are_not_done_again():
 class Useless(Corrector):
     """Changes nothing and says that everything is certified."""
 
+    kind = "useless"
+
     def attempt(self, network, task, checkpoints=None, progress=None):
         return Correction(network, 1, len(task.rows), ())
 
@@ -445,12 +447,14 @@ def test_contradicted_samples_are_left_out_of_the_loss():
     seen = []
 
     class Watching(Corrector):
+        kind = "watching"
+
         def attempt(self, network, task, checkpoints=None, progress=None):
             seen.append(task)
             return Correction(network, 1, 0, ())
 
         def settings(self):
-            return {}
+            return {"corrector": self.kind}
 
     from asi_verify.export import network_from_torch
     from asi_verify.zoo import SmallCNN

@@ -79,6 +79,9 @@ _BESIDE_OTHERS = "tests/test_never_miss_folder.py::test_"
 _CURVES = "tests/checker/test_curves.py::test_"
 _SMOOTH = "tests/checker/test_smooth.py::test_"
 _ROUGH = "tests/soundness/test_smooth_float32.py::test_"
+_GUARD = "tests/guard/test_graph.py::test_"
+_ASKED = "tests/guard/test_guard.py::test_"
+_PART = "tests/guard/test_statistical.py::test_"
 
 _ARITHMETIC = [
     Defect(
@@ -4127,6 +4130,142 @@ _NAMED_CLASSES = [
     ),
 ]
 
+_GUARDS = [
+    Defect(
+        "guard: weights for their magnitudes",
+        "guard/slack.py",
+        "return np.abs(weight.astype(np.float64))",
+        "return weight.astype(np.float64)",
+        _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[mlp]",
+    ),
+    Defect(
+        "guard: its own rounding left out",
+        "guard/slack.py",
+        "return self.deployed + self.own",
+        "return self.deployed",
+        _GUARD + "terms_that_the_graph_itself_loses_are_covered[100-25]",
+    ),
+    Defect(
+        "guard: the model's rounding left out",
+        "guard/slack.py",
+        "return self.deployed + self.own",
+        "return self.own / 4",
+        _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[cnn]",
+    ),
+    Defect(
+        "guard: no slack on the centre",
+        "guard/slack.py",
+        "_up((sizes.both + 8 * _UNIT) * sizes.enlarge),",
+        "_up(0.0),",
+        _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[cnn]",
+    ),
+    Defect(
+        "guard: no slack of the bias",
+        "guard/slack.py",
+        "constant = _up(((sizes.both + 8 * _UNIT) * bias + sizes.tiny) * sizes.enlarge)",
+        "constant = _up(0 * bias)",
+        _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[wide]",
+    ),
+    Defect(
+        "guard: half the width of a box",
+        "guard/slack.py",
+        "_up((1 + sizes.deployed) * (1 + 4 * _UNIT) / 2 * sizes.enlarge),",
+        "_up((1 + sizes.deployed) * (1 + 4 * _UNIT) / 4 * sizes.enlarge),",
+        _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[mlp]",
+    ),
+    Defect(
+        "guard: rounded differences of weights",
+        "guard/slack.py",
+        "factor = sizes.both + 12 * _UNIT",
+        "factor = 0.0",
+        _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[one layer]",
+    ),
+    Defect(
+        "guard: the best of the differences",
+        "guard/graph.py",
+        'margin = writer.node("ReduceMin", [of_label]',
+        'margin = writer.node("ReduceMax", [of_label]',
+        _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[mlp]",
+    ),
+    Defect(
+        "guard: a region without the other encodings",
+        "guard/slack.py",
+        "return float32_above(radius + _ENCODINGS)",
+        "return float32_above(radius)",
+        _GUARD + "the_region_in_the_graph_holds_that_of_the_family",
+    ),
+    Defect(
+        "guard: a region of brighter images only",
+        "guard/graph.py",
+        'lower = writer.node("Sub", [INPUT_NAME, reach])',
+        'lower = writer.node("Identity", [INPUT_NAME])',
+        _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[mlp]",
+    ),
+    Defect(
+        "guard: sums without rounding",
+        "guard/slack.py",
+        "factor = (gamma32(terms + 1) + 6 * _UNIT) * (1 + 2 * gamma32(16))",
+        "factor = 0.0",
+        _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[doubled]",
+    ),
+    Defect(
+        "guard: pixels that are none accepted",
+        "guard/graph.py",
+        'above = self.node("GreaterOrEqual", [values,',
+        'above = self.node("GreaterOrEqual", [self.node("Abs", [values]),',
+        _GUARD + "a_pixel_that_is_none_is_refused[-1e-07]",
+    ),
+    Defect(
+        "guard: numbers that may overflow",
+        "guard/slack.py",
+        "if not made <= LARGEST:",
+        "if made < 0:",
+        _GUARD + "what_cannot_be_guarded_is_refused_by_name",
+    ),
+    Defect(
+        "guard: a margin that is not looked at",
+        "guard/graph.py",
+        'Reason.NOT_CERTIFIED: writer.node("Greater", [margin, writer.number(0)])',
+        'Reason.NOT_CERTIFIED: writer.node("Greater", [margin, writer.number(-1)])',
+        _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[mlp]",
+    ),
+    Defect(
+        "guard: a member by one end of its region",
+        "guard/membership.py",
+        "(lower <= point[part]) & (point[part] <= upper)",
+        "lower <= point[part]",
+        _ASKED + "members_are_found_exactly",
+    ),
+    Defect(
+        "guard: a member's label not compared",
+        "guard/guard.py",
+        "if label != answer.label:",
+        "if row < 0:",
+        _ASKED + "a_model_that_contradicts_a_certificate_is_an_alarm",
+    ),
+    Defect(
+        "guard: members of certificates that were not accepted",
+        "_guard.py",
+        "checked.rows(Outcome.ACCEPTED)",
+        "range(len(data.split(split)))",
+        _ASKED + "members_are_those_of_accepted_regions",
+    ),
+    Defect(
+        "guard: an interval of half the confidence",
+        "guard/statistical.py",
+        "    tail = (1 - confidence) / 2\n",
+        "    tail = 1 - confidence\n",
+        _PART + "an_exact_interval_holds_the_probability_often_enough[0.95-40]",
+    ),
+    Defect(
+        "guard: conformal sets one rank too small",
+        "guard/statistical.py",
+        "math.ceil((len(labels) + 1) * (1 - error))",
+        "math.floor(len(labels) * (1 - error)) - 1",
+        _PART + "conformal_sets_hold_the_label_as_often_as_promised[0.2]",
+    ),
+]
+
 DEFECTS = [
     *_ARITHMETIC,
     *_AFFINE,
@@ -4159,4 +4298,5 @@ DEFECTS = [
     *_PIECES,
     *_PRODUCTS,
     *_QUERIES,
+    *_GUARDS,
 ]

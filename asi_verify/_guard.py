@@ -1,0 +1,222 @@
+"""``build_guard``: from a finished run to a guard's file, calibrated and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asi_verify._certify import check, linf_for, noted_dataset
+from asi_verify._provenance import machine, versions
+from asi_verify._result import CERTIFICATES, Result
+from asi_verify.core.canonical import array_digest
+from asi_verify.core.claims import ARTIFACT_FILE
+from asi_verify.core.images import encode
+from asi_verify.core.linf import LInf
+from asi_verify.core.radius import Radius, RadiusLike
+from asi_verify.data import Dataset, DatasetLike, Task, load_dataset
+from asi_verify.errors import DataError, RunFolderError, UsageError
+from asi_verify.store import RunFolder
+
+if TYPE_CHECKING:
+    from asi_verify.export import Artifact
+    from asi_verify.guard import Guard, Members
+
+__all__ = ["GUARD_FIGURES", "GUARD_FILE", "GUARD_MEMBERS", "build_guard"]
+
+GUARD_FILE = "guard/guard.onnx"
+GUARD_FIGURES = "guard/guard.json"
+GUARD_MEMBERS = "guard/members.npz"
+
+
+def build_guard(
+    result: Result | str | Path,
+    dataset: DatasetLike | None = None,
+    *,
+    radius: RadiusLike | None = None,
+    coverage: float | None = None,
+    monitors: bool = True,
+    refused: float = 0.01,
+    error: float = 0.1,
+    membership: bool = False,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    data_root: str | Path | None = None,
+) -> Guard:
+    """Make the guard of a run's model, and measure it: one ONNX file that can say "I don't know".
+
+    Calibrated on ``val`` alone; ``test`` is only measured. The run's folder gets
+    ``guard/guard.onnx`` and ``guard/guard.json``, in place of those that were there.
+
+    Args:
+        result: of a finished run, or its folder.
+        dataset: the data set of the run; by default the one that its folder names.
+        radius: of the L-infinity region around each image that is asked about; by default that of
+            the run's certificates.
+        coverage: instead of a radius, the part of ``val`` to be answered, between 0 and 1. The
+            largest of the quarters of the run's radius, up to twice that, at which so many are
+            certified is taken, else the smallest.
+        monitors: whether images unlike the training images are refused, by acquisition statistics
+            and by activations.
+        refused: the part of ``val`` that each of these may refuse.
+        error: of the conformal sets, which are only measured.
+        membership: whether an image in the accepted region of a training image is answered too.
+            Then ``guard/members.npz`` is written, which holds the training images. Certificates are
+            checked anew for it.
+        groups: for ``val`` or ``test`` the name of each sample's group, to be counted apart.
+        data_root: where MedMNIST files are looked for first.
+
+    Raises:
+        UsageError: the run, the data or the radius cannot be used; see its subclasses.
+    """
+    from asi_verify.export import Artifact
+    from asi_verify.guard import Guard, record_monitors, write_guard
+
+    made = result if isinstance(result, Result) else Result(RunFolder.open(result))
+    folder = made.folder
+    data = _dataset(made, dataset, data_root)
+    _refuse_unusable(data, refused, error, radius, coverage, groups or {})
+    artifact = Artifact.from_bytes(folder.files.require(CERTIFICATES + ARTIFACT_FILE))
+    chosen = _radius(made, radius, coverage, artifact, data)
+    recorded = (
+        record_monitors(
+            artifact.data, data.split("train").images, data.split("val").images, refused
+        )
+        if monitors
+        else None
+    )
+    file = write_guard(artifact.data, chosen, recorded)
+    members = _members(made, artifact, data) if membership else None
+    guard = Guard(file, members)
+    settings = {
+        "coverage": coverage,
+        "membership": membership,
+        "monitors": monitors,
+        "refused": refused,
+    }
+    measured = _measured(guard, artifact, data, settings, error, groups or {})
+    with folder.locked():
+        folder.files.write(GUARD_FILE, file)
+        folder.files.remove(GUARD_MEMBERS)
+        if members is not None:
+            folder.files.write(GUARD_MEMBERS, members.to_bytes())
+        folder.write_json(GUARD_FIGURES, measured)
+    return guard
+
+
+def _dataset(made: Result, given: DatasetLike | None, data_root: str | Path | None) -> Dataset:
+    if given is not None:
+        data = load_dataset(given, data_root=data_root)
+    elif made.folder.path is None:
+        raise UsageError("dataset: the result is in memory; pass the data set along")
+    else:
+        data = noted_dataset(made.folder.path, data_root)
+    claimed = made.claims.dataset
+    if array_digest(data.split(claimed.split).images) != claimed.images:
+        raise DataError(
+            f"dataset: the images of {data.name}, {claimed.split}, are not those that the run is "
+            f"about ({claimed.name}); give the data set of the run"
+        )
+    return data
+
+
+def _refuse_unusable(
+    data: Dataset,
+    refused: float,
+    error: float,
+    radius: RadiusLike | None,
+    coverage: float | None,
+    groups: Mapping[str, Sequence[str]],
+) -> None:
+    if data.task is Task.MULTI_LABEL:
+        raise UsageError(f"{data.name}: a guard of a model of several labels is not supported")
+    for name in ("train", "val", *groups):
+        data.split(name)
+    for what, value in (("refused", refused), ("coverage", coverage)):
+        if value is not None and not 0 <= value < 1:
+            raise UsageError(f"{what}: {value}; at least 0 and below 1 is expected")
+    if not 0 < error < 1:
+        raise UsageError(f"error: {error}; between 0 and 1 is expected")
+    if radius is not None and coverage is not None:
+        raise UsageError("radius and coverage: give one of the two; the other one follows from it")
+
+
+def _radius(
+    made: Result,
+    given: RadiusLike | None,
+    coverage: float | None,
+    artifact: Artifact,
+    data: Dataset,
+) -> Radius:
+    """The radius that is meant, or the largest one tried that answers enough of ``val``."""
+    from asi_verify.guard import radius_for
+
+    if given is not None:
+        return linf_for(given).radius
+    family = made.claims.family
+    if not isinstance(family, LInf):
+        raise UsageError(f"radius: the run is about {family}; give an L-infinity radius")
+    if coverage is None:
+        return family.radius
+    return radius_for(artifact.data, family.radius, data.split("val").images, coverage)
+
+
+def _members(made: Result, artifact: Artifact, data: Dataset) -> Members:
+    """The images whose certificates the checker accepts, with the labels that are proved."""
+    from asi_verify.checker import Outcome
+    from asi_verify.core.properties import predictions
+    from asi_verify.guard import Members
+
+    family, split = made.claims.family, made.claims.dataset.split
+    if made.folder.path is None or not isinstance(family, LInf):
+        raise UsageError("membership: only for a run about L-infinity regions, in a folder")
+    checked = check(made.folder.path, data)
+    if checked.refused:
+        raise RunFolderError(f"membership: the certificates are refused: {checked.refused[0]}")
+    rows = np.array(checked.rows(Outcome.ACCEPTED), dtype=np.int64)
+    if not len(rows):
+        raise UsageError("membership: no certificate is accepted")
+    some = data.split(split).take(rows)
+    # A certificate proves what the model answers for the image itself.
+    labels = predictions(some.labels, artifact.session.run(encode(some.images)))
+    return Members(artifact.digest, family, some.images, labels, rows)
+
+
+def _measured(
+    guard: Guard,
+    artifact: Artifact,
+    data: Dataset,
+    settings: dict[str, Any],
+    error: float,
+    groups: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    """What stands in ``guard.json``: what is counted, and apart from it what is estimated."""
+    from asi_verify.guard import FORMAT, Conformal, estimates, figures, probabilities
+
+    val = data.split("val")
+    logits = artifact.session.run(encode(val.images))
+    conformal = Conformal.calibrated(probabilities(logits), val.labels, error)
+    counted, estimated = {}, {}
+    for name in ("val", "test"):
+        if name not in data.splits:
+            continue
+        samples = data.split(name)
+        answers = guard(samples.images)
+        counted[name] = figures(answers, samples.labels, data.classes, groups.get(name))
+        if name == "val":
+            continue  # what was calibrated on a split says nothing of other images like its own
+        answered = np.array([answer.answered for answer in answers], dtype=np.bool_)
+        logits = artifact.session.run(encode(samples.images))
+        estimated[name] = estimates(answered, samples.labels, logits, conformal)
+    return {
+        "artifact": guard.artifact,
+        "counted": counted,
+        "estimated": estimated,
+        "file": guard.digest,
+        "machine": machine(),
+        "radius": str(guard.radius.value),
+        "schema": FORMAT,
+        "settings": settings,
+        "versions": versions(),
+    }

@@ -1,0 +1,114 @@
+"""Accepted regions of training images, to look up whether an image lies in one of them.
+
+Exact: floats are compared, nothing is computed. A member's file holds the pixels of the training
+images, unlike everything else that this library writes; it is made only where it is asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asi_verify.core.box import Box, read_only
+from asi_verify.core.images import refuse_unusable_images
+from asi_verify.core.linf import LInf
+from asi_verify.core.query import is_digest
+from asi_verify.errors import DataError
+from asi_verify.lowering.files import FileLike, read_file
+
+__all__ = ["Members"]
+
+_LARGEST = 1 << 30
+_PIXELS = 64
+"""Compared at a time: most regions are ruled out by the first few."""
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """Training images with accepted certificates for L-infinity regions.
+
+    Attributes:
+        artifact: SHA-256 of the model that they are about.
+        family: the regions.
+        images: shape ``(M, C, *spatial)``, as the data set stores them.
+        labels: the labels that are proved, shape ``(M,)``.
+        rows: the images' rows in the certified split, shape ``(M,)``.
+    """
+
+    artifact: str
+    family: LInf
+    images: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+
+    def find(self, points: npt.NDArray[np.float32]) -> list[tuple[int, int] | None]:
+        """For each point the first row whose region holds it, and that row's label; else None.
+
+        Args:
+            points: shape ``(N, C, *spatial)``.
+
+        Raises:
+            DataError: they have another shape.
+        """
+        if points.shape[1:] != self.images.shape[1:]:
+            raise DataError(
+                f"images: shape {points.shape[1:]}; the members have {self.images.shape[1:]}"
+            )
+        found: list[tuple[int, int] | None] = []
+        for point in points.reshape(len(points), self._box.lower.shape[1]):
+            left = np.arange(len(self.images))
+            for start in range(0, len(point), _PIXELS):
+                part = slice(start, start + _PIXELS)
+                lower, upper = self._box.lower[left, part], self._box.upper[left, part]
+                left = left[((lower <= point[part]) & (point[part] <= upper)).all(axis=1)]
+                if not len(left):
+                    break
+            first = int(left[0]) if len(left) else None
+            found.append(
+                None if first is None else (int(self.rows[first]), int(self.labels[first]))
+            )
+        return found
+
+    @cached_property
+    def _box(self) -> Box:
+        box, shape = self.family.boxes(self.images), (len(self.images), -1)
+        return Box(box.lower.reshape(shape), box.upper.reshape(shape))
+
+    def to_bytes(self) -> bytes:
+        """As an NPZ file."""
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            artifact=np.array(self.artifact),
+            radius=np.array(str(self.family.radius.value)),
+            images=self.images,
+            labels=self.labels,
+            rows=self.rows,
+        )
+        return buffer.getvalue()
+
+    @classmethod
+    def read(cls, file: FileLike) -> Members:
+        """Read such a file.
+
+        Raises:
+            UsageError: it is none.
+        """
+        data = read_file(file, _LARGEST, DataError)
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as held:
+                artifact, radius = str(held["artifact"]), str(held["radius"])
+                images, labels, rows = held["images"], held["labels"], held["rows"]
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise DataError(f"members: not a file of accepted regions: {error}") from None
+        one_each = labels.shape == rows.shape == images.shape[:1]
+        if not (one_each and is_digest(artifact) and labels.dtype == rows.dtype == np.int64):
+            raise DataError("members: the fields of the file do not fit one another")
+        refuse_unusable_images(images)
+        return cls(artifact, LInf.of(radius), read_only(images), labels, rows)

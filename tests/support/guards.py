@@ -1,0 +1,46 @@
+"""A model and images for guards: whether a square is bright, clearly or only just."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from asi_verify.data import Dataset, Samples, Task
+
+SIDE = 12
+
+
+def squares(seed: int = 0, train: int = 120, others: int = 24) -> Dataset:
+    """Grey images with a square in the middle that is brighter than the rest, or darker.
+
+    In ``val`` and ``test`` every third one differs by so little that no region is certified, in
+    ``train`` the last one.
+    """
+    generator = np.random.default_rng(seed)
+    splits = {}
+    for name, count in (("train", train), ("val", others), ("test", others)):
+        labels = (np.arange(count) % 2).astype(np.int64)
+        apart = generator.integers(50, 70, count)
+        apart[-1 if name == "train" else slice(None, None, 3)] = 1
+        images = generator.integers(98, 103, (count, 1, SIDE, SIDE))
+        images[:, :, 3:9, 3:9] += (apart * np.where(labels == 1, 1, -1)).reshape(-1, 1, 1, 1)
+        splits[name] = Samples(images.astype(np.uint8), labels)
+    return Dataset("squares", Task.BINARY, ("dark", "bright"), splits)
+
+
+def square_model() -> Any:
+    """Compares the mean inside of the square with the mean outside of it."""
+    inside = torch.zeros(SIDE, SIDE)
+    inside[3:9, 3:9] = 1
+    difference = (inside / inside.sum() - (1 - inside) / (1 - inside).sum()).reshape(1, -1)
+    first = nn.Linear(SIDE * SIDE, 2)
+    last = nn.Linear(2, 2)
+    with torch.no_grad():
+        first.weight[:] = torch.cat([-difference, difference]) * 10
+        first.bias[:] = 0
+        last.weight[:] = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+        last.bias[:] = 0
+    return nn.Sequential(nn.Flatten(), first, nn.ReLU(), last)
