@@ -51,6 +51,11 @@ _SCREEN_NUMBERS = 2**26
 
 _ALMOST_ALL = 0.97
 
+_OF_THE_LAST = 32
+"""The part of an epoch, one in so many, that uncertified samples have in further rounds at least.
+One image of PneumoniaMNIST stayed open at 2/255 for 600 epochs with up to 16 copies, and was
+certified with all others within 7 with 147."""
+
 _BOUNDS: Mapping[str, tuple[Any, IntervalEvidence | LinearEvidence]] = {
     "intervals": (interval_margins, IntervalEvidence()),
     "crown-ibp": (crown_ibp_margins, LinearEvidence(Intermediate.INTERVAL)),
@@ -87,7 +92,8 @@ class CertifiedTraining(Corrector):
         clean_weight: share of the ordinary loss. Without it samples whose neurons all fall silent
             are never recovered.
         extra_copies: how often more an epoch shows a sample that is not certified; doubled in
-            every further round.
+            every further round, in which the few that are left make up a part of the epoch that
+            they cannot be outweighed in.
         clip: largest norm of the gradient.
         margin: lower bounds in float32 have to exceed this, so that rounding cannot undo them.
         standardise: a network that reads raw pixels gets a normalisation as its first layer.
@@ -233,8 +239,11 @@ class CertifiedTraining(Corrector):
         """An epoch's samples: all, and from the middle of the ramp on more of the uncertified."""
         rows = np.arange(len(certified))
         if share >= 0.5:
+            left = np.flatnonzero(~certified)
             copies = self.extra_copies * 2 ** (task.round - 1)
-            rows = np.concatenate([rows, np.repeat(np.flatnonzero(~certified), copies)])
+            if task.round > 1 and len(left) > 0 and copies > 0:
+                copies = max(copies, len(rows) // (_OF_THE_LAST * len(left)))
+            rows = np.concatenate([rows, np.repeat(left, copies)])
         return epoch_generator(_STREAM, task.seed, task.round, epoch).permutation(rows)
 
     def _epoch(

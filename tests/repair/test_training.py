@@ -362,6 +362,17 @@ def test_samples_that_are_not_certified_are_shown_more_often():
         assert counts.tolist() == [1, 1 + copies, 1, 1 + copies]
 
 
+def test_the_last_few_are_not_outweighed_in_further_rounds():
+    """One of a thousand makes up a thirty-second of an epoch; in the first round it does not."""
+    certified = np.ones(1024, dtype=bool)
+    certified[7] = False
+    for round_, copies in ((1, 4), (2, 32), (5, 64)):
+        order = QUICK._order(certified, 1.0, everything(round_), epoch=0)
+        assert np.bincount(order)[7] == 1 + copies
+    none = dataclasses.replace(QUICK, extra_copies=0)
+    assert np.bincount(none._order(certified, 1.0, everything(2), epoch=0)).max() == 1
+
+
 def test_the_radius_rises_in_the_first_round_only():
     """From 0 to the whole, over the ramp."""
     shares = [QUICK._ramp(everything(), epoch, 40) for epoch in range(8)]
