@@ -104,7 +104,7 @@ def main() -> None:
             f"{p['neighbour_accuracy']:.1%}",
             p["bounds"],
             " + ".join(map(str, p["epochs"])),
-            f"{p['processor_seconds']:.0f} s",
+            "" if p["processor_seconds"] is None else f"{p['processor_seconds']:.0f} s",
         ]
         for p in points
     ]
