@@ -408,16 +408,36 @@ HALVES: list[Operator] = [overlapping(np.full((2, 2), 0.25), 2)]
         ((1, 4, 4), [Scale(np.float32(-1), np.float32(1)), *HALVES]),
         ((1, 4, 4), [Relu(), *HALVES]),
         ((2, 4, 4), means((2, 2), channels=2)),
+        ((1, 4, 4), [Scale(np.float32(2), np.float32(1))]),
     ],
 )
 def test_what_are_no_means_of_pixels_side_by_side_is_bounded_over_pixels(shape, operators):
-    """Windows that overlap, unequal or negative weights, other layers first, several channels."""
+    """Windows that overlap, unequal or negative weights, other layers before, channels, none."""
     network = after_means(shape, operators)
     images, family = np.zeros((1, *shape), np.uint8), KPixel(1)
     trusted = TrustedPass(network, Semantics.REAL)
     reach = family.reach(images)
     bounds = trusted.bounds(family.boxes(images), Intermediate.INTERVAL, reach=reach)
     assert bounds.reach is reach
+
+
+def test_means_of_what_is_made_of_two_values_are_bounded_over_pixels():
+    """Then more is read than the layer before."""
+    scale, (_, mean) = Scale(np.float32(2), np.float32(0)), means((2,))
+    nodes = (Node(scale, (0,)), Node(Add(), (1, 0)), Node(mean, (2,)), Node(Reshape((2,)), (3,)))
+    network, images, family = Network((1, 4), nodes), np.zeros((1, 1, 4), np.uint8), KPixel(1)
+    reach = family.reach(images)
+    trusted = TrustedPass(network, Semantics.REAL)
+    bounds = trusted.bounds(family.boxes(images), Intermediate.INTERVAL, reach=reach)
+    assert bounds.reach is reach
+
+
+def test_a_network_without_means_is_bounded_over_pixels():
+    """To its end nothing adds anything up."""
+    network, family = Network.sequential((1, 4), [Scale(np.float32(2), np.float32(0))]), KPixel(1)
+    images = np.zeros((1, 1, 4), np.uint8)
+    reach, trusted = family.reach(images), TrustedPass(network, Semantics.REAL)
+    assert carried(reach, network, trusted._rules, family.boxes(images)) is reach
 
 
 def test_pixels_that_are_read_beside_their_means_are_bounded_as_pixels():
