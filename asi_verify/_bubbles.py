@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify._certify import noted_dataset
+from asi_verify._certify import dataset_of
 from asi_verify._radius_map import RadiusMap, radius_map
 from asi_verify._result import Result, load
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import Radius, RadiusLike
-from asi_verify.data import DatasetLike, Samples, Task, load_dataset
+from asi_verify.data import DatasetLike, Samples, Task
 from asi_verify.errors import UsageError
 
 if TYPE_CHECKING:
@@ -119,12 +119,7 @@ def bubbles(
     from asi_verify.prove import Crown, CrownIbp, Falsify, Intervals
 
     found = result if isinstance(result, Result) else load(result)
-    if dataset is not None:
-        data = load_dataset(dataset, data_root=data_root)
-    elif found.folder.path is not None:
-        data = noted_dataset(found.folder.path, data_root)
-    else:
-        raise UsageError("dataset: a result in memory does not say where it is; pass it along")
+    data = dataset_of(found, dataset, data_root)
     if data.task is Task.MULTI_LABEL:
         raise UsageError(f"{data.name}: bubbles are of images with one label each")
     claims = found.claims

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from asi_verify.prove import Stage
     from asi_verify.repair import Corrector, Examination, Loop, Subject
 
-__all__ = ["certify", "check", "correct", "noted_dataset"]
+__all__ = ["certify", "check", "correct", "dataset_of", "noted_dataset"]
 
 _TARGETS = ("label", "prediction")
 
@@ -649,6 +649,30 @@ def _publish(folder: RunFolder, source: str) -> None:
     for name in folder.files.names():
         if name.startswith((source + CERTIFICATES, source + NEVER_MISS)):
             folder.files.write(name.removeprefix(source), folder.files.require(name))
+
+
+def dataset_of(
+    result: Result, given: DatasetLike | None, data_root: str | Path | None = None
+) -> Dataset:
+    """The data set that a result is about: the one that is given, or that its folder names.
+
+    Raises:
+        DataError: it cannot be found or used, or its images are others.
+        UsageError: the result is in memory and none is given.
+    """
+    if given is not None:
+        data = load_dataset(given, data_root=data_root)
+    elif result.folder.path is not None:
+        data = noted_dataset(result.folder.path, data_root)
+    else:
+        raise UsageError("dataset: a result in memory does not say where it is; pass it along")
+    claimed = result.claims.dataset
+    if array_digest(data.split(claimed.split).images) != claimed.images:
+        raise DataError(
+            f"dataset: the images of {data.name}, {claimed.split}, are not those that the run is "
+            f"about ({claimed.name}); give the data set of the run"
+        )
+    return data
 
 
 def noted_dataset(folder: str | Path, data_root: str | Path | None = None) -> Dataset:

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asi_verify._certify import check, linf_for, noted_dataset
+from asi_verify._certify import check, dataset_of, linf_for
 from asi_verify._provenance import machine, versions
 from asi_verify._result import CERTIFICATES, Result
-from asi_verify.core.canonical import array_digest
 from asi_verify.core.claims import ARTIFACT_FILE
 from asi_verify.core.images import encode
 from asi_verify.core.linf import LInf
 from asi_verify.core.radius import Radius, RadiusLike
-from asi_verify.data import Dataset, DatasetLike, Task, load_dataset
-from asi_verify.errors import DataError, RunFolderError, UsageError
+from asi_verify.data import Dataset, DatasetLike, Task
+from asi_verify.errors import RunFolderError, UsageError
 from asi_verify.store import RunFolder
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def build_guard(
 
     made = result if isinstance(result, Result) else Result(RunFolder.open(result))
     folder = made.folder
-    data = _dataset(made, dataset, data_root)
+    data = dataset_of(made, dataset, data_root)
     _refuse_unusable(data, refused, error, radius, coverage, groups or {})
     artifact = Artifact.from_bytes(folder.files.require(CERTIFICATES + ARTIFACT_FILE))
     chosen = _radius(made, radius, coverage, artifact, data)
@@ -103,22 +102,6 @@ def build_guard(
             folder.files.write(GUARD_MEMBERS, members.to_bytes())
         folder.write_json(GUARD_FIGURES, measured)
     return guard
-
-
-def _dataset(made: Result, given: DatasetLike | None, data_root: str | Path | None) -> Dataset:
-    if given is not None:
-        data = load_dataset(given, data_root=data_root)
-    elif made.folder.path is None:
-        raise UsageError("dataset: the result is in memory; pass the data set along")
-    else:
-        data = noted_dataset(made.folder.path, data_root)
-    claimed = made.claims.dataset
-    if array_digest(data.split(claimed.split).images) != claimed.images:
-        raise DataError(
-            f"dataset: the images of {data.name}, {claimed.split}, are not those that the run is "
-            f"about ({claimed.name}); give the data set of the run"
-        )
-    return data
 
 
 def _refuse_unusable(

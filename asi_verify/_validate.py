@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asi_verify._certify import noted_dataset
+from asi_verify._certify import dataset_of
 from asi_verify._result import CERTIFICATES, Result, load
 from asi_verify.core.claims import CLAIMS_FILE, Claims
 from asi_verify.core.progress import NO_PROGRESS, Progress
-from asi_verify.data import DatasetLike, load_dataset
-from asi_verify.errors import UsageError
+from asi_verify.data import DatasetLike
 
 if TYPE_CHECKING:
     from asi_verify.stress import Battery, Validation
@@ -56,12 +55,7 @@ def validate(
     found = result if isinstance(result, Result) else load(result)
     read = found.folder.files.require
     claims = Claims.from_bytes(read(CERTIFICATES + CLAIMS_FILE))
-    if dataset is not None:
-        data = load_dataset(dataset, data_root=data_root)
-    elif found.folder.path is not None:
-        data = noted_dataset(found.folder.path, data_root)
-    else:
-        raise UsageError("dataset: a result in memory does not say where it is; pass it along")
+    data = dataset_of(found, dataset, data_root)
     samples = data.split(claims.dataset.split)
     others = {name: data.split(name) for name in ("val", "test") if name in data.splits}
     chosen = battery if battery is not None else Battery()
