@@ -11,7 +11,7 @@ import numpy.typing as npt
 from asi_verify.checker.arithmetic import UNIT, down, enlarged, up
 from asi_verify.checker.intensity import lowest_under
 from asi_verify.checker.rules import Functionals, Rule, largest_magnitude
-from asi_verify.core.box import SMALLEST_NORMAL, Box, flushed
+from asi_verify.core.box import SMALLEST_NORMAL, Box
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Conv, Scale
 from asi_verify.core.reach import (
@@ -82,9 +82,9 @@ def carried(reach: Reach | None, network: Network, rules: Sequence[Rule], box: B
     """
     if not isinstance(reach, PixelReach):
         return reach
-    # What is read as 0 is weighted like any other number.
+    # That an input may be read as 0 is part of a layer's local error.
     centre, hull = (
-        flushed(Box(ends.lower.astype(np.float64), ends.upper.astype(np.float64)))
+        Box(ends.lower.astype(np.float64), ends.upper.astype(np.float64))
         for ends in (reach.centre, reach.hull)
     )
     below, above = up(centre.lower - hull.lower), up(hull.upper - centre.upper)

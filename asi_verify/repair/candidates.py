@@ -25,6 +25,7 @@ _KINDS = {
     "float": (int, float),
     "int": (int,),
     "int | None": (int, type(None)),
+    "str": (str,),
 }
 """What JSON gives for a field of a corrector, by the field's annotation."""
 

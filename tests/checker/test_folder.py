@@ -324,6 +324,7 @@ def test_a_changed_shard_is_refused_whole(made):
     path.write_bytes(b"\n".join([canonical_json(value), *lines[1:]]))
     result = check(made)
     assert "its bytes are not those" in result.refused[0]
+    assert result.missing == []
     assert not result.outcomes
     assert result.status is None
 

@@ -287,6 +287,8 @@ def subject(spread=15):
 class Given(Corrector):
     """Stands for a training that ends with a known network."""
 
+    kind = "given"
+
     def __init__(self, network):
         self.network = network
         self.seen = []

@@ -77,6 +77,8 @@ def too_dark():
 class Given(Corrector):
     """Stands for trainings that end with known networks, one in each round."""
 
+    kind = "given"
+
     def __init__(self, *networks):
         self.networks = networks
         self.seen = []

@@ -1848,13 +1848,6 @@ _REGIONS_BEYOND_BOXES = [
         _REACH + "bounds_over_changed_pixels_are_the_minimum_over_all_members",
     ),
     Defect(
-        "means: no pixel is read as 0",
-        "checker/reach.py",
-        "        flushed(Box(ends.lower.astype",
-        "        (Box(ends.lower.astype",
-        _REACH + "pixels_that_may_be_read_as_zero_are_so_before_they_are_scaled",
-    ),
-    Defect(
         "means: the rounding over the centre alone",
         "checker/reach.py",
         "Box(down(centre.lower - error), up(centre.upper + error))",
@@ -2789,7 +2782,7 @@ _HOSTILE_INPUT = [
         "checker/folder.py",
         "if self.claims is None or self.refused:\n            return []",
         "if self.claims is None:\n            return []",
-        _HOSTILE + "a_number_of_samples_that_is_only_claimed_costs_nothing",
+        _FOLDER + "a_changed_shard_is_refused_whole",
     ),
     Defect(
         "an artifact for other images",
@@ -4104,7 +4097,7 @@ _NAMED_CLASSES = [
         "never miss: missing rows are those of no class",
         "checker/folder.py",
         "len(self.asked) - aside - len(closed)",
-        "len(self.outcomes) - aside - accepted",
+        "len(self.outcomes) - aside - len(closed)",
         _NAMED_ROWS + "a_row_without_its_certificate_is_open",
     ),
     Defect(
