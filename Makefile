@@ -63,6 +63,8 @@ benchmark: setup
 	$(BIN)/python benchmarks/medmnist_table.py --seed 0 1 2 \
 	    --set breastmnist pneumoniamnist retinamnist
 	$(BIN)/python benchmarks/never_miss.py
+	$(BIN)/python benchmarks/radius_curve.py
+	$(BIN)/python benchmarks/stress.py
 	$(BIN)/python benchmarks/adrenal.py
 	$(BIN)/python benchmarks/certify_again.py
 	$(BIN)/python benchmarks/attack_certified.py
