@@ -45,7 +45,7 @@ def point(wanted: str) -> dict[str, Any]:
     found = run(asked)
     audit = json.loads((asked.folder / "audit.json").read_text())
     ceiling = Fraction(audit["ceilings"]["outside_contradictions"])
-    more = {"bounds": bounds, "ceiling": f"{ceiling * 255}/255", "level": int(level)}
+    more = {"bounds": bounds, "ceiling": f"{float(ceiling * 255):g}/255", "level": int(level)}
     return {**found, **more, "share": float(Fraction(int(level), 255) / ceiling)}
 
 
