@@ -11,7 +11,7 @@ from asi_verify._certify import audited, linf_for, run_configuration
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics
-from asi_verify.data import DatasetLike, Task, load_dataset
+from asi_verify.data import DatasetLike, load_dataset
 from asi_verify.errors import RunFolderError, UsageError
 from asi_verify.store import RunFolder
 
@@ -102,8 +102,6 @@ def search(
 
     family, arithmetic = linf_for(radius), Semantics.of(semantics)
     whole = load_dataset(dataset, data_root=data_root)
-    if whole.task is Task.MULTI_LABEL:
-        raise UsageError(f"{whole.name}: several labels per image cannot be corrected yet")
     whole.split("train")  # refused before anything is written
     data = replace(
         whole, splits={k: whole.splits[k] for k in ("train", "val") if k in whole.splits}

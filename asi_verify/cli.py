@@ -60,6 +60,10 @@ DatasetArgument = Annotated[
         show_default=False,
     ),
 ]
+RunFolderArgument = Annotated[Path, typer.Argument(help="The folder of a finished run.")]
+NamedDatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="The data set, if the folder does not name it.")
+]
 ModelArgument = Annotated[Path, typer.Argument(help="An ONNX file.", show_default=False)]
 RadiusOption = Annotated[
     str, typer.Option(help='Radius of the regions: "1/255", "2 grey levels", 0.01 of [0, 1].')
@@ -438,9 +442,7 @@ def check(
     folder: Annotated[
         Path, typer.Argument(help="A run folder, or one of certificates or of a VNN-LIB proof.")
     ],
-    dataset: Annotated[
-        str | None, typer.Option(help="The data set, if the folder does not name it.")
-    ] = None,
+    dataset: NamedDatasetOption = None,
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -620,12 +622,10 @@ def radii(
 
 @app.command()
 def bubbles(
-    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    folder: RunFolderArgument,
     most: Annotated[str, typer.Option(help="The largest radius tried.")] = "8/255",
     step: Annotated[str, typer.Option(help="The radii tried are its multiples.")] = "0.5/255",
-    dataset: Annotated[
-        str | None, typer.Option(help="The data set, if the folder does not name it.")
-    ] = None,
+    dataset: NamedDatasetOption = None,
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -652,7 +652,7 @@ def bubbles(
 
 @app.command()
 def sign(
-    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    folder: RunFolderArgument,
     key: Annotated[
         Path | None, typer.Option(help="A private Ed25519 key, PEM, for its owner alone.")
     ] = None,
@@ -681,7 +681,7 @@ def sign(
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    folder: RunFolderArgument,
     key: Annotated[
         Path | None, typer.Option(help="The public Ed25519 key, PEM, that has to have signed.")
     ] = None,
@@ -732,10 +732,8 @@ def verify(
 
 @app.command()
 def validate(
-    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
-    dataset: Annotated[
-        str | None, typer.Option(help="The data set, if the folder does not name it.")
-    ] = None,
+    folder: RunFolderArgument,
+    dataset: NamedDatasetOption = None,
     no_attacks: Annotated[
         bool, typer.Option("--no-attacks", help="Leave the attacks of the toolbox out.")
     ] = False,
@@ -791,10 +789,8 @@ def _print_validation(found: Any) -> None:
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
-    dataset: Annotated[
-        str | None, typer.Option(help="The data set, if the folder does not name it.")
-    ] = None,
+    folder: RunFolderArgument,
+    dataset: NamedDatasetOption = None,
     data_root: DataRootOption = None,
     no_images: NoImagesOption = False,
 ) -> None:
@@ -819,7 +815,7 @@ def report(
 
 @app.command()
 def guard(
-    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    folder: RunFolderArgument,
     radius: Annotated[
         str | None,
         typer.Option(help="Radius of the region around each image; that of the run if not given."),
@@ -838,9 +834,7 @@ def guard(
             help="Answer in accepted regions of training images too; writes these images.",
         ),
     ] = False,
-    dataset: Annotated[
-        str | None, typer.Option(help="The data set, if the folder does not name it.")
-    ] = None,
+    dataset: NamedDatasetOption = None,
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -61,6 +61,17 @@ def found(data, tmp_path_factory):
     return searched(data, out=tmp_path_factory.mktemp("search") / "out")
 
 
+def test_several_labels_are_searched_for_too(data):
+    """A validation image counts as right where every decision is."""
+    splits = {
+        name: Samples(samples.images, np.stack([samples.labels, 1 - samples.labels], axis=1))
+        for name, samples in data.splits.items()
+    }
+    both = Dataset("both", Task.MULTI_LABEL, ("bright", "dark"), splits)
+    (last,) = {t["stages"][-1]["right"] for t in searched(both).summary["trials"][1:2]}
+    assert 0 < last <= 8
+
+
 @given(st.integers(1, 200), st.integers(0, 2000))
 def test_stages_spend_the_budget_and_no_more(candidates, more):
     """Halves, rounded up, until one is left; every stage trains everybody who is left further."""

@@ -35,13 +35,15 @@ from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.export import NetworkModule
 from asi_verify.export.torch_module import AffineLayer, ConvLayer, Layer
 
-__all__ = ["BackwardTwin", "Optimised"]
+__all__ = ["LINEAR", "BackwardTwin", "Optimised"]
 
 Array = npt.NDArray[np.float32]
 _Ends = Mapping[int, tuple[torch.Tensor, torch.Tensor]]
 """The ends of the boxes of the input and of what ReLUs read, one row for each functional."""
 
-_LINEAR = (Add, Affine, Concat, Conv, Pad, Reshape, Scale, Select, Transpose)
+LINEAR = (Add, Affine, Concat, Conv, Pad, Reshape, Scale, Select, Transpose)
+"""What a backward bound in torch goes through exactly, in pieces of its input or output."""
+
 _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 _RATE = 0.1
 _DECAY = 0.98
@@ -110,7 +112,7 @@ class BackwardTwin:
 
     def __init__(self, network: Network, device: str = "cpu") -> None:
         for node in network.nodes:
-            if not isinstance(node.operator, (*_LINEAR, Relu)):
+            if not isinstance(node.operator, (*LINEAR, Relu)):
                 name = type(node.operator).__name__
                 raise UnsupportedOperatorError(f"{name} has no backward bound in torch")
         self._network = network

@@ -9,25 +9,14 @@ from __future__ import annotations
 
 import torch
 
+from asi_verify.bounds.backward_twin import LINEAR
 from asi_verify.bounds.twin import interval_values
-from asi_verify.core.moves import Pad, Select
-from asi_verify.core.operators import (
-    Add,
-    Affine,
-    Concat,
-    Conv,
-    Relu,
-    Reshape,
-    Scale,
-    Transpose,
-)
+from asi_verify.core.operators import Relu
 from asi_verify.errors import UnsupportedOperatorError
 from asi_verify.export import NetworkModule
 from asi_verify.export.torch_module import Layer
 
 __all__ = ["crown_ibp_margins"]
-
-_LINEAR = (Add, Affine, Concat, Conv, Pad, Reshape, Scale, Select, Transpose)
 
 
 def crown_ibp_margins(
@@ -61,7 +50,7 @@ def crown_ibp_margins(
             centre, radius = (part.repeat_interleave(count, 0) for part in values[inputs[0]])
             pushed, constant = _through_relu(a, centre - radius, centre + radius)
             parts = [pushed]
-        elif isinstance(layer.operator, _LINEAR):
+        elif isinstance(layer.operator, LINEAR):
             shapes = [values[value][0].shape[1:] for value in inputs]
             parts, constant = _through_linear(layer, a, shapes)
         else:
