@@ -15,6 +15,7 @@ from asi_verify.core.claims import ARTIFACT_FILE
 from asi_verify.core.images import encode
 from asi_verify.core.linf import LInf
 from asi_verify.core.radius import Radius, RadiusLike
+from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, DatasetLike, Task
 from asi_verify.errors import RunFolderError, UsageError
 from asi_verify.store import RunFolder
@@ -62,7 +63,7 @@ def build_guard(
         error: of the conformal sets, which are only measured.
         membership: whether an image in the accepted region of a training image is answered too.
             Then ``guard/members.npz`` is written, which holds the training images. Certificates are
-            checked anew for it.
+            checked anew for it; they have to be of float32 semantics.
         groups: for ``val`` or ``test`` the name of each sample's group, to be counted apart.
         data_root: where MedMNIST files are looked for first.
 
@@ -154,6 +155,12 @@ def _members(made: Result, artifact: Artifact, data: Dataset) -> Members:
     family, split = made.claims.family, made.claims.dataset.split
     if made.folder.path is None or not isinstance(family, LInf):
         raise UsageError("membership: only for a run about L-infinity regions, in a folder")
+    if made.claims.semantics is not Semantics.FLOAT32:
+        # What a runtime computes may round to another label, and is answered all the same.
+        raise UsageError(
+            f"membership: the run's certificates are about {made.claims.semantics.value} "
+            "arithmetic; certify with float32 semantics"
+        )
     checked = check(made.folder.path, data)
     if checked.refused:
         raise RunFolderError(f"membership: the certificates are refused: {checked.refused[0]}")

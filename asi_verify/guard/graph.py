@@ -154,7 +154,7 @@ def write_guard(artifact: bytes, radius: Radius, monitors: Monitors | None = Non
     ``answered`` is true only if the model gives ``label`` for every input within the radius of the
     image, cut to [0, 1], in whatever order a runtime adds up the model's sums or the guard's own:
     float32 semantics (``core.semantics``). Nothing is promised of other runs, such as in half
-    precision; and nothing about whether the label is right.
+    precision or TF32; and nothing about whether the label is right.
 
     Args:
         artifact: an ONNX file that ``lowering.write_artifact`` wrote, of one label per image.
@@ -163,7 +163,8 @@ def write_guard(artifact: bytes, radius: Radius, monitors: Monitors | None = Non
 
     Raises:
         UnsupportedOperatorError: the model has an operator without a rule here; it is named.
-        ModelError: it was not written by this library, or its bounds could overflow.
+        ModelError: it was not written by this library, its bounds could overflow, or a layer sums
+            too many numbers.
     """
     model, writer = _Model.of(artifact), _Writer()
     network = model.network

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,7 +27,16 @@ __all__ = ["Members"]
 
 _LARGEST = 1 << 30
 _PIXELS = 64
-"""Compared at a time: most regions are ruled out by the first few."""
+"""Compared at a time: most regions are ruled out by the first few, which lie all over the image."""
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    RuntimeError,  # encrypted, or compressed in a way that zipfile does not know
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +71,13 @@ class Members:
                 f"images: shape {points.shape[1:]}; the members have {self.images.shape[1:]}"
             )
         found: list[tuple[int, int] | None] = []
-        for point in points.reshape(len(points), self._box.lower.shape[1]):
-            left = np.arange(len(self.images))
+        everything = np.arange(len(self.images))
+        for point in points.reshape(len(points), len(self._order))[:, self._order]:
+            left = everything
             for start in range(0, len(point), _PIXELS):
                 part = slice(start, start + _PIXELS)
-                lower, upper = self._box.lower[left, part], self._box.upper[left, part]
+                rows = slice(None) if left is everything else left  # a view, where it can be one
+                lower, upper = self._box.lower[rows, part], self._box.upper[rows, part]
                 left = left[((lower <= point[part]) & (point[part] <= upper)).all(axis=1)]
                 if not len(left):
                     break
@@ -76,9 +88,16 @@ class Members:
         return found
 
     @cached_property
+    def _order(self) -> npt.NDArray[np.intp]:
+        """Pixels in the order in which they are compared: every so many, then those beside them."""
+        count = self.images[0].size
+        return np.argsort(np.arange(count) % max(1, count // _PIXELS), kind="stable")
+
+    @cached_property
     def _box(self) -> Box:
-        box, shape = self.family.boxes(self.images), (len(self.images), -1)
-        return Box(box.lower.reshape(shape), box.upper.reshape(shape))
+        flat = self.images.reshape(len(self.images), 1, -1)
+        box = self.family.boxes(flat[:, :, self._order])
+        return Box(box.lower[:, 0], box.upper[:, 0])
 
     def to_bytes(self) -> bytes:
         """As an NPZ file."""
@@ -105,7 +124,7 @@ class Members:
             with np.load(io.BytesIO(data), allow_pickle=False) as held:
                 artifact, radius = str(held["artifact"]), str(held["radius"])
                 images, labels, rows = held["images"], held["labels"], held["rows"]
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise DataError(f"members: not a file of accepted regions: {error}") from None
         one_each = labels.shape == rows.shape == images.shape[:1]
         if not (one_each and is_digest(artifact) and labels.dtype == rows.dtype == np.int64):

@@ -88,6 +88,8 @@ _TINY = 32
 _ENCODINGS = Fraction(1, 2**20)
 _FOLDED = 8
 """Roundings beyond those of a sum, for constants that a runtime folds."""
+_MOST_TERMS = 3 * 2**19
+"""Of one sum: ``g(2n + 16)`` is below 1/4 then."""
 _OF_SCALES = 8
 """Roundings of constants that are made at run time, as in ``checker.rules``."""
 
@@ -137,6 +139,11 @@ class _Sizes:
     @classmethod
     def of(cls, operator: LinearOperator, largest: float) -> _Sizes:
         terms = _terms(operator)
+        if terms > _MOST_TERMS:
+            raise ModelError(
+                f"a layer of the model sums {terms} numbers for one output; a guard has a useful "
+                f"bound of float32 rounding for at most {_MOST_TERMS}"
+            )
         weight = float(_weight(operator).max(initial=0.0))
         return cls(
             gamma32(terms + 1 + (_OF_SCALES if isinstance(operator, Scale) else 0)),
@@ -173,7 +180,7 @@ class LayerSlack:
         """The slack of a layer that reads numbers of at most the magnitude ``largest``.
 
         Raises:
-            ModelError: what it makes could overflow.
+            ModelError: what it makes could overflow, or it sums too many numbers for one output.
         """
         sizes = _Sizes.of(operator, largest)
         weight, bias = _weight(operator), np.abs(_bias(operator))

@@ -271,6 +271,10 @@ def test_what_cannot_be_guarded_is_refused_by_name():
     for large in (deep, last):
         with pytest.raises(ModelError, match="stay below"):
             write_guard(write_artifact(large), Radius.of("1/255"))
+    count = 3 * 2**19
+    long = Affine(np.ones((1, count), np.float32), np.zeros(1, np.float32))
+    with pytest.raises(ModelError, match="sums 1572865 numbers"):
+        write_guard(write_artifact(Network.sequential((count,), [long])), Radius.of("1/255"))
     plain = onnx.load_model_from_string(write_artifact(mlp(np.random.default_rng(0), 2, 2)))
     plain.doc_string = "somebody else's"
     with pytest.raises(ModelError, match="in the form that this library writes"):

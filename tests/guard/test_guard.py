@@ -155,6 +155,15 @@ def test_a_member_is_answered_for_its_certificate(made, tmp_path):
     assert not any(a.answered for a in guard(data.split("test").images))
 
 
+def test_members_of_certificates_that_leave_rounding_out_are_refused(tmp_path):
+    """What is proved in exact arithmetic alone is not answered for what a runtime computes."""
+    data, out = squares(), tmp_path / "out"
+    asi.certify(square_model(), data, "1/255", semantics="real", stages=[Intervals()], out=out)
+    with pytest.raises(UsageError, match=r"membership.*real.*float32"):
+        asi.build_guard(out, data, membership=True)
+    assert not (out / GUARD_FILE).exists()
+
+
 def test_a_model_that_contradicts_a_certificate_is_an_alarm(made, guard):
     """A member's label that is not the model's answer is no answer."""
     _, data, out = made
@@ -182,6 +191,32 @@ def test_members_are_found_exactly():
     again = Members.read(members.to_bytes())
     assert np.array_equal(again.images, images)
     assert again.find(box.lower) == members.find(box.lower)
+
+
+def test_every_pixel_of_a_member_is_compared():
+    """Whichever is the only one outside of the region, in images of more than one part."""
+    for shape in ((1, 1, 3), (3, 13, 15)):
+        images = np.full((2, *shape), 100, np.uint8)
+        images[0] = 50
+        members = Members("0" * 64, LInf.of("1/255"), images, np.array([0, 1]), np.arange(2))
+        count = images[0].size
+        points = np.tile(encode(images[1:]), (count, 1, 1, 1))
+        assert members.find(points[:1]) == [(1, 1)]
+        points.reshape(count, count)[np.arange(count), np.arange(count)] += np.float32(2 / 255)
+        assert members.find(points) == [None] * count
+
+
+def test_a_damaged_file_of_members_is_refused():
+    """Cut off, packed wrongly, said to be encrypted or to be packed in an unknown way."""
+    images = np.zeros((9, 1, 8, 8), np.uint8)
+    whole = Members("0" * 64, LInf.of("0"), images, *[np.arange(9)] * 2).to_bytes()
+    entry = whole.index(b"PK\x01\x02")
+    assert Members.read(whole).images.shape == images.shape
+    packed = whole.index(b"artifact.npy") + len("artifact.npy") + 20
+    for place, put in ((packed, b"\xff" * 20), (entry + 8, b"\x01"), (entry + 10, b"\x63")):
+        broken = whole[:place] + put + whole[place + len(put) :]
+        with pytest.raises(DataError, match="members"):
+            Members.read(broken)
     with pytest.raises(DataError, match="members"):
         Members.read(b"PK\x03\x04 and no more")
 

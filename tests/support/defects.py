@@ -4230,6 +4230,13 @@ _GUARDS = [
         _ASKED + "members_are_found_exactly",
     ),
     Defect(
+        "guard: a member by all pixels but some",
+        "guard/membership.py",
+        "part = slice(start, start + _PIXELS)",
+        "part = slice(start, start + _PIXELS - 1)",
+        _ASKED + "every_pixel_of_a_member_is_compared",
+    ),
+    Defect(
         "guard: a member's label not compared",
         "guard/guard.py",
         "if label != answer.label:",
@@ -4242,6 +4249,13 @@ _GUARDS = [
         "checked.rows(Outcome.ACCEPTED)",
         "range(len(data.split(split)))",
         _ASKED + "members_are_those_of_accepted_regions",
+    ),
+    Defect(
+        "guard: members of certificates that leave rounding out",
+        "_guard.py",
+        "if made.claims.semantics is not Semantics.FLOAT32:",
+        "if made.claims.semantics not in Semantics:",
+        _ASKED + "members_of_certificates_that_leave_rounding_out_are_refused",
     ),
     Defect(
         "guard: an interval of half the confidence",
