@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asi_verify._certify import dataset_of
-from asi_verify._radius_map import RadiusMap, radius_map
+from asi_verify._radius_map import RadiusMap, radius_map, wanted_answers
 from asi_verify._result import Result, load
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import Radius, RadiusLike
@@ -35,7 +35,7 @@ class Neighbours:
     Attributes:
         samples: how many there are.
         inside: how many lie in some bubble, and so have an answer that is proved.
-        right: how many of these have the bubble's label.
+        right: for how many of these it is the right one.
     """
 
     samples: int
@@ -116,6 +116,7 @@ def bubbles(
 
     What is not promised: a file that others can check, as for ``radius_map``.
     """
+    from asi_verify.export import Artifact
     from asi_verify.prove import Crown, CrownIbp, Falsify, Intervals
 
     found = result if isinstance(result, Result) else load(result)
@@ -136,8 +137,9 @@ def bubbles(
         progress=progress,
     )
     centres = data.split(split)
+    answers = wanted_answers(Artifact.from_bytes(found.artifact), centres, claims.dataset.target)
     others = {
-        name: _neighbours(samples, centres, radii)
+        name: _neighbours(samples, centres.images, answers, radii)
         for name, samples in data.splits.items()
         if name != split
     }
@@ -146,19 +148,24 @@ def bubbles(
     return made
 
 
-def _neighbours(samples: Samples, centres: Samples, radii: RadiusMap) -> Neighbours:
+def _neighbours(
+    samples: Samples,
+    centres: npt.NDArray[Any],
+    answers: npt.NDArray[np.int64],
+    radii: RadiusMap,
+) -> Neighbours:
     """Compare every image with every centre; for 8-bit images in whole grey levels."""
     from asi_verify.audit.distances import CHEBYSHEV
 
-    reach = _reach(radii, centres.images.dtype == np.uint8)
+    reach = _reach(radii, centres.dtype == np.uint8)
     inside = right = 0
     for start in range(0, len(samples), _AT_ONCE):
         some = samples.images[start : start + _AT_ONCE]
-        held = CHEBYSHEV.between(some, centres.images) <= reach
-        # Of several bubbles each is proved, so all have one label.
+        held = CHEBYSHEV.between(some, centres) <= reach
+        # Of several bubbles each is proved, so all have one answer.
         first = held.argmax(axis=1)
         is_inside = held.any(axis=1)
-        same = centres.labels[first] == samples.labels[start : start + _AT_ONCE]
+        same = answers[first] == samples.labels[start : start + _AT_ONCE]
         inside += int(is_inside.sum())
         right += int((is_inside & same).sum())
     return Neighbours(len(samples), inside, right)

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import Radius, RadiusLike
 from asi_verify.core.semantics import Semantics
-from asi_verify.data import DatasetLike, Preprocess, load_dataset
+from asi_verify.data import DatasetLike, Preprocess, Samples, load_dataset
 from asi_verify.errors import RadiusError
 
 if TYPE_CHECKING:
-    from asi_verify.export import ModelLike
+    from asi_verify.export import Artifact, ModelLike
     from asi_verify.prove import Stage
 
-__all__ = ["RadiusMap", "radius_map"]
+__all__ = ["RadiusMap", "radius_map", "wanted_answers"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,13 @@ class RadiusMap:
         }
 
 
+def wanted_answers(artifact: Artifact, samples: Samples, target: str) -> npt.NDArray[np.int64]:
+    """What is to be proved of each sample, in the form of the labels."""
+    from asi_verify.bugs import evaluate
+
+    return samples.labels if target == "label" else evaluate(artifact, samples).predictions
+
+
 def radius_map(
     model: ModelLike,
     dataset: DatasetLike,
@@ -98,7 +108,6 @@ def radius_map(
     What is not promised: a file that others can check. For that, certify at a radius.
     """
     from asi_verify._certify import require_target
-    from asi_verify.bugs import evaluate
     from asi_verify.core.linf import LInf
     from asi_verify.core.local_patch import memorised_rows
     from asi_verify.core.properties import property_for
@@ -112,12 +121,14 @@ def radius_map(
     data = load_dataset(dataset, data_root=data_root)
     samples = data.split(split)
     artifact = load_model(model, data.image_shape, preprocess)
-    labels = samples.labels if target == "label" else evaluate(artifact, samples).predictions
     found = search_radii(
         artifact,
         samples.images,
         samples.image_digests,
-        [property_for(label, artifact.network.logits) for label in labels],
+        [
+            property_for(label, artifact.network.logits)
+            for label in wanted_answers(artifact, samples, target)
+        ],
         finest,
         largest,
         stages,

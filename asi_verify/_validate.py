@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asi_verify._certify import dataset_of
+from asi_verify._never_miss import NEVER_MISS
 from asi_verify._result import CERTIFICATES, Result, load
 from asi_verify.core.claims import CLAIMS_FILE, Claims
 from asi_verify.core.progress import NO_PROGRESS, Progress
@@ -59,6 +60,18 @@ def validate(
     samples = data.split(claims.dataset.split)
     others = {name: data.split(name) for name in ("val", "test") if name in data.splits}
     chosen = battery if battery is not None else Battery()
-    validation = chosen.run(lambda name: read(CERTIFICATES + name), samples, others, progress)
+    validation = chosen.run(
+        lambda name: read(CERTIFICATES + name),
+        samples,
+        others,
+        progress,
+        (lambda name: read(NEVER_MISS + name)) if _has_never_miss(found) else None,
+    )
     found.folder.write_json(VALIDATION_FILE, validation.to_json())
     return validation
+
+
+def _has_never_miss(result: Result) -> bool:
+    """Whether there should be, or is, a second set of certificates."""
+    is_there = result.folder.files.read(NEVER_MISS + CLAIMS_FILE) is not None
+    return is_there or result.never_miss is not None

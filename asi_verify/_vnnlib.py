@@ -369,11 +369,14 @@ class _Search:
         self._evidence = self._told | self._evidence
 
     def _begun(self, stage: Stage, until_settled: ExitStack) -> dict[Clauses, Ahead]:
-        """A stage at work on all open cases, if it can be while another one is asked."""
+        """A stage at work on open cases of one property, if it can be while another is asked.
+
+        Of one alone: each that is at work may take a solver's process of its own.
+        """
         from asi_verify.prove.boxes import begun
 
         found = {}
-        for wanted, cases in self._groups().items():
+        for wanted, cases in itertools.islice(self._groups().items(), 1):
             work = begun(self._boxes(wanted, cases), cases, stage)
             if work is not None:
                 until_settled.enter_context(closing(work))

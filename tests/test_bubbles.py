@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,22 @@ def test_who_is_inside_is_decided_as_by_regions(data, finished):
     assert (found.others["near"].inside, found.others["near"].right) == (inside, right)
     assert 6 <= inside < 9
     assert right == inside - 1
+
+
+def test_who_is_right_is_decided_by_what_is_proved(data, finished):
+    """Where that is the model's own answer, a wrong label of the centre counts for nothing."""
+    train = data.split("train")
+    labels = train.labels.copy()
+    labels[0] = 1 - labels[0]
+    other = replace(data, splits=data.splits | {"train": Samples(train.images, labels)})
+    options = {"step": "1/255", "stages": [Intervals()]}
+    told = asi.certify(
+        asi.load(finished).artifact, other, "1/255", target="prediction", stages=[Intervals()]
+    )
+    usual = asi.bubbles(finished, data, "1/255", **options).others["near"]
+    found = asi.bubbles(told, other, "1/255", **options).others["near"]
+    assert found == usual
+    assert found.right > 0
 
 
 def test_images_that_are_not_proved_have_no_bubble(data):

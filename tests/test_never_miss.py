@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 
 import jsonschema
@@ -18,12 +19,17 @@ from asi_verify.attest import predicate_schema
 from asi_verify.checker import Outcome
 from asi_verify.cli import main
 from asi_verify.core.bug import BugState
+from asi_verify.core.certificate import Certificate
 from asi_verify.core.claims import Claims
+from asi_verify.core.linf import LInf
+from asi_verify.core.region import Region
 from asi_verify.data import Dataset, Preprocess, Samples, Task, from_arrays
 from asi_verify.errors import DataError, RadiusError, RunFolderError, UsageError
 from asi_verify.lowering import read_network, write_artifact
 from asi_verify.repair import CertifiedTraining, Correction, Corrector
 from asi_verify.report import build_report, report_schema, write_report
+from asi_verify.store import RunFolder, write_certificates
+from asi_verify.stress import Battery
 
 CLASSES = ("harmless", "grave")
 QUICK = CertifiedTraining(epochs=60, ramp_steps=10, ramp_epochs=5, batch_size=16)
@@ -92,6 +98,40 @@ def test_both_sets_of_certificates_are_there_and_hold(finished):
     alone = asi.check(finished / "never_miss", DATA)
     assert alone.holds
     assert alone.asked == frozenset(range(1, 30, 2))
+
+
+def test_the_stress_test_tries_the_larger_regions_too(run):
+    """Where they are claimed to be larger than they are proved, their members raise alarms."""
+    battery = Battery(attacks=())
+    found = asi.validate(run, DATA, battery=battery)
+    assert found.holds
+    assert found.claimed == 45
+    tried = {trial.name: trial.tried for trial in found.edge_cases}
+    assert (tried["darkest"], tried["never miss: darkest"]) == (30, 15)
+
+    files = RunFolder.open(run).files
+    claims = Claims.from_bytes(files.require("never_miss/claims.json"))
+    family = LInf.of("120/255")
+    certificates = [
+        replace(one, query=replace(one.query, region=Region(family, one.query.region.centre)))
+        for shard in claims.shards
+        for one in map(
+            Certificate.from_bytes, files.require("never_miss/" + shard.file).splitlines()
+        )
+    ]
+    claims = replace(
+        claims,
+        family=family,
+        never_miss=replace(claims.never_miss, family=family),
+        shards=(),
+    )
+    model = files.require("never_miss/artifact.onnx")
+    write_certificates(files, "never_miss/", claims, model, certificates, {})
+    found = asi.validate(run, DATA, battery=battery)
+    assert not found.holds
+    raised = {alarm.trial for alarm in found.alarms}
+    assert {"never miss: check", "never miss: darkest"} <= raised
+    assert all(trial.startswith("never miss: ") for trial in raised)
 
 
 def test_no_input_of_the_larger_regions_is_missed(finished):

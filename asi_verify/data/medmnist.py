@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -27,12 +28,30 @@ from asi_verify.data.arrays import labels_from
 from asi_verify.data.samples import Dataset, Samples, Task
 from asi_verify.errors import ChecksumError, DataError, DataNotFoundError
 
-__all__ = ["MedMNIST", "find_file", "load_medmnist", "medmnist_sets", "search_path"]
+__all__ = [
+    "UNREADABLE_NPZ",
+    "MedMNIST",
+    "find_file",
+    "load_medmnist",
+    "medmnist_sets",
+    "search_path",
+]
 
 _URL = "https://zenodo.org/records/10519652/files/{file}?download=1"
 _DATA = "ASI_VERIFY_DATA"
 _SHARED = "ASI_VERIFY_SHARED"
 _log = logging.getLogger(__name__)
+
+UNREADABLE_NPZ = (
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    RuntimeError,  # encrypted, or compressed in a way that zipfile does not know
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading an NPZ file that was damaged can raise."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +194,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, Samples]:
                 )
                 for name in names
             }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE_NPZ as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: not an NPZ file in MedMNIST's layout: {error}") from None

@@ -9,7 +9,7 @@ import numpy as np
 
 from asi_verify.data.arrays import SizedDataset, from_arrays, from_torch_dataset
 from asi_verify.data.folder import from_folder
-from asi_verify.data.medmnist import load_medmnist, medmnist_sets, read_npz
+from asi_verify.data.medmnist import UNREADABLE_NPZ, load_medmnist, medmnist_sets, read_npz
 from asi_verify.data.phantom import phantom
 from asi_verify.data.samples import Dataset
 from asi_verify.errors import DataError
@@ -88,7 +88,7 @@ def _npz(path: Path) -> Dataset:
     try:
         with np.load(path, allow_pickle=False) as file:
             present = tuple(name for name in names if f"{name}_images" in file.files)
-    except (OSError, ValueError) as error:
+    except UNREADABLE_NPZ as error:
         raise DataError(f"{path}: not an NPZ file: {error}") from None
     if not present:
         raise DataError(f"{path}: no train_images, val_images or test_images")

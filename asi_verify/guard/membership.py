@@ -7,8 +7,6 @@ images, unlike everything else that this library writes; it is made only where i
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +18,7 @@ from asi_verify.core.box import Box, read_only
 from asi_verify.core.images import refuse_unusable_images
 from asi_verify.core.linf import LInf
 from asi_verify.core.query import is_digest
+from asi_verify.data.medmnist import UNREADABLE_NPZ
 from asi_verify.errors import DataError
 from asi_verify.lowering.files import FileLike, read_file
 
@@ -28,15 +27,6 @@ __all__ = ["Members"]
 _LARGEST = 1 << 30
 _PIXELS = 64
 """Compared at a time: most regions are ruled out by the first few, which lie all over the image."""
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    KeyError,
-    ValueError,
-    RuntimeError,  # encrypted, or compressed in a way that zipfile does not know
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +114,7 @@ class Members:
             with np.load(io.BytesIO(data), allow_pickle=False) as held:
                 artifact, radius = str(held["artifact"]), str(held["radius"])
                 images, labels, rows = held["images"], held["labels"], held["rows"]
-        except _UNREADABLE as error:
+        except UNREADABLE_NPZ as error:
             raise DataError(f"members: not a file of accepted regions: {error}") from None
         one_each = labels.shape == rows.shape == images.shape[:1]
         if not (one_each and is_digest(artifact) and labels.dtype == rows.dtype == np.int64):

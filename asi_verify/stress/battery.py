@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
@@ -58,6 +58,7 @@ class Battery:
         samples: Samples,
         others: dict[str, Samples],
         progress: Progress = NO_PROGRESS,
+        never_miss: Reader | None = None,
     ) -> Validation:
         """Try everything that a folder of certificates claims.
 
@@ -66,28 +67,56 @@ class Battery:
             samples: the certified split.
             others: the splits that corruptions are made of, by name.
             progress: told of trials.
+            never_miss: gives the files of the second set of certificates, about the larger regions
+                of classes that must never be missed.
 
         Raises:
             UsageError: the files cannot be read, or attacks are wanted and cannot be had.
         """
+        artifact = Artifact.from_bytes(read(ARTIFACT_FILE))
+        tried = self._tried(read, samples, progress)
+        claimed, alarms = tried.claimed, tried.alarms
+        edge_cases, attacks = tried.members, tried.attacks
+        constants: dict[str, list[int]] = {}
+        found: Determinism | None = None
+        if claimed is not None:
+            edge_cases = (*edge_cases, *blends(claimed))
+            constants = constant_images(claimed)
+            found, wrong = determinism(claimed)
+            alarms = (*alarms, *wrong)
+        regions = tried.regions
+        if never_miss is not None:
+            larger = self._tried(never_miss, samples, progress).called("never miss: ")
+            regions += larger.regions
+            alarms = (*alarms, *larger.alarms)
+            edge_cases = (*edge_cases, *larger.members)
+            attacks = (*attacks, *larger.attacks)
+        return Validation(
+            artifact.digest,
+            regions,
+            alarms,
+            edge_cases,
+            constants,
+            _corruptions(artifact, others, self.seed, progress),
+            attacks,
+            attack_library_version() if self.attacks else None,
+            found,
+            self.to_json(),
+        )
+
+    def _tried(self, read: Reader, samples: Samples, progress: Progress) -> _Tried:
+        """Check one set of certificates, and try the regions that they are about."""
         claims = Claims.from_bytes(read(CLAIMS_FILE))
         artifact = Artifact.from_bytes(read(ARTIFACT_FILE))
-        checked = check_files(read, samples.images, samples.labels)
-        alarms = _refusals(checked)
+        alarms = _refusals(check_files(read, samples.images, samples.labels))
         claimed = _claimed(read, claims, artifact, samples)
-        trials: list[Trial] = []
-        constants: dict[str, list[int]] = {}
+        inside: list[Trial] = []
         attacks: list[Trial] = []
-        found: Determinism | None = None
         if claimed is not None:
             for name, points in members(claimed, self.seed):
                 trial, wrong = claimed.judge(name, points)
-                trials.append(trial)
+                inside.append(trial)
                 alarms += wrong
-            trials += blends(claimed)
-            constants = constant_images(claimed)
-            found, wrong = determinism(claimed)
-            alarms += wrong
             weakest = self._weakest(claimed)
             with progress.task("attacks", len(self.attacks)) as advance:
                 for attack in self.attacks:
@@ -95,18 +124,7 @@ class Battery:
                     attacks.append(trial)
                     alarms += wrong
                     advance(1)
-        return Validation(
-            artifact.digest,
-            0 if claimed is None else len(claimed),
-            tuple(alarms),
-            tuple(trials),
-            constants,
-            _corruptions(artifact, others, self.seed, progress),
-            tuple(attacks),
-            attack_library_version() if self.attacks else None,
-            found,
-            self.to_json(),
-        )
+        return _Tried(claimed, tuple(alarms), tuple(inside), tuple(attacks))
 
     def _weakest(self, claimed: Claimed) -> Claimed:
         margins = claimed.margins(encode(claimed.images))
@@ -122,12 +140,43 @@ class Battery:
 
 
 @dataclass(frozen=True, eq=False)
+class _Tried:
+    """What was found of one set of certificates.
+
+    Attributes:
+        claimed: what it claims; None if that is nothing.
+        alarms: what contradicts it.
+        members: trials with members of its regions.
+        attacks: trials of attacks.
+    """
+
+    claimed: Claimed | None
+    alarms: tuple[Alarm, ...]
+    members: tuple[Trial, ...]
+    attacks: tuple[Trial, ...]
+
+    @property
+    def regions(self) -> int:
+        """How many are claimed to be proved."""
+        return 0 if self.claimed is None else len(self.claimed)
+
+    def called(self, prefix: str) -> _Tried:
+        """The same under other names."""
+        return _Tried(
+            self.claimed,
+            tuple(replace(alarm, trial=prefix + alarm.trial) for alarm in self.alarms),
+            tuple(replace(trial, name=prefix + trial.name) for trial in self.members),
+            tuple(replace(trial, name=prefix + trial.name) for trial in self.attacks),
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Validation:
     """What a battery found.
 
     Attributes:
         model: the artifact's SHA-256.
-        claimed: how many samples' regions are claimed to be proved.
+        claimed: how many regions are claimed to be proved.
         alarms: what contradicts a claim; empty, or something is badly wrong.
         edge_cases: members of regions, and blends.
         constant_images: what the model answers to images of one grey.
@@ -151,8 +200,10 @@ class Validation:
 
     @property
     def holds(self) -> bool:
-        """Whether something is claimed and nothing contradicts it."""
-        return self.claimed > 0 and not self.alarms
+        """Whether something is claimed, was tried in every way, and nothing contradicts it."""
+        trials = (*self.edge_cases, *self.attacks)
+        answered = all(trial.tried for trial in trials if trial.inside)
+        return self.claimed > 0 and answered and not self.alarms
 
     def to_json(self) -> dict[str, Any]:
         """Everything; no pixels."""

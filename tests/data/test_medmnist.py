@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from medmnist import INFO
 
-from asi_verify.data import load_medmnist, medmnist, medmnist_sets, search_path
+from asi_verify.data import load_dataset, load_medmnist, medmnist, medmnist_sets, search_path
 from asi_verify.data.samples import Task
 from asi_verify.errors import ChecksumError, DataError, DataNotFoundError
 
@@ -187,3 +187,18 @@ def test_unknown_names_and_sizes_are_refused():
         load_medmnist("brestmnist")
     with pytest.raises(DataError, match=r"\[28, 64\]"):
         load_medmnist("synapsemnist3d", size=224)
+
+
+def test_a_damaged_file_of_ones_own_is_refused_in_one_way(tmp_path):
+    """Whichever byte of a compressed one was changed: the data, or a ``DataError``."""
+    file, generator = tmp_path / "own.npz", np.random.default_rng(0)
+    images = generator.integers(0, 256, (9, 8, 8)).astype(np.uint8) // 64
+    np.savez_compressed(file, train_images=images, train_labels=np.arange(9)[:, None] % 2)
+    whole, refused = file.read_bytes(), 0
+    for place in range(0, len(whole), 3):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x5A]) + whole[place + 1 :])
+        try:
+            load_dataset(file)
+        except DataError:
+            refused += 1
+    assert refused > 50

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
@@ -17,6 +18,7 @@ from asi_verify.cli import main
 from asi_verify.core.certificate import Certificate
 from asi_verify.core.evidence import IntervalEvidence
 from asi_verify.core.images import encode
+from asi_verify.core.intensity import Intensity
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
 from asi_verify.core.network import Network, Node
@@ -30,9 +32,10 @@ from asi_verify.export import Artifact
 from asi_verify.lowering import read_network, write_artifact
 from asi_verify.runtime import Session
 from asi_verify.store import RunFolder, write_certificates
-from asi_verify.stress import Attack, Battery, Claimed, validation_schema
+from asi_verify.stress import Attack, Battery, Claimed, edge_cases, validation_schema
 from asi_verify.stress.attacks import attacked
 from asi_verify.stress.determinism import determinism
+from asi_verify.stress.edge_cases import members
 
 QUICK = Battery((Attack("apgd", "inf", steps=10, restarts=1),), most=8)
 
@@ -260,6 +263,40 @@ def test_what_cannot_be_validated_is_refused(data, finished, tmp_path):
         asi.validate(result)
     with pytest.raises(UsageError, match=r"no run\.json"):
         asi.validate(tmp_path)
+
+
+def test_where_nothing_was_tried_nothing_holds(data, finished, monkeypatch):
+    """If no point is recognised as a member, no wrong answer can be seen."""
+    monkeypatch.setattr(
+        LInf, "contains", lambda self, points, images: np.zeros(len(points), dtype=np.bool_)
+    )
+    found = asi.validate(asi.load(finished), data, battery=Battery(attacks=()))
+    assert found.alarms == ()
+    assert not found.holds
+
+
+def test_nearly_all_random_members_are_recognised():
+    """Of strong changes that are cut off at black and white many are not, unless drawn again."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 1, 12, 12)).astype(np.uint8)
+    images[:30] = np.where(images[:30] > 128, 255, 0)
+    family = Intensity.of(brightness="0.5", contrast="0.9", bias="0.3", degree=3)
+    given = SimpleNamespace(images=images, family=family)
+    points = dict(members(given, 0))["random member"]
+    drawn = family.sample(images, np.random.default_rng(0))
+    recognised = np.count_nonzero(family.contains(points, images))
+    assert recognised > np.count_nonzero(family.contains(drawn, images))
+    assert recognised >= 58
+
+
+def test_the_nearest_image_is_the_same_however_many_are_compared_at_once(monkeypatch):
+    """Against all distances in float64; images that are equal are near each other."""
+    flat = np.random.default_rng(0).random((23, 5), dtype=np.float32)
+    flat[7] = flat[3]
+    distances = ((flat[:, None].astype(np.float64) - flat) ** 2).sum(axis=2)
+    np.fill_diagonal(distances, np.inf)
+    for at_once in (1, 100, 1 << 24):
+        monkeypatch.setattr(edge_cases, "_AT_ONCE", at_once)
+        assert edge_cases._nearest(flat).tolist() == distances.argmin(axis=1).tolist()
 
 
 def test_where_nothing_is_claimed_nothing_holds(data, finished):

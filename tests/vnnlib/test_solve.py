@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import itertools
 import json
@@ -203,6 +204,30 @@ def test_z3_is_at_work_beside_the_stage_before_it(artifact, highest, monkeypatch
     found = asi.solve_vnnlib(artifact, asked(highest[0] - 0.05), timeout=None, stages=stages)
     assert found.answer is Answer.SAT
     assert len(answers) == 1
+
+
+def test_of_many_properties_one_at_a_time_is_at_work_beside(artifact, highest, monkeypatch):
+    """And so one solver; the others are asked when it is their turn."""
+    monkeypatch.setattr(_Search, "_search_corners", lambda search: None)
+    asked_of, at_work = [], []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counted(Stage):
+        name: str = "counted"
+
+        def attempt(self, batch):
+            asked_of.append(batch.property_)
+            return StageResult((None,) * len(batch))
+
+        def begin(self, batch):
+            at_work.append(batch.property_)
+
+    boxes = [" ".join(f"(>= X_{i} -1) (<= X_{i} {end})" for i in range(3)) for end in (0.9, 1)]
+    cases = " ".join(f"(and {b} (>= Y_0 {highest[0] - n}))" for n, b in enumerate(boxes))
+    text = f"{declared(3, 2)}(assert (or {cases}))".encode()
+    before = Claims(lambda _: Undecided(Reason.TOO_LOOSE))
+    asi.solve_vnnlib(artifact, text, timeout=None, stages=[before, Counted()])
+    assert (len(asked_of), len(at_work)) == (2, 1)
 
 
 def test_cases_are_all_needed(artifact, highest):
