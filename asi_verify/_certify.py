@@ -618,8 +618,9 @@ def _named_figures(
     if never_miss is None:
         return {}
     asked, named = subject.asked, subject.named
-    accepted = {s["row"] for s in examination["never_miss"]["samples"] if s["accepted"]}
-    counted = len(accepted.intersection(asked.tolist()))
+    found = examination["never_miss"]
+    accepted = {s["row"] for s in found["samples"] if s["accepted"]}
+    counted = len(accepted.intersection(asked.tolist()) - set(found.get("memorised", [])))
     figures = {
         "accepted": counted,
         "classes": [data.classes[label] for label in never_miss.labels],

@@ -84,7 +84,7 @@ def compare(
                 f"{before} and {after} claim different things, so no guarantee of one can be kept "
                 f"in the other: {name} {_shown(first)}, and {_shown(second)}"
             )
-    old, new = (set(result.rows(Outcome.ACCEPTED)) - result.memorised for result in checked)
+    old, new = map(_counted, checked)
     rows = range(claims[0].dataset.samples)
     return Comparison(
         claims[0].artifact,
@@ -104,12 +104,17 @@ def _never_miss_lost(
     if before is None:
         return ()
     old = _named(_claims(folder, before))
-    rows = set(before.rows(Outcome.ACCEPTED))
+    rows = _counted(before)
     if after is not None and after.claims is not None and not after.refused:
         new = _named(after.claims)
         if new.family.radius >= old.family.radius:
-            rows -= set(after.rows(Outcome.ACCEPTED))
+            rows -= _counted(after)
     return tuple(sorted(rows))
+
+
+def _counted(result: CheckResult) -> set[int]:
+    """The rows with an accepted certificate and not memorised."""
+    return set(result.rows(Outcome.ACCEPTED)) - result.memorised
 
 
 def _named(claims: Claims) -> NeverMiss:

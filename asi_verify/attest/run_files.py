@@ -221,14 +221,15 @@ class RunFiles:
     def _named_predicate(self) -> dict[str, Any]:
         """What is stated of classes that must never be missed.
 
-        Which rows are of these classes the labels say, which are not looked at here.
+        Which rows are of these classes the labels say, which are not looked at here. None of them
+        counts that is memorised.
         """
         claims = self.named_claims
         assert claims.never_miss is not None
         given = self._result().get("never_miss")
         counts = self._counts(given if isinstance(given, dict) else {}, _NAMED_COUNTS)
         contradicted = {row for pair in claims.contradictions for row in pair}
-        proved = self._proved_named - contradicted
+        proved = self._proved_named - contradicted - set(claims.memorised)
         possible = (
             counts["samples"] <= claims.dataset.samples
             and counts["contradictions"] <= len(contradicted)

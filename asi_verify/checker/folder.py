@@ -134,10 +134,15 @@ class CheckResult:
 
     @property
     def status(self) -> Status | None:
-        """The status that the accepted certificates amount to; None for a refused folder."""
+        """The status that the accepted certificates amount to; None for a refused folder.
+
+        Of classes that must never be missed there are no exceptions: what is memorised is open.
+        """
         if self.claims is None or self.refused:
             return None
         closed = set(self.rows(Outcome.ACCEPTED)) - self.contradictions
+        if self.claims.never_miss is not None:
+            closed -= self.memorised
         aside = len(self.contradictions)
         still_open = len(self.asked) - aside - len(closed)
         return Status(still_open, aside, len(closed & self.memorised))
@@ -147,11 +152,11 @@ class CheckResult:
         """Whether nothing is open, refused or rejected, and a certificate accepted that counts.
 
         Without the last, a radius at which all samples contradict one another would be a success,
-        and so would a model that memorised them all. Where classes are never to be missed, their
-        certificates have to hold too.
+        though the model be right on half of them, and so would a model that memorised them all.
+        Where classes are never to be missed, their certificates have to hold too.
         """
         zero = self.status is not None and self.status.is_zero
-        counts = set(self.rows(Outcome.ACCEPTED)) - self.memorised
+        counts = set(self.rows(Outcome.ACCEPTED)) - self.memorised - self.contradictions
         own = zero and bool(counts) and not self.rows(Outcome.REJECTED)
         return own and (self.never_miss is None or self.never_miss.holds)
 

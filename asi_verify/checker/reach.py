@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.checker.arithmetic import UNIT, down, enlarged, up
+from asi_verify.checker.arithmetic import LIMIT, UNIT, down, enlarged, up
 from asi_verify.checker.intensity import lowest_under
-from asi_verify.checker.rules import Functionals, Rule, largest_magnitude
+from asi_verify.checker.rules import Functionals, Rule, largest_magnitude, largest_of_each
 from asi_verify.core.box import SMALLEST_NORMAL, Box
 from asi_verify.core.network import Network
 from asi_verify.core.operators import Conv, Scale
@@ -90,7 +90,8 @@ def carried(reach: Reach | None, network: Network, rules: Sequence[Rule], box: B
     below, above = up(centre.lower - hull.lower), up(hull.upper - centre.upper)
     for value, (node, rule) in enumerate(zip(network.nodes, rules, strict=True), 1):
         operator = node.operator
-        if node.inputs != (value - 1,):
+        # Beyond the limit nothing is proved, and products of such numbers may be no numbers.
+        if node.inputs != (value - 1,) or not bool((largest_of_each(box) <= LIMIT).all()):
             return reach
         if isinstance(operator, Scale) and bool(np.all(operator.scale > 0)):
             weight = operator.scale.astype(np.float64)

@@ -23,6 +23,7 @@ box.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,7 @@ from asi_verify.core.operators import (
     Reshape,
     Scale,
 )
+from asi_verify.errors import ModelError
 
 __all__ = ["SMALLEST_COLLAR", "LocalPatches", "memorised_rows", "parted", "patched", "unpatched"]
 
@@ -183,6 +185,8 @@ def parted(network: Network) -> tuple[Network, LocalPatches] | None:
             return None
     if ends.shape != (2 * count, size) or slopes.weight.size != 2 * count:
         return None
+    if size != math.prod(network.input_shape):  # of hidden values, perhaps
+        return None
     steepness = slopes.weight.reshape(count, 2)[:, 1]
     if not bool((steepness > 0).all()):
         return None
@@ -195,7 +199,11 @@ def parted(network: Network) -> tuple[Network, LocalPatches] | None:
     base = Network(network.input_shape, network.nodes[:start], network.head)
     if base.output_shape != network.output_shape:
         return None
-    made = patched(base, patches).nodes[start:]
+    try:
+        with np.errstate(over="ignore"):
+            made = patched(base, patches).nodes[start:]
+    except ModelError:  # its numbers are too large for any patch
+        return None
     return (base, patches) if all(map(_alike, made, tail)) else None
 
 

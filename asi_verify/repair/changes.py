@@ -29,6 +29,7 @@ from asi_verify.core.network import Network
 from asi_verify.data import Samples
 from asi_verify.export import Artifact
 from asi_verify.repair.examine import Subject
+from asi_verify.repair.local_patch import LocalPatch
 from asi_verify.repair.loop import round_folder
 from asi_verify.store import RunFolder
 
@@ -72,6 +73,8 @@ def write_changes(
         record = folder.read_json(round_folder(number) + "round.json")
         if record is None:
             return
+        if record["corrector"]["corrector"] == LocalPatch.kind:
+            before = _Model(_patched_round(number, folder), splits, folder)
         after = _Model(number, splits, folder)
         if folder.files.read(change_file(number)) is None:
             change = {
@@ -90,6 +93,15 @@ def write_changes(
             before = after
 
 
+def _patched_round(number: int, folder: RunFolder) -> int:
+    """Which round a local patch was made for: the best before it, which need not be the last."""
+    return next(
+        earlier
+        for earlier in range(1, number)
+        if folder.files.read(round_folder(earlier) + "local_patch.json") is not None
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class _Model:
     """The model that a round ended with, and what it answers."""
@@ -104,11 +116,19 @@ class _Model:
         return Artifact.from_bytes(self.folder.files.require(name))
 
     @cached_property
-    def examined(self) -> list[dict[str, Any]]:
-        """What was found of each sample of the certified split."""
-        found = self.folder.read_json(round_folder(self.number) + "examination.json")
-        samples: list[dict[str, Any]] = found["samples"]
-        return samples
+    def examined(self) -> dict[str, Any]:
+        """What was found on the certified split."""
+        found: dict[str, Any] = self.folder.read_json(
+            round_folder(self.number) + "examination.json"
+        )
+        return found
+
+    @property
+    def proved(self) -> Rows:
+        """Where a certificate is accepted, and is not one of a memorised sample."""
+        proved = self.of_samples("accepted", True)
+        proved[self.examined["memorised"]] = False
+        return proved
 
     @cached_property
     def answers(self) -> dict[str, Evaluation]:
@@ -131,7 +151,7 @@ class _Model:
 
     def of_samples(self, key: str, value: object) -> Rows:
         """Where the examination says so of a sample."""
-        return np.array([sample[key] == value for sample in self.examined])
+        return np.array([sample[key] == value for sample in self.examined["samples"]])
 
 
 def _description(before: _Model, after: _Model, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,7 +255,7 @@ def _efficacy(
     """Errors and certificates of the certified split."""
     counted = np.ones(len(subject.samples), np.bool_)
     counted[list(subject.audit.contradicted)] = False
-    proved, proved_now = (m.of_samples("accepted", True) & counted for m in (before, after))
+    proved, proved_now = (model.proved & counted for model in (before, after))
     wrong, wrong_now = (m.answers[subject.split].wrong for m in (before, after))
     return {
         "bugs_closed": record["closed"],

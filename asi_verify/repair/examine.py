@@ -212,7 +212,10 @@ class Examination:
 
     @property
     def named_status(self) -> Status:
-        """Of the classes that must never be missed, in their larger regions."""
+        """Of the classes that must never be missed, in their larger regions.
+
+        Of these there are no exceptions: what is memorised is open.
+        """
         asked, named = self.subject.asked, self.subject.named
         return Status(len(asked) - len(self.counted_named), len(named) - len(asked))
 
@@ -281,6 +284,7 @@ class Examination:
         if self.named is not None:
             larger = self.named.accepted
             found["never_miss"] = {
+                "memorised": sorted(self.named.memorised & larger.keys()),
                 "samples": [
                     {"accepted": row in larger, "row": row, **describe(verdict)}
                     for row, verdict in self.named.verdicts().items()

@@ -10,6 +10,8 @@ from asi_verify.report.reasons import why_not_proved
 
 __all__ = ["never_miss_section"]
 
+_MEMORISED = "memorised: its certificate may rest on a local patch"
+
 
 def never_miss_section(
     claims: Claims,
@@ -30,6 +32,7 @@ def never_miss_section(
     assert claims.never_miss is not None
     status = Status(figures["open"], figures["contradictions"])
     aside = {row for pair in contradictions for row in pair["rows"]}
+    memorised = set(examined.get("memorised", []))
     before, after = figures["before"], figures.get("after", figures["before"])
     return {
         "accepted": figures["accepted"],
@@ -39,9 +42,16 @@ def never_miss_section(
         "labels": list(claims.never_miss.labels),
         "line": f"{_proved(claims, figures, status)} {_price(figures)}".strip(),
         "not_proved": [
-            {"reason": why_not_proved(s, contradicted=s["row"] in aside), "row": s["row"]}
+            {
+                "reason": (
+                    _MEMORISED
+                    if s["row"] in memorised
+                    else why_not_proved(s, contradicted=s["row"] in aside)
+                ),
+                "row": s["row"],
+            }
             for s in examined["samples"]
-            if not s["accepted"] or s["row"] in aside
+            if not s["accepted"] or s["row"] in aside | memorised
         ],
         "radius": claims.family.size,
         "region": str(claims.family),

@@ -168,13 +168,15 @@ def test_a_bound_that_is_not_above_0_proves_nothing(made, monkeypatch, margin):
 def test_a_folder_holds_only_if_something_is_accepted_and_nothing_rejected(made):
     """Where every sample contradicts another nothing is open, and nothing is shown either."""
     everything = frozenset(range(24))
-    for outcomes, holds in (
-        ({}, False),
-        ({0: Outcome.ACCEPTED}, True),
-        ({0: Outcome.ACCEPTED, 1: Outcome.REJECTED}, False),
-        ({0: Outcome.DELEGATED}, False),
+    for outcomes, outside, holds in (
+        ({}, 0, False),
+        ({0: Outcome.ACCEPTED}, 1, True),
+        ({0: Outcome.ACCEPTED}, 0, False),  # of one that is in a contradiction itself
+        ({0: Outcome.ACCEPTED, 1: Outcome.REJECTED}, 1, False),
+        ({0: Outcome.DELEGATED}, 0, False),
     ):
-        result = CheckResult(made.claims, outcomes, {}, {}, everything, (), everything)
+        contradictions = frozenset(range(outside, 24))
+        result = CheckResult(made.claims, outcomes, {}, {}, contradictions, (), everything)
         assert result.status.is_zero
         assert result.holds is holds
 

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from support.folders import certificate, evidence_of, make_folder
 
-from asi_verify.checker import TrustedPass, check_folder
+from asi_verify.checker import Outcome, TrustedPass, check_folder
 from asi_verify.checker.command import summary
 from asi_verify.core.canonical import array_digest, bytes_digest
 from asi_verify.core.claims import Claims
 from asi_verify.core.evidence import IntervalEvidence
+from asi_verify.core.linf import LInf
 from asi_verify.core.local_patch import LocalPatches, patched
+from asi_verify.core.never_miss import NeverMiss
 from asi_verify.core.properties import property_for
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.status import Status
 from asi_verify.errors import CertificateError
 from asi_verify.lowering import read_network, write_artifact
 
@@ -132,6 +135,24 @@ def test_a_folder_of_memorised_rows_alone_does_not_hold(made):
     result = check(made)
     assert str(result.status) == "zero_except(0 contradictions, 2 memorised)"
     assert not result.holds
+
+
+def test_memorised_rows_of_classes_that_must_never_be_missed_are_open(made):
+    """Of these there are no exceptions."""
+    labels = tuple(sorted({int(made.labels[row]) for row in ROWS}))
+    never_miss = NeverMiss(labels, made.claims.family, LInf.of(0))
+    made.claims = replace(made.claims, never_miss=never_miss)
+    asked = np.flatnonzero(np.isin(made.labels, labels))
+    made.certificates = [c for c in made.certificates if c.row in asked]
+    made.write()
+    result = check(made)
+    assert not result.refused
+    counted = set(result.rows(Outcome.ACCEPTED)) - set(ROWS) - result.contradictions
+    assert set(ROWS) <= set(result.rows(Outcome.ACCEPTED))
+    assert result.status == Status(
+        len(asked) - len(result.contradictions) - len(counted), len(result.contradictions)
+    )
+    assert result.status.open >= len(ROWS)
 
 
 @pytest.mark.parametrize("rows", ["[]", "[5,2]", "[2,2]", "[true]", "[-1]", "[2.0]", "2", "null"])

@@ -19,12 +19,13 @@ from asi_verify.checker.reach import carried, lowest_over
 from asi_verify.checker.rules import Functionals
 from asi_verify.core.balls import L1, L2
 from asi_verify.core.box import Box
-from asi_verify.core.evidence import Intermediate
+from asi_verify.core.evidence import Intermediate, LinearEvidence
 from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import Add, Conv, Operator, Relu, Reshape, Scale
 from asi_verify.core.patch import Patch
 from asi_verify.core.pieces import Pieces
+from asi_verify.core.properties import SingleLabel
 from asi_verify.core.reach import BallReach, MeansReach, Norm, PatchReach, PixelReach
 from asi_verify.core.semantics import Semantics
 
@@ -437,7 +438,21 @@ def test_a_network_without_means_is_bounded_over_pixels():
     network, family = Network.sequential((1, 4), [Scale(np.float32(2), np.float32(0))]), KPixel(1)
     images = np.zeros((1, 1, 4), np.uint8)
     reach, trusted = family.reach(images), TrustedPass(network, Semantics.REAL)
-    assert carried(reach, network, trusted._rules, family.boxes(images)) is reach
+    box = trusted.bounds(family.boxes(images), Intermediate.INTERVAL).boxes[0]
+    assert carried(reach, network, trusted._rules, box) is reach
+
+
+@pytest.mark.parametrize("semantics", Semantics)
+def test_a_network_whose_numbers_leave_the_range_is_not_proved_and_stops_nobody(semantics):
+    """Whoever sends it gets a bound that proves nothing, not an error inside the checker."""
+    scale = Scale(np.float32(3e38), np.float32(0))
+    network = after_means((1, 4), [*[scale] * 12, means((2,))[1]])
+    family, images = KPixel(1), np.full((2, 1, 4), 100, np.uint8)
+    wanted, evidence = SingleLabel(0, 2), LinearEvidence(Intermediate.BACKWARD)
+    found = TrustedPass(network, semantics).margins(
+        family.boxes(images), wanted, evidence, family.reach(images)
+    )
+    assert found.tolist() == [-np.inf] * 2
 
 
 def test_pixels_that_are_read_beside_their_means_are_bounded_as_pixels():

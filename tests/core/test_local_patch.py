@@ -28,7 +28,7 @@ from asi_verify.core.local_patch import (
     unpatched,
 )
 from asi_verify.core.network import Network, Node
-from asi_verify.core.operators import Reshape
+from asi_verify.core.operators import Conv, Relu, Reshape, Scale
 from asi_verify.core.patch import Patch
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.weights import map_weights
@@ -206,6 +206,41 @@ def test_what_is_changed_anywhere_is_another_network():
         )
     nodes = list(network.nodes)
     nodes[-1] = Node(nodes[-1].operator, (network.output - 1, network.output - 1))
+    assert parted(Network(network.input_shape, tuple(nodes))) is None
+
+
+def test_what_is_like_patches_of_hidden_values_is_another_network():
+    """Whatever their number; a model may be made of such layers, and is read like any other."""
+    hidden, patches = (
+        tiny(0),
+        LocalPatches.around(
+            Box(np.full((1, 3), 0.25, np.float32), np.full((1, 3), 0.5, np.float32)),
+            np.array([2.0**-9]),
+            bonus_of(1),
+        ),
+    )
+    tail = patched(Network.sequential((3,), [Relu()]), patches)
+    assert parted(tail) is not None
+    moved = [
+        Node(node.operator, tuple(value + hidden.output for value in node.inputs))
+        for node in tail.nodes
+    ]
+    assert parted(Network(SHAPE, (*hidden.nodes, *moved))) is None
+
+
+@pytest.mark.parametrize("number", [3e38, -3e38])
+def test_numbers_that_no_patch_has_are_those_of_another_network(number):
+    """Ends so large and so flat that a patch with them cannot be written."""
+    base, patches, _ = example()
+    network = patched(base, patches)
+    nodes = list(network.nodes)
+    for position, node in enumerate(nodes[len(base.nodes) :], len(base.nodes)):
+        if isinstance(node.operator, Conv):
+            flat = np.full_like(node.operator.weight, 1e-30)
+            nodes[position] = replace(node, operator=replace(node.operator, weight=flat))
+        if isinstance(node.operator, Scale):
+            ends = np.full_like(node.operator.shift, number)
+            nodes[position] = replace(node, operator=replace(node.operator, shift=ends))
     assert parted(Network(network.input_shape, tuple(nodes))) is None
 
 

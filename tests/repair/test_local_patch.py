@@ -346,6 +346,30 @@ def test_a_model_with_patches_that_is_certified_again_still_says_so(result):
     assert "198" in headline
 
 
+def test_classes_that_must_never_be_missed_have_no_exceptions(result, tmp_path):
+    """Memorised rows of theirs are open: in the run, its report, its statement, check, compare."""
+    place = tmp_path / "out"
+    small = {"radius": "0.5/255", "never_miss_radius": "1/255"}
+    again = asi.certify(result.artifact, levels(), out=place, never_miss=[0, 1], **small)
+    assert str(again.status) == "zero_except(0 contradictions, 2 memorised)"
+    assert str(again.never_miss) == "open(2)"
+    assert not again.holds
+    section = build_report(again.folder)["never_miss"]
+    assert "2 of 200 images have no accepted certificate" in section["line"]
+    assert [entry["row"] for entry in section["not_proved"]] == WRONG
+    assert all("memorised" in entry["reason"] for entry in section["not_proved"])
+    checked = asi.check(place, levels())
+    assert str(checked.never_miss.status) == "open(2)"
+    assert not checked.holds
+    predicate = json.loads((place / STATEMENT_FILE).read_bytes())["predicate"]["never_miss"]
+    assert (predicate["status"], predicate["counts"]["accepted"]) == ("open(2)", 198)
+    assert asi.compare(place, place, levels()).never_miss_lost == ()
+    figures = json.loads((place / "result.json").read_bytes())
+    figures["never_miss"] |= {"accepted": 200, "open": 0}
+    (place / "result.json").write_text(json.dumps(figures))
+    assert "that can be accepted for 198 samples" in "\n".join(verify(place).refused)
+
+
 def test_a_memorised_row_is_no_guarantee_that_was_gained(result, tmp_path):
     """Compared with the model before, by what both folders prove."""
     before = corrected(0).save(tmp_path / "before")
@@ -354,6 +378,19 @@ def test_a_memorised_row_is_no_guarantee_that_was_gained(result, tmp_path):
     assert compared.holds
     assert compared.gained == ()
     assert compared.neither == tuple(WRONG)
+
+
+def test_the_record_of_the_change_begins_with_the_round_that_was_patched():
+    """The best one, which need not be the last; and no memorised row is a certificate gained."""
+    found = corrected(corrector=Given(by_brightness(), too_dark()), rounds=2)
+    assert found.summary["round"] == 3
+    change = found.folder.read_json("rounds/03/change.json")
+    assert change["description"]["base"] == 1
+    assert change["description"]["repaired"] == WRONG
+    moved = change["impact"]["efficacy"]["certificates"]
+    assert moved == {"before": 198, "after": 198, "gained": 0, "lost": 0}
+    again = corrected(corrector=Given(by_brightness()), rounds=1)
+    assert again.folder.read_json("rounds/02/change.json")["description"]["base"] == 1
 
 
 def test_a_radius_map_names_them_and_counts_them_not(result):

@@ -1918,6 +1918,14 @@ _REGIONS_BEYOND_BOXES = [
         _MEANS,
     ),
     Defect(
+        "means: numbers beyond the limit carried on",
+        "checker/reach.py",
+        "or not bool((largest_of_each(box) <= LIMIT).all())",
+        "or False",
+        _REACH + "a_network_whose_numbers_leave_the_range_is_not_proved_and_stops_nobody"
+        "[Semantics.REAL]",
+    ),
+    Defect(
         "means: windows that overlap",
         "checker/reach.py",
         "operator.strides == operator.kernel",
@@ -2005,6 +2013,20 @@ _MEMORISED_ROWS = [
         _LOCAL_PATCH + "what_is_changed_anywhere_is_another_network",
     ),
     Defect(
+        "local patch: hidden values read as images",
+        "core/local_patch.py",
+        "if size != math.prod(network.input_shape):",
+        "if False:",
+        _LOCAL_PATCH + "what_is_like_patches_of_hidden_values_is_another_network",
+    ),
+    Defect(
+        "local patch: numbers too large for patches refused altogether",
+        "core/local_patch.py",
+        "    except ModelError:",
+        "    except ZeroDivisionError:",
+        _LOCAL_PATCH + "numbers_that_no_patch_has_are_those_of_another_network[3e+38]",
+    ),
+    Defect(
         "memorised rows counted as certified",
         "checker/folder.py",
         "len(closed & self.memorised)",
@@ -2028,9 +2050,23 @@ _MEMORISED_ROWS = [
     Defect(
         "memorised rows alone a success",
         "checker/folder.py",
-        "counts = set(self.rows(Outcome.ACCEPTED)) - self.memorised",
-        "counts = set(self.rows(Outcome.ACCEPTED))",
+        "counts = set(self.rows(Outcome.ACCEPTED)) - self.memorised - self.contradictions",
+        "counts = set(self.rows(Outcome.ACCEPTED)) - self.contradictions",
         _MEMORISED + "a_folder_of_memorised_rows_alone_does_not_hold",
+    ),
+    Defect(
+        "contradicted rows alone a success",
+        "checker/folder.py",
+        "- self.memorised - self.contradictions",
+        "- self.memorised",
+        _FOLDER + "a_folder_holds_only_if_something_is_accepted_and_nothing_rejected",
+    ),
+    Defect(
+        "never miss: memorised rows as exceptions",
+        "checker/folder.py",
+        "closed -= self.memorised",
+        "closed -= set()",
+        _MEMORISED + "memorised_rows_of_classes_that_must_never_be_missed_are_open",
     ),
     Defect(
         "memorised rows named twice",
