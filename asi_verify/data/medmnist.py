@@ -187,7 +187,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, Samples]:
         DataError: it is not such a file, or lacks a split.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {
                 name: Samples(
                     channels_first(file[f"{name}_images"]), labels_from(file[f"{name}_labels"])

@@ -86,7 +86,7 @@ def _named(name: str, data_root: str | Path | None, download: bool, progressbar:
 def _npz(path: Path) -> Dataset:
     names = ("train", "val", "test")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             present = tuple(name for name in names if f"{name}_images" in file.files)
     except UNREADABLE_NPZ as error:
         raise DataError(f"{path}: not an NPZ file: {error}") from None
