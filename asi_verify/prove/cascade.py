@@ -36,7 +36,7 @@ from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict
 from asi_verify.errors import SoundnessAlarm
 from asi_verify.export import Artifact
 from asi_verify.prove.alpha_crown import AlphaCrown
-from asi_verify.prove.branch import FEW_INPUTS, Branch
+from asi_verify.prove.branch import Branch
 from asi_verify.prove.cells import Cells
 from asi_verify.prove.falsify import Falsify
 from asi_verify.prove.members import Members
@@ -58,6 +58,8 @@ __all__ = [
 _BATCH = 256
 _WORK = 1 << 30
 """Multiplications that are worth a longer search for a counterexample: a second or two."""
+_NARROW = 32
+"""Up to so many inputs that vary, narrow sets of counterexamples are looked for."""
 _FEW_PARTS = 4
 """Of a tree: what a search through patterns leaves open may be closed by so many."""
 _FEW_CUTS = 8
@@ -117,7 +119,7 @@ def single_query_stages(device: str = "cpu") -> tuple[Stage, ...]:
             steps=150,
             starts=2000,
             by_moments=True,
-            most_inputs=FEW_INPUTS,
+            most_inputs=_NARROW,
             most_work=4 * _WORK,
             name="falsify narrow",
         ),

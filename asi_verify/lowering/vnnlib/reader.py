@@ -129,7 +129,7 @@ class _Bound(NamedTuple):
         return (self.above and read <= self.lower) or (self.below and read >= self.upper)
 
 
-FEW_INPUTS = 32
+FEW_INPUTS = 16
 """Up to so many inputs, conjunctions over one box make one case.
 
 Few inputs are divided themselves, and most of that work is the same for all of them. With more the
