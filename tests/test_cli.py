@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.runs import trained
+from typer.main import get_command
 
 import asi_verify as asi
 from asi_verify.cli import app, main
@@ -258,6 +259,14 @@ def test_every_command_has_help():
         done = run(command.callback.__name__, "--help")
         assert done.returncode == 0
         assert command.callback.__doc__.split(".")[0][:30] in " ".join(done.stdout.split())
+
+
+def test_a_command_stands_in_the_file_of_its_name():
+    """Whoever looks for one finds it; a command below another stands in that one's file."""
+    top = get_command(app).commands
+    for name, command in top.items():
+        for made in (command, *getattr(command, "commands", {}).values()):
+            assert made.callback.__module__ == f"asi_verify.cli.{name}"
 
 
 DRIVER = """

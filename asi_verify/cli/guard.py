@@ -1,0 +1,91 @@
+"""``asi-verify guard``: makes and measures a run's guard."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from asi_verify.cli.options import DataRootOption, JsonOption, NamedDatasetOption, RunFolderArgument
+from asi_verify.cli.printing import console as _out
+from asi_verify.cli.printing import print_json as _print_json
+
+__all__ = ["guard"]
+
+
+def guard(
+    folder: RunFolderArgument,
+    radius: Annotated[
+        str | None,
+        typer.Option(help="Radius of the region around each image; that of the run if not given."),
+    ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(help="Choose the radius so that this part of the images is certified."),
+    ] = None,
+    no_monitors: Annotated[
+        bool, typer.Option("--no-monitors", help="Do not refuse images unlike the training images.")
+    ] = False,
+    membership: Annotated[
+        bool,
+        typer.Option(
+            "--membership",
+            help="Answer in accepted regions of training images too; writes these images.",
+        ),
+    ] = False,
+    dataset: NamedDatasetOption = None,
+    data_root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the model's guard, which answers only what it certifies, and measure it."""
+    from asi_verify._guard import GUARD_FIGURES, GUARD_FILE, build_guard
+    from asi_verify.store import RunFolder
+
+    build_guard(
+        folder,
+        dataset,
+        radius=radius,
+        coverage=coverage,
+        monitors=not no_monitors,
+        membership=membership,
+        data_root=data_root,
+    )
+    found = RunFolder.open(folder).read_json(GUARD_FIGURES)
+    if as_json:
+        _print_json(found)
+        return
+    _print_guard(found)
+    _out.print(f"guard: {folder / GUARD_FILE}, radius {found['radius']}", markup=False)
+
+
+def _print_guard(found: dict[str, Any]) -> None:
+    """What is counted, and in lines of its own what is estimated."""
+    table = Table(
+        "split", "samples", "answered", "right, of all", "of those answered", "of those refused"
+    )
+    for name, split in found["counted"].items():
+        count = split["counts"]
+        samples, answered = count["samples"], count["answered"]
+        table.add_row(
+            name,
+            str(samples),
+            _part(answered, samples),
+            _part(count["right"], samples),
+            _part(count["answered_right"], answered),
+            _part(count["right"] - count["answered_right"], samples - answered),
+        )
+    _out.print(table)
+    for name, split in found["counted"].items():
+        layers = (f"{layer['refuses']} by {what}" for what, layer in split["layers"].items())
+        _out.print(f"refused on {name}: {', '.join(layers)}")
+    for name, estimate in found["estimated"].items():
+        lower, upper = estimate["error_when_answering"]
+        _out.print(
+            f"estimated from {name}, for images like these, at {estimate['confidence']:.0%} "
+            f"confidence: wrong when answering {lower:.1%} to {upper:.1%}"
+        )
+
+
+def _part(count: int, of: int) -> str:
+    return f"{count} ({count / of:.1%})" if of else "none"
