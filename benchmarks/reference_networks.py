@@ -42,7 +42,7 @@ from asi_verify.repair import (
     OrdinaryTraining,
     untrained_network,
 )
-from asi_verify.store import RunFolder
+from asi_verify.store import FolderFiles
 from asi_verify.zoo import ARCHITECTURES
 
 DATASET, RADIUS, SEED = "breastmnist", "1/255", 0
@@ -103,13 +103,12 @@ def ordinary(name: str, epochs: int) -> dict[str, Any]:
     train = data.split("train")
     alone = Dataset(data.name, data.task, data.classes, {"train": train})
     normed = ARCHITECTURES[name].batch_norm
-    folder = RunFolder.at(RUNS / f"reference-{name}-{epochs}")
-    with folder.locked():
-        checkpoints = Checkpoints(folder.files, "ordinary.safetensors")
-        training = OrdinaryTraining(epochs=epochs, batch_norm=normed)
-        network = untrained_network(name, alone, SEED, OPTIONS.get(name))
-        artifact = Artifact.from_network(training.train(network, alone, SEED, checkpoints))
-        folder.files.write("ordinary.onnx", artifact.data)
+    files = FolderFiles(RUNS / f"reference-{name}-{epochs}")
+    checkpoints = Checkpoints(files, "ordinary.safetensors")
+    training = OrdinaryTraining(epochs=epochs, batch_norm=normed)
+    network = untrained_network(name, alone, SEED, OPTIONS.get(name))
+    artifact = Artifact.from_network(training.train(network, alone, SEED, checkpoints))
+    files.write("ordinary.onnx", artifact.data)
     errors = int(evaluate(artifact, train).wrong.sum())
     return {
         "accepted": None,
