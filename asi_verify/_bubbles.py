@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["BUBBLES_FILE", "Bubbles", "Neighbours", "bubbles"]
 
 BUBBLES_FILE = "bubbles.json"
+SCHEMA = "asi-verify/bubbles/1"
 _AT_ONCE = 64
 
 
@@ -54,10 +55,14 @@ class Bubbles:
     Attributes:
         radii: of the images of the certified split.
         others: the other splits, by name.
+        labels: of the images of the certified split.
+        claims: the SHA-256 of the file of claims that they belong to.
     """
 
     radii: RadiusMap
     others: dict[str, Neighbours]
+    labels: tuple[int, ...]
+    claims: str
 
     def distribution(self) -> dict[str, int]:
         """How many images have a bubble of each radius, from the smallest; "none" without one."""
@@ -73,11 +78,17 @@ class Bubbles:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, radii as text in pixel units."""
+        radii = self.radii.to_json()
         return {
+            "claims": self.claims,
             "distribution": self.distribution(),
             "others": {name: found.to_json() for name, found in self.others.items()},
-            "radii": self.radii.to_json(),
-            "smallest": self.smallest(),
+            "radii": radii,
+            "schema": SCHEMA,
+            "smallest": [
+                {"label": self.labels[row], "radius": radii["proved"][row], "row": row}
+                for row in self.smallest()
+            ],
         }
 
 
@@ -109,7 +120,8 @@ def bubbles(
         progress: told how far things are.
 
     Returns:
-        What was found, which ``bubbles.json`` in the run folder holds too.
+        What was found, which ``bubbles.json`` in the run folder holds too. A report that lies
+        there is written anew, with it.
 
     Raises:
         UsageError: the folder, the data or a radius cannot be used; several labels per image.
@@ -118,6 +130,7 @@ def bubbles(
     """
     from asi_verify.export import Artifact
     from asi_verify.prove import Crown, CrownIbp, Falsify, Intervals
+    from asi_verify.report import rewrite_report
 
     found = result if isinstance(result, Result) else load(result)
     data = dataset_of(found, dataset, data_root)
@@ -143,8 +156,10 @@ def bubbles(
         for name, samples in data.splits.items()
         if name != split
     }
-    made = Bubbles(radii, others)
+    labels = tuple(int(label) for label in centres.labels)
+    made = Bubbles(radii, others, labels, found.claims_digest)
     found.folder.write_json(BUBBLES_FILE, made.to_json())
+    rewrite_report(found.folder, data)
     return made
 
 

@@ -47,7 +47,8 @@ def build_guard(
     """Make the guard of a run's model, and measure it: one ONNX file that can say "I don't know".
 
     Calibrated on ``val`` alone; ``test`` is only measured. The run's folder gets
-    ``guard/guard.onnx`` and ``guard/guard.json``, in place of those that were there.
+    ``guard/guard.onnx`` and ``guard/guard.json``, in place of those that were there. A report that
+    lies there is written anew, with them.
 
     Args:
         result: of a finished run, or its folder.
@@ -72,6 +73,7 @@ def build_guard(
     """
     from asi_verify.export import Artifact
     from asi_verify.guard import Guard, record_monitors, write_guard
+    from asi_verify.report import rewrite_report
 
     made = result if isinstance(result, Result) else Result(RunFolder.open(result))
     folder = made.folder
@@ -95,13 +97,17 @@ def build_guard(
         "monitors": monitors,
         "refused": refused,
     }
-    measured = _measured(guard, artifact, data, settings, error, groups or {})
+    measured = {
+        **_measured(guard, artifact, data, settings, error, groups or {}),
+        "claims": made.claims_digest,
+    }
     with folder.locked():
         folder.files.write(GUARD_FILE, file)
         folder.files.remove(GUARD_MEMBERS)
         if members is not None:
             folder.files.write(GUARD_MEMBERS, members.to_bytes())
         folder.write_json(GUARD_FIGURES, measured)
+    rewrite_report(folder, data)
     return guard
 
 

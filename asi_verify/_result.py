@@ -98,6 +98,11 @@ class Result:
         return Claims.from_bytes(self.folder.files.require(CERTIFICATES + CLAIMS_FILE))
 
     @property
+    def claims_digest(self) -> str:
+        """The SHA-256 of the file of claims, which what is found of them names."""
+        return bytes_digest(self.folder.files.require(CERTIFICATES + CLAIMS_FILE))
+
+    @property
     def bugs(self) -> list[Bug]:
         """Every logged error with its trace."""
         return self.folder.bugs.bugs()

@@ -44,13 +44,15 @@ def validate(
         progress: told how far things are.
 
     Returns:
-        What was found, which ``validation.json`` in the run folder holds too.
+        What was found, which ``validation.json`` in the run folder holds too. A report that lies
+        there is written anew, with it.
 
     Raises:
         UsageError: the folder or the data cannot be used, or attacks are wanted that cannot be had.
 
     What is not promised: that what was not broken cannot be. Certificates are what is proved.
     """
+    from asi_verify.report import rewrite_report
     from asi_verify.stress import Battery
 
     found = result if isinstance(result, Result) else load(result)
@@ -68,6 +70,7 @@ def validate(
         (lambda name: read(NEVER_MISS + name)) if _has_never_miss(found) else None,
     )
     found.folder.write_json(VALIDATION_FILE, validation.to_json())
+    rewrite_report(found.folder, data)
     return validation
 
 

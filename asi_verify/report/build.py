@@ -13,12 +13,16 @@ from asi_verify.audit import noted_readiness
 from asi_verify.bugs import closing_round
 from asi_verify.core.bug import Bug
 from asi_verify.core.canonical import bytes_digest
-from asi_verify.core.claims import Claims
+from asi_verify.core.claims import CLAIMS_FILE, Claims
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.status import Status, status_of
 from asi_verify.errors import RunFolderError
+from asi_verify.report.added import read_added
+from asi_verify.report.bubbles import BUBBLES, bubbles_section
+from asi_verify.report.guard import GUARD, guard_section
 from asi_verify.report.never_miss import never_miss_section
 from asi_verify.report.reasons import why_not_proved
+from asi_verify.report.stress import STRESS, alarm_line, stress_section
 from asi_verify.store import RunFolder
 
 __all__ = ["SCHEMA", "build_report", "report_schema"]
@@ -28,6 +32,11 @@ SCHEMA = "asi-verify/report/1"
 _CERTIFICATES = "certificates/"
 _CHANGE = re.compile(r"rounds/[0-9]+/change\.json")
 _NEVER_MISS = "never_miss/"
+_ADDED = {
+    "bubbles": (BUBBLES, bubbles_section),
+    "guard": (GUARD, guard_section),
+    "stress": (STRESS, stress_section),
+}
 
 _SEMANTICS = {
     Semantics.FLOAT32: (
@@ -55,26 +64,29 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
     """What ``report.json`` holds.
 
     Raises:
-        RunFolderError: the run is not finished.
+        RunFolderError: the run is not finished, or a file of it is missing.
     """
     result = folder.read_json("result.json")
     if result is None:
         raise RunFolderError(f"{folder.files}: the run is not finished; start it again")
     configuration = folder.configuration
-    audit = folder.read_json("audit.json")
-    claims = Claims.from_bytes(folder.files.require(_CERTIFICATES + "claims.json"))
-    before = folder.read_json("rounds/00/examination.json")
-    after = folder.read_json(f"rounds/{result['round']:02d}/examination.json")
+    audit = _required(folder, "audit.json")
+    claims = Claims.from_bytes(folder.files.require(_CERTIFICATES + CLAIMS_FILE))
+    before = _required(folder, "rounds/00/examination.json")
+    after = _required(folder, f"rounds/{result['round']:02d}/examination.json")
     status = status_of(result)
     contradicted = sorted({row for pair in audit["contradictions"] for row in pair["rows"]})
     rounds = _rounds(folder)
     correctors = {entry["round"]: entry["settings"]["corrector"] for entry in rounds}
     closed = {bug: correctors.get(closing_round(bug)) for bug in folder.bugs.bugs()}
     bugs = [_bug(bug, before, after, closed[bug]) for bug in closed]
+    added, left_out = _added(folder, claims)
+    alarm = alarm_line(added["stress"])
+    headline = _headline(status, result, configuration, claims)
     return {
         "schema": SCHEMA,
         "status": str(status),
-        "headline": _headline(status, result, configuration, claims),
+        "headline": headline if alarm is None else f"{alarm} {headline}",
         "never_miss": _never_miss(folder, result, after, audit),
         "not_proved": _not_proved(after, contradicted),
         "memorised": result.get("memorised", []),
@@ -115,7 +127,14 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
             "suspects": _suspects(folder, configuration),
         },
         "provenance": {**claims.provenance, "configuration": _without_paths(configuration)},
+        **added,
+        "left_out": left_out,
     }
+
+
+def _required(folder: RunFolder, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(folder.files.require(name))
+    return found
 
 
 def _headline(
@@ -251,7 +270,7 @@ def _never_miss(
     """Of the classes that must never be missed; None if there are none."""
     if "never_miss" not in result:
         return None
-    claims = Claims.from_bytes(folder.files.require(_NEVER_MISS + "claims.json"))
+    claims = Claims.from_bytes(folder.files.require(_NEVER_MISS + CLAIMS_FILE))
     return never_miss_section(
         claims,
         result["never_miss"],
@@ -259,6 +278,22 @@ def _never_miss(
         audit["never_miss"]["contradictions"],
         _certificates_digest(folder, _NEVER_MISS, claims),
     )
+
+
+def _added(
+    folder: RunFolder, claims: Claims
+) -> tuple[dict[str, dict[str, Any] | None], list[dict[str, str]]]:
+    """What other commands found of these claims, None where they did not; and what is not shown."""
+    digest = bytes_digest(folder.files.require(_CERTIFICATES + CLAIMS_FILE))
+    sections: dict[str, dict[str, Any] | None] = dict.fromkeys(_ADDED)
+    left_out = []
+    for name, (added, section) in _ADDED.items():
+        found = read_added(added, folder.files, claims.artifact, digest)
+        if isinstance(found, str):
+            left_out.append({"file": added.file, "reason": found})
+        elif found is not None:
+            sections[name] = section(found)
+    return sections, left_out
 
 
 def _certificates_digest(folder: RunFolder, prefix: str, claims: Claims) -> str:

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["certified_over_epochs", "margins_before_and_after"]
+from asi_verify.core.radius import Radius
+
+__all__ = ["bubble_radii", "certified_over_epochs", "margins_before_and_after"]
 
 _BEFORE, _AFTER, _INK = "#b4552d", "#1f6f8b", "#333a41"
 _BINS = 60
+_MOST_NUMBERS = 40
 
 
 def margins_before_and_after(before: Sequence[float | None], after: Sequence[float | None]) -> str:
@@ -54,6 +57,35 @@ def certified_over_epochs(rounds: Sequence[dict[str, Any]], samples: int) -> str
     axes.set_xlabel("epoch")
     axes.set_ylabel("images certified (screening)")
     axes.legend(frameon=False, loc="lower right")
+    return _svg(figure)
+
+
+def bubble_radii(distribution: Sequence[tuple[str | None, int]], step: str) -> str:
+    """How many images have a bubble of each radius, in grey levels; at the left those without.
+
+    Args:
+        distribution: pairs of the radius as text, None for no bubble, and the images.
+        step: of the radii, likewise.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    width = float(Radius.of(step).grey_levels)
+    figure, axes = _figure()
+    left = -2 * width
+    places = [left if r is None else float(Radius.of(r).grey_levels) for r, _ in distribution]
+    colors = [_BEFORE if radius is None else _AFTER for radius, _ in distribution]
+    bars = axes.bar(places, [count for _, count in distribution], 0.8 * width, color=colors)
+    if len(places) <= _MOST_NUMBERS:
+        axes.bar_label(bars, color=_INK, fontsize=8)
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    low, high = min(0.0, *places), max(places)
+    whole = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(0, max(high, width))
+    ticks = [tick for tick in whole if 0 <= tick <= high]
+    none = [left] if left in places else []
+    axes.set_xticks(none + ticks, [*("none" for _ in none), *(f"{tick:g}" for tick in ticks)])
+    axes.set_xlim(low - width, high + width)
+    axes.set_xlabel("largest radius proved, in grey levels (1/255 of the pixel range)")
+    axes.set_ylabel("images")
     return _svg(figure)
 
 

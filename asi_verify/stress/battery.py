@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from asi_verify.bugs import evaluate
 from asi_verify.checker import CheckResult, Outcome, check_files
+from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.certificate import Certificate
 from asi_verify.core.claims import ARTIFACT_FILE, CLAIMS_FILE, Claims
 from asi_verify.core.images import encode
@@ -93,6 +94,7 @@ class Battery:
             attacks = (*attacks, *larger.attacks)
         return Validation(
             artifact.digest,
+            bytes_digest(read(CLAIMS_FILE)),
             regions,
             alarms,
             edge_cases,
@@ -176,6 +178,7 @@ class Validation:
 
     Attributes:
         model: the artifact's SHA-256.
+        claims: the SHA-256 of the file of claims.
         claimed: how many regions are claimed to be proved.
         alarms: what contradicts a claim; empty, or something is badly wrong.
         edge_cases: members of regions, and blends.
@@ -188,6 +191,7 @@ class Validation:
     """
 
     model: str
+    claims: str
     claimed: int
     alarms: tuple[Alarm, ...]
     edge_cases: tuple[Trial, ...]
@@ -213,6 +217,7 @@ class Validation:
             "attacks": [trial.to_json() for trial in self.attacks],
             "battery": self.battery,
             "claimed": self.claimed,
+            "claims": self.claims,
             "constant_images": self.constant_images,
             "corruptions": self.corruptions,
             "determinism": None if self.determinism is None else self.determinism.to_json(),

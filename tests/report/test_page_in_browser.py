@@ -9,8 +9,11 @@ import pytest
 from playwright.sync_api import sync_playwright
 from support.runs import quick_run
 
+import asi_verify as asi
 from asi_verify.data import phantom
+from asi_verify.prove import Intervals
 from asi_verify.report import write_report
+from asi_verify.stress import Battery
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -35,10 +38,15 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
-    """The report of a small corrected run with contradictions in it."""
+    """The report of a small corrected run with contradictions, and all that can be added to it."""
     data, _ = phantom(0, samples=(60, 20, 20), duplicates=1, dual_labels=1)
     out = tmp_path_factory.mktemp("report") / "out"
-    write_report(quick_run(data, out=out).folder, data)
+    result = quick_run(data, out=out)
+    asi.validate(result, data, battery=Battery(attacks=()))
+    asi.build_guard(result, data)
+    asi.bubbles(result, data, "2/255", stages=[Intervals()])
+    report = write_report(result.folder, data)
+    assert all(report[name] for name in ("stress", "guard", "bubbles"))
     return out / "report.html"
 
 
