@@ -35,7 +35,8 @@ class Neighbours:
 
     Attributes:
         samples: how many there are.
-        inside: how many lie in some bubble, and so have an answer that is proved.
+        inside: how many lie in some bubble, and so have an answer that is proved; in one that is
+            not memorised.
         right: for how many of these it is the right one.
     """
 
@@ -65,11 +66,16 @@ class Bubbles:
     claims: str
 
     def distribution(self) -> dict[str, int]:
-        """How many images have a bubble of each radius, from the smallest; "none" without one."""
-        counts = Counter(self.radii.proved)
+        """How many images have a bubble of each radius, from the smallest; "none" without one.
+
+        Those that are memorised (``RadiusMap.memorised``) are told apart, as "memorised".
+        """
+        memorised = {"memorised": len(self.radii.memorised)} if self.radii.memorised else {}
+        counts = Counter(_counted(self.radii))
         known = sorted((radius for radius in counts if radius is not None), key=_value)
-        none = {"none": counts[None]} if counts[None] else {}
-        return none | {str(radius): counts[radius] for radius in known}
+        without = counts[None] - len(self.radii.memorised)
+        none = {"none": without} if without else {}
+        return none | {str(radius): counts[radius] for radius in known} | memorised
 
     def smallest(self, count: int = 10) -> list[int]:
         """The rows with the smallest bubbles, smallest first."""
@@ -187,7 +193,14 @@ def _neighbours(
 
 
 def _reach(radii: RadiusMap, grey: bool) -> npt.NDArray[Any]:
-    """How far each bubble reaches, in grey levels or pixel units; -1 for none."""
+    """How far each bubble that counts reaches, in grey levels or pixel units; -1 for none."""
+    counted = _counted(radii)
     if grey:
-        return np.array([-1 if r is None else int(r.grey_levels) for r in radii.proved])
-    return np.array([-1.0 if r is None else float(r.value) for r in radii.proved])
+        return np.array([-1 if r is None else int(r.grey_levels) for r in counted])
+    return np.array([-1.0 if r is None else float(r.value) for r in counted])
+
+
+def _counted(radii: RadiusMap) -> list[Radius | None]:
+    """The radii proved; None too where a local patch may be what proves them."""
+    aside = set(radii.memorised)
+    return [None if row in aside else radius for row, radius in enumerate(radii.proved)]

@@ -24,6 +24,7 @@ __all__ = [
     "NEVER_MISS",
     "ClassesLike",
     "checked_never_miss",
+    "foreign_claims",
     "found_and_cleared",
     "never_miss_for",
     "never_miss_settings",
@@ -157,18 +158,19 @@ def checked_never_miss(
         nothing: frozenset[int] = frozenset()
         return CheckResult(None, {}, {}, {}, nothing, (f"{NEVER_MISS}: {error}",), nothing)
     result = check_folder(place, samples.images, samples.labels)
-    different = [
-        f"{NEVER_MISS}{CLAIMS_FILE}: {reason}"
-        for reason, differs in _differences(claims, main, noted).items()
-        if differs
-    ]
-    return replace(result, refused=(*different, *result.refused))
+    return replace(result, refused=(*foreign_claims(claims, main, noted), *result.refused))
 
 
-def _differences(claims: Claims, main: Claims, noted: Any) -> dict[str, bool]:
-    """What may be wrong with claims about named classes that are sound by themselves."""
+def foreign_claims(claims: Claims, main: Claims, noted: Any) -> list[str]:
+    """Why claims about named classes that are sound by themselves are not those of a run.
+
+    Args:
+        claims: those about the named classes.
+        main: the run's claims about all samples.
+        noted: ``never_miss`` of what the run was asked for; None if that is not known.
+    """
     only = claims.never_miss
-    return {
+    differences = {
         "it names no classes": only is None,
         "it is about another model": claims.artifact != main.artifact,
         "it is about other samples": claims.dataset != main.dataset,
@@ -180,3 +182,6 @@ def _differences(claims: Claims, main: Claims, noted: Any) -> dict[str, bool]:
             noted is not None and never_miss_settings(only).get("never_miss") != noted
         ),
     }
+    return [
+        f"{NEVER_MISS}{CLAIMS_FILE}: {reason}" for reason, differs in differences.items() if differs
+    ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asi_verify._certify import dataset_of
-from asi_verify._never_miss import NEVER_MISS
+from asi_verify._never_miss import NEVER_MISS, foreign_claims
 from asi_verify._result import CERTIFICATES, Result, load
 from asi_verify.core.claims import CLAIMS_FILE, Claims
 from asi_verify.core.progress import NO_PROGRESS, Progress
@@ -53,7 +54,7 @@ def validate(
     What is not promised: that what was not broken cannot be. Certificates are what is proved.
     """
     from asi_verify.report import rewrite_report
-    from asi_verify.stress import Battery
+    from asi_verify.stress import Alarm, Battery
 
     found = result if isinstance(result, Result) else load(result)
     read = found.folder.files.require
@@ -62,13 +63,20 @@ def validate(
     samples = data.split(claims.dataset.split)
     others = {name: data.split(name) for name in ("val", "test") if name in data.splits}
     chosen = battery if battery is not None else Battery()
+    has_larger = _has_never_miss(found)
     validation = chosen.run(
         lambda name: read(CERTIFICATES + name),
         samples,
         others,
         progress,
-        (lambda name: read(NEVER_MISS + name)) if _has_never_miss(found) else None,
+        (lambda name: read(NEVER_MISS + name)) if has_larger else None,
     )
+    if has_larger:
+        # What was tried may hold, and yet not be what the run claims.
+        larger = Claims.from_bytes(read(NEVER_MISS + CLAIMS_FILE))
+        wrong = foreign_claims(larger, claims, found.folder.configuration.get("never_miss"))
+        alarms = [Alarm("never miss: check", None, f"the folder is refused: {w}") for w in wrong]
+        validation = replace(validation, alarms=(*validation.alarms, *alarms))
     found.folder.write_json(VALIDATION_FILE, validation.to_json())
     rewrite_report(found.folder, data)
     return validation

@@ -267,6 +267,17 @@ def test_other_certificates_in_their_place_are_refused(run, tmp_path):
     assert "another model" in replaced(run, tmp_path / "model" / "never_miss")
 
 
+def test_the_stress_test_tries_no_other_certificates_in_their_place(run, tmp_path):
+    """True ones of another class hold by themselves, and are no part of what the run claims."""
+    asked = {"never_miss": "harmless"}
+    asi.certify(asi.load(run).artifact, DATA, out=tmp_path / "class", **asked)
+    replaced(run, tmp_path / "class" / "never_miss")
+    found = asi.validate(run, DATA, battery=Battery(attacks=()))
+    assert not found.holds
+    (alarm,) = found.alarms
+    assert "that the run was asked for" in alarm.detail
+
+
 def test_certificates_moved_to_other_rows_are_rejected(run):
     """Each is about the image of its row."""
     files = run / "never_miss"

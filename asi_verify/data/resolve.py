@@ -11,7 +11,7 @@ from asi_verify.data.arrays import SizedDataset, from_arrays, from_torch_dataset
 from asi_verify.data.folder import from_folder
 from asi_verify.data.medmnist import UNREADABLE_NPZ, load_medmnist, medmnist_sets, read_npz
 from asi_verify.data.phantom import phantom
-from asi_verify.data.samples import Dataset
+from asi_verify.data.samples import Dataset, refuse_different_splits
 from asi_verify.errors import DataError
 
 __all__ = ["DatasetLike", "load_dataset"]
@@ -93,6 +93,7 @@ def _npz(path: Path) -> Dataset:
     if not present:
         raise DataError(f"{path}: no train_images, val_images or test_images")
     splits = read_npz(path, present)
+    refuse_different_splits(path.stem, splits)
     whole = from_arrays(
         np.concatenate([splits[name].images for name in present]),
         np.concatenate([splits[name].labels for name in present]),

@@ -19,7 +19,7 @@ from asi_verify.core.images import refuse_unusable_images
 from asi_verify.core.operators import Shape
 from asi_verify.errors import DataError
 
-__all__ = ["Dataset", "Samples", "Task"]
+__all__ = ["Dataset", "Samples", "Task", "refuse_different_splits"]
 
 
 class Task(Enum):
@@ -97,7 +97,7 @@ class Dataset:
         license: under which the images may be used, if known.
 
     Raises:
-        DataError: labels out of range, or splits of different shapes.
+        DataError: labels out of range, or splits of different shapes or dtypes.
     """
 
     name: str
@@ -112,9 +112,7 @@ class Dataset:
         if not self.splits:
             raise DataError(f"{self.name}: no splits")
         object.__setattr__(self, "splits", MappingProxyType(dict(self.splits)))
-        shapes = {samples.images.shape[1:] for samples in self.splits.values()}
-        if len(shapes) != 1:
-            raise DataError(f"{self.name}: the splits hold images of shapes {sorted(shapes)}")
+        refuse_different_splits(self.name, self.splits)
         for name, samples in self.splits.items():
             self._refuse_labels_out_of_range(name, samples.labels)
 
@@ -158,3 +156,20 @@ class Dataset:
         if name not in self.splits:
             raise DataError(f"{self.name} has no split {name!r}; it has {', '.join(self.splits)}")
         return self.splits[name]
+
+
+def refuse_different_splits(name: str, splits: Mapping[str, Samples]) -> None:
+    """Raise ``DataError`` unless all splits of a data set hold images of one form.
+
+    One shape; and one dtype, for grey levels and pixels in [0, 1] cannot be compared: neither as
+    duplicates nor by distance.
+    """
+    shapes = {samples.images.shape[1:] for samples in splits.values()}
+    if len(shapes) != 1:
+        raise DataError(f"{name}: the splits hold images of shapes {sorted(shapes)}")
+    dtypes = {str(samples.images.dtype) for samples in splits.values()}
+    if len(dtypes) != 1:
+        raise DataError(
+            f"{name}: the splits hold images of the dtypes {', '.join(sorted(dtypes))}; give all "
+            "of them as uint8, or all as float32 in [0, 1]"
+        )

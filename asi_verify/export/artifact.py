@@ -36,12 +36,15 @@ class Artifact:
     parity: Parity
 
     @classmethod
-    def from_bytes(cls, data: bytes, source: nn.Module | None = None) -> Artifact:
+    def from_bytes(
+        cls, data: bytes, source: nn.Module | None = None, head: str | None = None
+    ) -> Artifact:
         """Read an ONNX file and pass the parity gate.
 
         Args:
             data: the file's bytes, taken as they are.
             source: a torch module that the file must agree with too.
+            head: the softmax or sigmoid that the module ends in and the file does not, if any.
 
         Raises:
             ModelError: it cannot be read.
@@ -51,12 +54,15 @@ class Artifact:
         network = read_network(data)
         reals = TrustedPass(network, Semantics.REAL)
         session = Session(data, head=network.head)
-        return cls(data, network, session, require_parity(reals, session, source))
+        return cls(data, network, session, require_parity(reals, session, source, head))
 
     @classmethod
     def from_network(cls, network: Network, source: nn.Module | None = None) -> Artifact:
-        """Write a network (constants exact in float32) canonically and pass the parity gate."""
-        return cls.from_bytes(write_artifact(network), source)
+        """Write a network (constants exact in float32) canonically and pass the parity gate.
+
+        What is written answers with the logits: a head is left out.
+        """
+        return cls.from_bytes(write_artifact(network), source, network.head)
 
     def trusted(self, semantics: Semantics) -> TrustedPass:
         """The trusted pass over the network under some semantics; built once.

@@ -14,7 +14,7 @@ from asi_verify.data import Preprocess
 from asi_verify.errors import ModelError
 from asi_verify.export.artifact import Artifact
 from asi_verify.export.folding import folded
-from asi_verify.export.parity import probes, require_agreement
+from asi_verify.export.parity import probes, require_agreement, with_head
 from asi_verify.export.torch_export import network_from_torch
 from asi_verify.export.torch_module import NetworkModule
 from asi_verify.lowering import read_network
@@ -56,9 +56,8 @@ def load_model(
     with torch.no_grad():
         read = NetworkModule(prefix)(torch.from_numpy(points)).numpy()
     theirs = Session(data, head=network.head).run(read)
-    ours = artifact.session.run(points)
-    if network.head is None:
-        require_agreement("torch = ONNX Runtime", ours.astype(np.float64), theirs)
+    ours = with_head(artifact.session.run(points).astype(np.float64), network.head)
+    require_agreement("torch = ONNX Runtime", ours, theirs)
     return artifact
 
 

@@ -18,7 +18,7 @@ from asi_verify.core.semantics import Semantics
 from asi_verify.errors import ParityError
 from asi_verify.runtime import Session
 
-__all__ = ["TOLERANCE", "Parity", "probes", "require_agreement", "require_parity"]
+__all__ = ["TOLERANCE", "Parity", "probes", "require_agreement", "require_parity", "with_head"]
 
 TOLERANCE = {
     "torch = ONNX Runtime": 1e-4,
@@ -49,14 +49,18 @@ def probes(input_shape: tuple[int, ...], seed: int = 0) -> npt.NDArray[np.float3
 
 
 def require_parity(
-    trusted: TrustedPass, session: Session, module: nn.Module | None = None
+    trusted: TrustedPass,
+    session: Session,
+    module: nn.Module | None = None,
+    head: str | None = None,
 ) -> Parity:
     """Compare all forms of one model on random inputs.
 
     Args:
         trusted: the trusted pass over ``Network`` and the reals.
         session: the artifact in ONNX Runtime.
-        module: the torch form to compare as well; not necessarily of logits' head.
+        module: the torch form to compare as well.
+        head: the softmax or sigmoid that it ends in and the artifact does not, if any.
 
     Raises:
         ParityError: a leg is off by more than its tolerance.
@@ -64,7 +68,7 @@ def require_parity(
     points = probes(trusted.network.input_shape)
     deployed = session.run(points).astype(np.float64)
     parts = [_evaluated(trusted.network, points[part]) for part in trusted.batches(len(points))]
-    exact = _with_head(np.concatenate(parts), trusted.network.head)
+    exact = with_head(np.concatenate(parts), trusted.network.head)
     differences = {
         "Network = ONNX Runtime": require_agreement("Network = ONNX Runtime", exact, deployed)
     }
@@ -72,9 +76,9 @@ def require_parity(
         leg = "torch = ONNX Runtime"
         with torch.no_grad():
             ours = module(torch.from_numpy(points)).cpu().numpy().astype(np.float64)
-        if trusted.network.head == "sigmoid":
+        if "sigmoid" in (trusted.network.head, head):
             ours = ours - 0.5
-        differences[leg] = require_agreement(leg, ours, deployed)
+        differences[leg] = require_agreement(leg, ours, with_head(deployed, head))
     return Parity(differences)
 
 
@@ -114,8 +118,8 @@ def require_agreement(leg: str, first: npt.NDArray[Any], second: npt.NDArray[Any
     return difference
 
 
-def _with_head(logits: npt.NDArray[np.float64], head: str | None) -> npt.NDArray[np.float64]:
-    """Logits as the file's output, in the form that ``Session.run`` gives them."""
+def with_head(logits: npt.NDArray[np.float64], head: str | None) -> npt.NDArray[np.float64]:
+    """Logits as a file with a head answers, in the form that ``Session.run`` gives them."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     match head:
         case None:

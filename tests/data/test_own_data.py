@@ -231,6 +231,27 @@ def test_what_is_no_data_set_is_refused(given):
         load_dataset(given)
 
 
+@pytest.mark.parametrize(
+    ("test", "says"),
+    [
+        (np.full((2, 3, 3), 0.9, np.float32), "dtypes float32, uint8"),
+        (np.full((2, 4, 4), 1, np.uint8), "shapes"),
+    ],
+)
+def test_splits_that_cannot_be_compared_are_refused(test, says, tmp_path):
+    """A grey level of 1 is nearly black, a pixel of 1.0 white; nor are images of other sizes."""
+    labels = np.array([0, 1])
+    train = np.ones((2, 3, 3), np.uint8)
+    splits = {"train": Samples(train[:, None], labels), "test": Samples(test[:, None], labels)}
+    with pytest.raises(DataError, match=says):
+        Dataset("x", Task.BINARY, ("a", "b"), splits)
+    arrays = {"train_images": train, "train_labels": labels}
+    path = tmp_path / "mixed.npz"
+    np.savez(path, **arrays, test_images=test, test_labels=labels)
+    with pytest.raises(DataError, match=says):
+        load_dataset(path)
+
+
 def test_a_data_set_keeps_its_promises():
     """Splits of one shape, labels in range, splits that exist."""
     some = Samples(np.zeros((2, 1, 3, 3), np.uint8), np.array([0, 1]))

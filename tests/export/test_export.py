@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -13,12 +14,13 @@ from support.onnx_files import model, node
 from torch import nn
 
 from asi_verify.core.box import Box
-from asi_verify.core.network import Network
+from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import Affine
 from asi_verify.core.semantics import Semantics
+from asi_verify.core.weights import map_weights
 from asi_verify.data import Preprocess
 from asi_verify.errors import ModelError, ParityError, UnsupportedOperatorError
-from asi_verify.export import Artifact, NetworkModule, load_model, network_from_torch
+from asi_verify.export import Artifact, NetworkModule, load, load_model, network_from_torch
 from asi_verify.export.parity import probes, require_agreement, require_parity
 from asi_verify.export.torch_module import layer_for
 from asi_verify.runtime import Session
@@ -219,6 +221,54 @@ def test_a_file_with_a_head_passes_the_gate_on_what_it_answers(operator, head):
         np.testing.assert_array_equal(outputs > 0, logits > 0)
     else:
         np.testing.assert_array_equal(outputs.argmax(axis=1), logits.argmax(axis=1))
+
+
+HEADS = [nn.Softmax(1), nn.LogSoftmax(1), nn.Sigmoid()]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("preprocess", [None, Preprocess(scale=2.0)])
+def test_a_module_with_a_head_is_loaded_without_it(head, preprocess):
+    """Compared are the probabilities; the artifact answers with the logits."""
+    torch.manual_seed(0)
+    logits = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    artifact = load_model(nn.Sequential(logits, head), (1, 2, 2), preprocess)
+    points = probes((1, 2, 2))
+    read = torch.from_numpy(points) * (1 if preprocess is None else preprocess.scale)
+    wanted = logits(read).detach().numpy()
+    np.testing.assert_allclose(artifact.session.run(points), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_gate_compares_a_module_with_a_head(head):
+    """One weight is enough there too."""
+    network = mlp(np.random.default_rng(0), 4, 5, 2)
+    module = NetworkModule(network)
+    name = {"Softmax": "softmax", "LogSoftmax": "log-softmax", "Sigmoid": "sigmoid"}
+    named = replace(network, head=name[type(head).__name__])
+    Artifact.from_network(named, nn.Sequential(module, head))
+    with torch.no_grad():
+        module.layers[0].bias[0] += 0.1
+    with pytest.raises(ParityError, match="torch = ONNX Runtime"):
+        Artifact.from_network(named, nn.Sequential(module, head))
+
+
+@pytest.mark.parametrize("head", ["Softmax", "LogSoftmax", "Sigmoid"])
+def test_a_file_with_a_head_is_compared_behind_a_contract(head, monkeypatch):
+    """What is written anew answers as the file does; a conversion that changes it is refused."""
+    weight = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    data = model([node("Gemm", "x w", "z"), node(head, "z")], (4,), {"w": weight})
+    contract = Preprocess(scale=2.0, layout="flat")
+    load_model(data, (1, 2, 2), contract)
+
+    def changed(network):
+        *others, last = network.nodes
+        twice = Node(map_weights(last.operator, lambda numbers: 2 * numbers), last.inputs)
+        return replace(network, nodes=(*others, twice))
+
+    monkeypatch.setattr(load, "folded", changed)
+    with pytest.raises(ParityError, match="torch = ONNX Runtime"):
+        load_model(data, (1, 2, 2), contract)
 
 
 def test_the_gate_refuses_a_module_that_is_another(monkeypatch):

@@ -405,6 +405,17 @@ def test_a_radius_map_names_them_and_counts_them_not(result):
     assert found.to_json()["memorised"] == [2, 3]
 
 
+def test_bubbles_of_memorised_images_count_nowhere(result):
+    """They are told apart, and who lies inside one of them alone lies inside of none."""
+    data = levels()
+    copies = {"test": data.split("train").take(np.array([0, *WRONG]))}
+    some = replace(data, splits=data.splits | copies)
+    found = asi.bubbles(result, some, "1/255", step="1/255", stages=[Intervals()])
+    assert found.radii.memorised == tuple(WRONG)
+    assert found.distribution() == {"1/255": 198, "memorised": 2}
+    assert found.others["test"].to_json() == {"inside": 1, "right": 1, "samples": 3}
+
+
 def test_a_model_with_patches_is_corrected_from_its_base(result):
     """Training never begins with what was memorised."""
     training = Given(by_brightness())

@@ -129,6 +129,19 @@ def test_the_page_says_what_a_proof_does_not_say(run, certified):
     assert "rounding" in page
 
 
+def test_a_run_that_proves_nothing_is_not_shown_as_a_success(run):
+    """Where all images contradict one another nothing is open, and the page has no good colour."""
+    result, data, _ = run
+    twice = np.repeat(data.split("train").images[:1, 0], 2, axis=0)
+    pair = from_arrays(twice, np.array([0, 1]))
+    nothing = asi.certify(result.artifact, pair, preprocess=asi.Preprocess(), stages=())
+    assert str(nothing.status) == "zero_except(2)"
+    page = write_and_read(nothing, pair)
+    assert "Nothing is proved" in page
+    assert '<header class="">' in page
+    assert '<header class="zero">' in write_and_read(result, data)
+
+
 def test_without_a_test_split_the_error_on_others_is_called_unknown():
     """Nothing is made up."""
     dark, bright = np.full((8, 8, 8), 40, np.uint8), np.full((8, 8, 8), 200, np.uint8)
