@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from asi_verify.core.status import Status
     from asi_verify.data import Preprocess, load_dataset, phantom
     from asi_verify.errors import AsiVerifyError, SoundnessAlarm, UsageError
-    from asi_verify.guard import Answer, Guard
+    from asi_verify.guard import Answer, Cascade, CascadeAnswer, Guard
 
 __all__ = [
     "L1",
@@ -47,6 +47,8 @@ __all__ = [
     "Answer",
     "AsiVerifyError",
     "Bubbles",
+    "Cascade",
+    "CascadeAnswer",
     "Comparison",
     "Guard",
     "Intensity",
@@ -87,6 +89,8 @@ _HOME = {
     "Answer": "guard",
     "AsiVerifyError": "errors",
     "Bubbles": "_bubbles",
+    "Cascade": "guard",
+    "CascadeAnswer": "guard",
     "Comparison": "_compare",
     "L1": "core.balls",
     "L2": "core.balls",

@@ -18,17 +18,19 @@ from asi_verify.core.radius import Radius, RadiusLike
 from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, DatasetLike, Task
 from asi_verify.errors import RunFolderError, UsageError
+from asi_verify.lowering.files import FileLike
 from asi_verify.store import RunFolder
 
 if TYPE_CHECKING:
     from asi_verify.export import Artifact
-    from asi_verify.guard import Guard, Members
+    from asi_verify.guard import Cascade, Drift, Guard, Members
 
-__all__ = ["GUARD_FIGURES", "GUARD_FILE", "GUARD_MEMBERS", "build_guard"]
+__all__ = ["GUARD_DRIFT", "GUARD_FIGURES", "GUARD_FILE", "GUARD_MEMBERS", "build_guard"]
 
 GUARD_FILE = "guard/guard.onnx"
 GUARD_FIGURES = "guard/guard.json"
 GUARD_MEMBERS = "guard/members.npz"
+GUARD_DRIFT = "guard/drift.json"
 
 
 def build_guard(
@@ -41,14 +43,16 @@ def build_guard(
     refused: float = 0.01,
     error: float = 0.1,
     membership: bool = False,
+    second: FileLike | Guard | None = None,
+    false_alarms: float = 0.01,
     groups: Mapping[str, Sequence[str]] | None = None,
     data_root: str | Path | None = None,
 ) -> Guard:
     """Make the guard of a run's model, and measure it: one ONNX file that can say "I don't know".
 
     Calibrated on ``val`` alone; ``test`` is only measured. The run's folder gets
-    ``guard/guard.onnx`` and ``guard/guard.json``, in place of those that were there. A report that
-    lies there is written anew, with them.
+    ``guard/guard.onnx`` and ``guard/guard.json``, and with monitors ``guard/drift.json``, in place
+    of those that were there. A report that lies there is written anew, with them.
 
     Args:
         result: of a finished run, or its folder.
@@ -65,6 +69,10 @@ def build_guard(
         membership: whether an image in the accepted region of a training image is answered too.
             Then ``guard/members.npz`` is written, which holds the training images. Certificates are
             checked anew for it; they have to be of float32 semantics.
+        second: a model to be asked about what the guard refuses, as for ``Cascade``. It is only
+            measured here, beside the guard; ``Cascade(guard, second)`` asks both.
+        false_alarms: of the drift monitor: the probability that a stream of images like those of
+            ``val`` ever raises its alarm.
         groups: for ``val`` or ``test`` the name of each sample's group, to be counted apart.
         data_root: where MedMNIST files are looked for first.
 
@@ -72,38 +80,40 @@ def build_guard(
         UsageError: the run, the data or the radius cannot be used; see its subclasses.
     """
     from asi_verify.export import Artifact
-    from asi_verify.guard import Guard, record_monitors, write_guard
+    from asi_verify.guard import Cascade, Drift, Guard, record_monitors, write_guard
     from asi_verify.report import rewrite_report
 
     made = result if isinstance(result, Result) else Result(RunFolder.open(result))
     folder = made.folder
     data = dataset_of(made, dataset, data_root)
     _refuse_unusable(data, refused, error, radius, coverage, groups or {})
+    train, val = data.split("train").images, data.split("val").images
+    drift = Drift.calibrated(train, val, false_alarms=false_alarms) if monitors else None
     artifact = Artifact.from_bytes(folder.files.require(CERTIFICATES + ARTIFACT_FILE))
     chosen = _radius(made, radius, coverage, artifact, data)
-    recorded = (
-        record_monitors(
-            artifact.data, data.split("train").images, data.split("val").images, refused
-        )
-        if monitors
-        else None
-    )
+    recorded = record_monitors(artifact.data, train, val, refused) if monitors else None
     file = write_guard(artifact.data, chosen, recorded)
     members = _members(made, artifact, data) if membership else None
     guard = Guard(file, members)
+    cascade = None if second is None else Cascade(guard, second)
     settings = {
         "coverage": coverage,
         "membership": membership,
         "monitors": monitors,
         "refused": refused,
     }
+    stored = None if drift is None else drift.to_bytes()  # before it is fed with anything
     measured = {
-        **_measured(guard, artifact, data, settings, error, groups or {}),
+        **_measured(guard, cascade, artifact, data, settings, error, groups or {}),
         "claims": made.claims_digest,
+        "drift": None if drift is None else _drifted(drift, data),
     }
     with folder.locked():
         folder.files.write(GUARD_FILE, file)
-        folder.files.remove(GUARD_MEMBERS)
+        for name in (GUARD_MEMBERS, GUARD_DRIFT):
+            folder.files.remove(name)
+        if stored is not None:
+            folder.files.write(GUARD_DRIFT, stored)
         if members is not None:
             folder.files.write(GUARD_MEMBERS, members.to_bytes())
         folder.write_json(GUARD_FIGURES, measured)
@@ -179,8 +189,24 @@ def _members(made: Result, artifact: Artifact, data: Dataset) -> Members:
     return Members(artifact.digest, family, some.images, labels, rows)
 
 
+def _drifted(drift: Drift, data: Dataset) -> dict[str, Any]:
+    """What the drift monitor says of ``test`` as a stream, in an order drawn by chance."""
+    found: dict[str, Any] = {
+        "calibrated_on": drift.calibrated_on,
+        "false_alarms": drift.false_alarms,
+        "test": None,
+        "threshold": drift.threshold,
+    }
+    if "test" in data.splits:
+        images = data.split("test").images
+        drift.feed(images[np.random.default_rng(0).permutation(len(images))])
+        found["test"] = {"alarm": drift.alarm, "evidence": drift.evidence, "seen": drift.seen}
+    return found
+
+
 def _measured(
     guard: Guard,
+    cascade: Cascade | None,
     artifact: Artifact,
     data: Dataset,
     settings: dict[str, Any],
@@ -188,7 +214,15 @@ def _measured(
     groups: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """What stands in ``guard.json``: what is counted, and apart from it what is estimated."""
-    from asi_verify.guard import FORMAT, Conformal, estimates, figures, probabilities
+    from asi_verify.guard import (
+        FORMAT,
+        Conformal,
+        estimates,
+        figures,
+        probabilities,
+        second_counts,
+        second_estimates,
+    )
 
     val = data.split("val")
     logits = artifact.session.run(encode(val.images))
@@ -200,11 +234,17 @@ def _measured(
         samples = data.split(name)
         answers = guard(samples.images)
         counted[name] = figures(answers, samples.labels, data.classes, groups.get(name))
+        both = None if cascade is None else second_counts(cascade(samples.images), samples.labels)
+        counted[name]["second"] = both
         if name == "val":
             continue  # what was calibrated on a split says nothing of other images like its own
         answered = np.array([answer.answered for answer in answers], dtype=np.bool_)
         logits = artifact.session.run(encode(samples.images))
         estimated[name] = estimates(answered, samples.labels, logits, conformal)
+        estimated[name]["second"] = None if both is None else second_estimates(both)
+    second = None
+    if cascade is not None:
+        second = {"file": cascade.digest, "is_guard": cascade.second is not None}
     return {
         "artifact": guard.artifact,
         "counted": counted,
@@ -213,6 +253,7 @@ def _measured(
         "machine": machine(),
         "radius": str(guard.radius.value),
         "schema": FORMAT,
+        "second": second,
         "settings": settings,
         "versions": versions(),
     }

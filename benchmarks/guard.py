@@ -5,7 +5,9 @@ and the page says so. For each: the guard of the run (radius 1/255, monitors cal
 and those at the radii that certify 85 % and 95 % of ``val``; times against the plain artifact, in
 the same run with the same thread count; and how often each layer lets pass what does not belong:
 images of other data sets, made grey, of the same shape; noise; test images rotated, inverted, or
-with their pixels shuffled.
+with their pixels shuffled. Then the ordinary network of the same run as second model, for what the
+guard refuses; and the drift monitor of each data set: how often it raises the alarm without a
+change, and how soon after one.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import asi_verify as asi
 from asi_verify.core.images import encode
 from asi_verify.core.radius import Radius
 from asi_verify.data import Dataset, load_dataset
-from asi_verify.guard import Guard, Reason
+from asi_verify.guard import Drift, Guard, Reason
 from asi_verify.runtime.session import load
 
 WANTED = ("breastmnist-0", "pneumoniamnist-0", "pneumoniamnist-1", "pneumoniamnist-2")
@@ -32,6 +34,15 @@ COVERAGES = (0.85, 0.95)
 _REPEATS = 25
 MOST = 500
 """Images of each foreign set."""
+
+RATE = 0.01
+"""Of false alarms, over a whole stream."""
+ORDERS = 200
+"""In which streams without a change are drawn."""
+BEFORE = 50
+"""Images of a stream before a change."""
+AFTER = 25
+"""Orders in which streams with a change are drawn."""
 
 Images = npt.NDArray[np.uint8]
 
@@ -89,13 +100,77 @@ def times(guard: bytes, artifact: bytes, images: Images, threads: int) -> dict[s
     return found
 
 
+CHANGES = {
+    "brighter by 5 grey levels": lambda images, _: images + 5.0,
+    "brighter by 10": lambda images, _: images + 10.0,
+    "brighter by 25": lambda images, _: images + 25.0,
+    "darker by 10": lambda images, _: images - 10.0,
+    "contrast less by 20 %": lambda images, _: 128 + 0.8 * (images - 128.0),
+    "noise of 5 grey levels": lambda images, generator: (
+        images + generator.normal(0, 5, images.shape)
+    ),
+    "brighter by 10, noise of 5": (
+        lambda images, generator: images + generator.normal(10, 5, images.shape)
+    ),
+}
+"""What may happen to a device, in grey levels."""
+
+
+def alarms(bins: Drift, pool: Images, known: int) -> list[int | None]:
+    """When streams without a change raise the alarm: the pool in many orders, its first known."""
+    found = []
+    for seed in range(ORDERS):
+        order = np.random.default_rng(seed).permutation(len(pool))
+        drift = bins.recalibrated(pool[order[:known]], seed=seed)
+        drift.feed(pool[order[known:]])
+        found.append(drift.alarm)
+    return found
+
+
+def delays(bins: Drift, pool: Images, known: int, kind: str) -> list[int | None]:
+    """After how many changed images streams raise the alarm; below 1 if before the change."""
+    found = []
+    for seed in range(AFTER):
+        generator = np.random.default_rng(seed)
+        order = generator.permutation(len(pool))
+        drift = bins.recalibrated(pool[order[:known]], seed=seed)
+        drift.feed(pool[order[known : known + BEFORE]])
+        changed = CHANGES[kind](pool[order[known + BEFORE :]], generator)
+        drift.feed(np.clip(np.rint(changed), 0, 255).astype(np.uint8))
+        found.append(None if drift.alarm is None else drift.alarm - BEFORE)
+    return found
+
+
+def drifted(name: str) -> dict[str, Any]:
+    """The drift monitor of a data set, which needs no model."""
+    data = load_dataset(name)
+    train, val, test = (data.split(split).images for split in ("train", "val", "test"))
+    pool = np.concatenate([val, test])
+    bins = Drift.calibrated(train, val, false_alarms=RATE)
+    of_test = []
+    for seed in range(ORDERS):
+        drift = bins.recalibrated(val, seed=seed)
+        drift.feed(test[np.random.default_rng(seed).permutation(len(test))])
+        of_test.append(drift.alarm)
+    return {
+        "changes": {kind: delays(bins, pool, len(val), kind) for kind in CHANGES},
+        "calibrated_on": len(val),
+        "data": name,
+        "of_pool": alarms(bins, pool, len(val)),
+        "of_test": of_test,
+        "of_val": alarms(bins, val, len(val) // 2),
+        "stream": len(test),
+    }
+
+
 def measured(run: str) -> dict[str, Any]:
     """The guards of one run."""
     name = run.partition("-")[0]
     place, data = RUNS / run, load_dataset(name)
     found: dict[str, Any] = {"guards": [], "run": run}
     for coverage in (None, *COVERAGES):
-        guard = asi.build_guard(place, data, coverage=coverage)
+        second = place / "ordinary.onnx"
+        guard = asi.build_guard(place, data, coverage=coverage, second=second)
         written = asi.load(place).folder.read_json("guard/guard.json")
         keys = ("artifact", "counted", "estimated", "radius", "settings")
         found["guards"].append({key: written[key] for key in keys})
@@ -151,7 +226,54 @@ def estimated_row(run: str, one: dict[str, Any]) -> list[str]:
     ]
 
 
-def text_of(found: list[dict[str, Any]], missing: list[str]) -> str:
+def second_row(run: str, one: dict[str, Any]) -> list[str]:
+    """What the second model adds, counted on the test split."""
+    count = one["counted"]["test"]["second"]
+    return [
+        *named(run, one),
+        f"{count['asked']} of {count['samples']}",
+        part(count["first_right"], count["asked"]),
+        part(count["second_right"], count["asked"]),
+        part(count["both_answered"], count["samples"]),
+        part(count["both_right"], count["both_answered"]),
+        part(one["counted"]["test"]["counts"]["right"], count["samples"]),
+    ]
+
+
+def second_estimated_row(run: str, one: dict[str, Any]) -> list[str]:
+    """What is estimated from that."""
+    found = one["estimated"]["test"]["second"]
+    keys = ("error_when_answering", "first_error", "second_error")
+    return [*named(run, one), *("{:.1%} to {:.1%}".format(*found[key]) for key in keys)]
+
+
+def quiet_row(found: dict[str, Any]) -> list[Any]:
+    """Alarms without a change."""
+    streams = ("of_pool", "of_val", "of_test")
+    said = [sum(alarm is not None for alarm in found[stream]) for stream in streams]
+    return [
+        found["data"],
+        *(f"{count} of {len(found[s])}" for count, s in zip(said, streams, strict=True)),
+    ]
+
+
+def change_row(found: dict[str, Any], kind: str) -> list[Any]:
+    """Alarms after a change."""
+    each = found["changes"][kind]
+    early = sum(delay is not None and delay < 1 for delay in each)
+    late = sorted(delay for delay in each if delay is not None and delay >= 1)
+    middle = statistics.median(late) if late else "-"
+    return [
+        found["data"],
+        kind,
+        f"{len(late)} of {len(each)}",
+        middle,
+        max(late, default="-"),
+        early,
+    ]
+
+
+def text_of(found: list[dict[str, Any]], drifts: list[dict[str, Any]], missing: list[str]) -> str:
     """The page."""
     each = [(f["run"], one) for f in found for one in f["guards"]]
     strange_rows = [
@@ -184,6 +306,12 @@ def text_of(found: list[dict[str, Any]], missing: list[str]) -> str:
     counted = [*head, "answered", "right, of all", "right, of those answered", "of those refused"]
     estimated = [*head, "gain of accuracy, paired", "wrong when answering", "answers"]
     estimated += ["conformal sets hold the label", "labels in a set"]
+    second = [*head, "refused", "first right, of these", "second right, of these"]
+    second += ["answered by either", "right, of these", "right, the first alone on all"]
+    second_estimated = [*head, "wrong, both together", "wrong, the first on what is refused"]
+    second_estimated += ["wrong, the second on it"]
+    quiet = ["data", "validation and test, divided anew", "validation, halved anew"]
+    quiet += ["test after validation"]
     passes = ["run", "images", "number", *LAYERS.values(), "answered"]
     timed = ["run", "threads", "one image", "256 images", "one, in forward passes"]
     timed += ["256, in forward passes"]
@@ -208,6 +336,36 @@ def text_of(found: list[dict[str, Any]], missing: list[str]) -> str:
                 "resamples of the same images. They hold for images drawn like these. The sets are "
                 "asked to hold the label with probability 90 %, over calibration images too; where "
                 "the interval lies below that, test images are not drawn like validation images."
+            ),
+            "## With a second model, counted on the test images",
+            table(second, [second_row(*of) for of in each]),
+            (
+                "What the guard refuses is answered by the ordinary network of the same data and "
+                "architecture, trained without certificates (`ordinary.onnx` of the run). Nothing "
+                "that it says is proved."
+            ),
+            "## With a second model, estimated from them",
+            table(second_estimated, [second_estimated_row(*of) for of in each]),
+            "Exact intervals at 95 % confidence, for images drawn like these.",
+            "## Drift without a change",
+            table(quiet, [quiet_row(drift) for drift in drifts]),
+            (
+                f"Streams in {ORDERS} orders that raise the alarm of a monitor which is to raise "
+                f"it with probability {RATE:.0%} at most over the whole stream. Validation and "
+                "test images together are divided anew for each, and so are validation images: "
+                "these are drawn alike by construction. Test images after all validation images "
+                "are not where the data set was not divided by chance; then alarms are no false "
+                "ones."
+            ),
+            "## Drift after a change",
+            table(
+                ["data", "change", "alarms", "median delay, in images", "longest", "too early"],
+                [change_row(drift, kind) for drift in drifts for kind in CHANGES],
+            ),
+            (
+                f"Of {AFTER} streams, validation and test images divided anew: as many calibrate "
+                f"as there are validation images, {BEFORE} come as they are, the others changed. "
+                "Too early are alarms before the change."
             ),
             "## What does not belong",
             table(passes, strange_rows),
@@ -239,12 +397,14 @@ def main() -> int:
     """Measure and write the page; returns 1 if a guard is slower than is promised."""
     missing = [run for run in WANTED if not (RUNS / run / "result.json").is_file()]
     found = [measured(run) for run in WANTED if run not in missing]
-    figures = {"left_out": missing, "runs": found}
+    names = sorted({run.partition("-")[0] for run in WANTED if run not in missing})
+    drifts = [drifted(name) for name in names]
+    figures = {"drift": drifts, "left_out": missing, "runs": found}
     write(
         "guard",
         "Guards: what they answer, and what they let pass",
         figures,
-        text_of(found, missing),
+        text_of(found, drifts, missing),
     )
     return int(
         any(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from asi_verify.cli.options import DataRootOption, JsonOption, NamedDatasetOption, RunFolderArgument
-from asi_verify.cli.printing import console as _out
-from asi_verify.cli.printing import print_json as _print_json
+from asi_verify.cli.printing import console, print_json
 
 __all__ = ["guard"]
 
@@ -34,6 +34,10 @@ def guard(
             help="Answer in accepted regions of training images too; writes these images.",
         ),
     ] = False,
+    second: Annotated[
+        Path | None,
+        typer.Option(help="An ONNX file that is asked about what the guard refuses, measured too."),
+    ] = None,
     dataset: NamedDatasetOption = None,
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
@@ -49,14 +53,15 @@ def guard(
         coverage=coverage,
         monitors=not no_monitors,
         membership=membership,
+        second=second,
         data_root=data_root,
     )
     found = RunFolder.open(folder).read_json(GUARD_FIGURES)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     _print_guard(found)
-    _out.print(f"guard: {folder / GUARD_FILE}, radius {found['radius']}", markup=False)
+    console.print(f"guard: {folder / GUARD_FILE}, radius {found['radius']}", markup=False)
 
 
 def _print_guard(found: dict[str, Any]) -> None:
@@ -75,16 +80,47 @@ def _print_guard(found: dict[str, Any]) -> None:
             _part(count["answered_right"], answered),
             _part(count["right"] - count["answered_right"], samples - answered),
         )
-    _out.print(table)
+    console.print(table)
     for name, split in found["counted"].items():
         layers = (f"{layer['refuses']} by {what}" for what, layer in split["layers"].items())
-        _out.print(f"refused on {name}: {', '.join(layers)}")
+        console.print(f"refused on {name}: {', '.join(layers)}")
+    if found["second"] is not None:
+        _print_second(found["counted"])
     for name, estimate in found["estimated"].items():
         lower, upper = estimate["error_when_answering"]
-        _out.print(
+        console.print(
             f"estimated from {name}, for images like these, at {estimate['confidence']:.0%} "
             f"confidence: wrong when answering {lower:.1%} to {upper:.1%}"
         )
+        if estimate["second"] is not None:
+            lower, upper = estimate["second"]["error_when_answering"]
+            console.print(f"together with the second model {lower:.1%} to {upper:.1%}")
+    drift = found["drift"]
+    if drift is not None and drift["test"] is not None:
+        alarm, seen = drift["test"]["alarm"], drift["test"]["seen"]
+        said = "no alarm" if alarm is None else f"alarm at image {alarm}"
+        console.print(
+            f"drift, test images as a stream: {said} of {seen} (false alarms at most "
+            f"{drift['false_alarms']:.1%})"
+        )
+
+
+def _print_second(counted: dict[str, Any]) -> None:
+    """What the second model adds, counted."""
+    table = Table(
+        "split", "refused", "first right", "second right", "answered by either", "of those right"
+    )
+    for name, split in counted.items():
+        count = split["second"]
+        table.add_row(
+            name,
+            _part(count["asked"], count["samples"]),
+            _part(count["first_right"], count["asked"]),
+            _part(count["second_right"], count["asked"]),
+            _part(count["both_answered"], count["samples"]),
+            _part(count["both_right"], count["both_answered"]),
+        )
+    console.print(table)
 
 
 def _part(count: int, of: int) -> str:

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from asi_verify.errors import UsageError
+from asi_verify.guard.cascade import CascadeAnswer, Giver
 from asi_verify.guard.guard import Answer
 from asi_verify.guard.reasons import Reason
 
-__all__ = ["counts", "figures"]
+__all__ = ["counts", "figures", "second_counts"]
 
 
 def counts(answered: npt.NDArray[np.bool_], right: npt.NDArray[np.bool_]) -> dict[str, int]:
@@ -64,6 +65,37 @@ def figures(
     found["classes"] = _each(np.array(classes)[labels], answered, right)
     found["groups"] = {} if groups is None else _each(np.array(groups), answered, right)
     return found
+
+
+def second_counts(
+    answers: Sequence[CascadeAnswer], labels: npt.NDArray[np.int64]
+) -> dict[str, int]:
+    """What a second model adds, counted over a split.
+
+    Args:
+        answers: one per sample.
+        labels: shape ``(N,)``.
+
+    Returns:
+        How many ``samples`` there are; about how many the second model was ``asked``; of these, how
+        many the first model has right (``first_right``) and the second one (``second_right``),
+        answered or not; and how many of all are answered by either (``both_answered``), and are
+        answered right (``both_right``).
+    """
+    asked = np.array([not (a.proved or a.first.reason & Reason.DOMAIN) for a in answers])
+    first = np.array([a.first.label for a in answers])
+    # None, which equals no label, where the second model's outputs are no numbers.
+    second = np.array([a.second.label if a.second else a.label for a in answers], dtype=object)
+    given = np.array([a.by is not Giver.NOBODY for a in answers])
+    label = np.array([a.label for a in answers], dtype=object)
+    return {
+        "asked": int(asked.sum()),
+        "both_answered": int(given.sum()),
+        "both_right": int((label == labels).sum()),
+        "first_right": int((asked & (first == labels)).sum()),
+        "samples": len(labels),
+        "second_right": int((asked & (second == labels)).sum()),
+    }
 
 
 def _each(

@@ -43,10 +43,18 @@ from asi_verify.core.radius import Radius
 from asi_verify.errors import ModelError, UnsupportedOperatorError
 from asi_verify.guard.monitors import Monitors
 from asi_verify.guard.reasons import Reason
+from asi_verify.guard.seal import sealed
 from asi_verify.guard.slack import LayerSlack, differences, sum_slack, widened_radius
 from asi_verify.lowering import INPUT_NAME, GraphWriter, read_network, write_artifact
 
-__all__ = ["FORMAT", "OUTPUTS", "write_guard", "write_measures"]
+__all__ = [
+    "FORMAT",
+    "OUTPUTS",
+    "statistics_names",
+    "write_guard",
+    "write_measures",
+    "write_statistics",
+]
 
 FORMAT = "asi-verify/guard/1"
 OUTPUTS = ("label", "answered", "margin", "reason")
@@ -182,7 +190,7 @@ def write_guard(artifact: bytes, radius: Radius, monitors: Monitors | None = Non
         fine |= _usual(writer, network.input_shape, hidden, monitors)
     reason = _reasons(writer, fine)
     answered = writer.node("Equal", [reason, writer.constant(np.array(0, dtype=np.int64))])
-    return writer.model(
+    file = writer.model(
         "guard",
         network.input_shape,
         {
@@ -193,10 +201,12 @@ def write_guard(artifact: bytes, radius: Radius, monitors: Monitors | None = Non
         },
         {
             "artifact": bytes_digest(artifact),
+            "classes": str(max(2, network.logits)),
             "format": FORMAT,
             "radius": str(radius.value),
         },
     )
+    return sealed(file)
 
 
 def write_measures(artifact: bytes) -> bytes:
@@ -226,6 +236,31 @@ def write_measures(artifact: bytes) -> bytes:
             "layout": (layout, np.float32, (more,)),
         },
         {},
+    )
+
+
+def write_statistics(shape: Shape) -> bytes:
+    """An ONNX file of the acquisition statistics alone, ``(N, k)``: the output ``statistics``.
+
+    Computed by the same nodes as in the guard. No model is needed.
+
+    Args:
+        shape: of one image, ``(C, *spatial)``.
+    """
+    writer = _Writer()
+    statistics, some = _statistics(writer, shape)
+    return writer.model("statistics", shape, {"statistics": (statistics, np.float32, (some,))}, {})
+
+
+def statistics_names(shape: Shape) -> tuple[str, ...]:
+    """What each acquisition statistic is, in their order."""
+    channels = range(shape[0])
+    return (
+        *(f"mean of channel {channel}" for channel in channels),
+        *(f"deviation of channel {channel}" for channel in channels),
+        "5th percentile",
+        "95th percentile",
+        *(f"roughness along axis {axis}" for axis in _rough_axes(shape)),
     )
 
 
@@ -388,9 +423,14 @@ def _statistics(writer: _Writer, shape: Shape) -> tuple[str, int]:
         top = writer.node("TopK", [pixels, few], axis=1, largest=largest, sorted=1)
         writer.nodes[-1].output.append(f"{top}.places")  # its second output, which nothing reads
         found.append(writer.node("Gather", [top, writer.integers(ranked - 1)], axis=1))
-    axes = [axis for axis, extent in enumerate(shape) if axis and extent > 1]
+    axes = _rough_axes(shape)
     found += [_roughness(writer, axis + 1, shape) for axis in axes]
     return writer.node("Concat", found, axis=1), 2 * channels + 2 + len(axes)
+
+
+def _rough_axes(shape: Shape) -> list[int]:
+    """The spatial axes along which a pixel has neighbours, counted with the channels' as 0."""
+    return [axis for axis, extent in enumerate(shape) if axis and extent > 1]
 
 
 def _roughness(writer: _Writer, axis: int, shape: Shape) -> str:

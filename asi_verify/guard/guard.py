@@ -13,21 +13,25 @@ from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.images import encode
 from asi_verify.core.limits import LARGEST_ARTIFACT
 from asi_verify.core.operators import Shape
+from asi_verify.core.query import is_digest
 from asi_verify.core.radius import Radius
 from asi_verify.errors import DataError, ModelError, SoundnessAlarm
 from asi_verify.guard.graph import FORMAT, OUTPUTS
 from asi_verify.guard.hand_over import Destination, forms_of, send
 from asi_verify.guard.membership import Members
 from asi_verify.guard.reasons import Reason
+from asi_verify.guard.seal import is_sealed
 from asi_verify.lowering import INPUT_NAME
 from asi_verify.lowering.files import FileLike, read_file
 from asi_verify.runtime.session import load
 
-__all__ = ["Answer", "Guard"]
+__all__ = ["LARGEST_GUARD", "Answer", "Guard"]
 
 _BATCH = 256
-_LARGEST = 4 * LARGEST_ARTIFACT
+LARGEST_GUARD = 4 * LARGEST_ARTIFACT
 """Bytes of a guard's file: it holds the weights, their magnitudes, and differences of logits."""
+_TYPES = ("tensor(int64)", "tensor(bool)", "tensor(float)", "tensor(int64)")
+"""Of the outputs."""
 
 
 @dataclass(frozen=True)
@@ -69,34 +73,52 @@ class Guard:
         artifact: that of the model that it guards.
         radius: of the region around each image.
         image_shape: of one image, ``(C, *spatial)``.
+        classes: how many labels there are.
 
     Raises:
-        ModelError: it is no guard's file, or ONNX Runtime cannot load it.
+        ModelError: it is no guard's file, or not as it was made; or the members are of another
+            model.
+        DataError: it is no file of members, or not as it was made.
     """
 
     def __init__(
         self, file: FileLike, members: FileLike | Members | None = None, threads: int = 0
     ) -> None:
-        data = read_file(file, _LARGEST, ModelError)
+        data = read_file(file, LARGEST_GUARD, ModelError)
+        if not is_sealed(data):
+            raise _no_guard("or not as it was made: a byte of it was changed")
         self.digest = bytes_digest(data)
         self._session = load(data, threads, usual=True)
+        outputs = self._session.get_outputs()
+        if tuple(o.name for o in outputs) != OUTPUTS or tuple(o.type for o in outputs) != _TYPES:
+            raise _no_guard(f"which has the outputs {', '.join(OUTPUTS)}")
         told = self._session.get_modelmeta().custom_metadata_map
-        names = tuple(output.name for output in self._session.get_outputs())
-        if told.get("format") != FORMAT or names != OUTPUTS:
-            raise ModelError(
-                f"the file is no guard's ({FORMAT}); make one with asi_verify.build_guard"
-            )
-        self.artifact = str(told["artifact"])
-        self.radius = Radius.of(told["radius"])
-        (given,) = self._session.get_inputs()
+        try:
+            self.artifact = str(told["artifact"])
+            self.radius = Radius.of(told["radius"])
+            self.classes = int(told["classes"])
+            (given,) = self._session.get_inputs()
+        except (KeyError, ValueError):  # a RadiusError is a ValueError
+            raise _no_guard("which names its artifact, radius and classes") from None
+        if told.get("format") != FORMAT or not is_digest(self.artifact):
+            raise _no_guard("which names its format and the digest of its artifact")
         self.image_shape: Shape = tuple(given.shape[1:])
         self._members = (
             members if members is None or isinstance(members, Members) else Members.read(members)
         )
-        if self._members is not None and self._members.artifact != self.artifact:
+        if self._members is not None:
+            self._refuse_members_of_others(self._members)
+
+    def _refuse_members_of_others(self, members: Members) -> None:
+        if members.artifact != self.artifact:
             raise ModelError(
-                f"members: their certificates are about the model {self._members.artifact}, the "
-                f"guard is about {self.artifact}"
+                f"members: their certificates are about the model {members.artifact}, the guard is "
+                f"about {self.artifact}; take both files from one run's folder"
+            )
+        if members.images.shape[1:] != self.image_shape:
+            raise ModelError(
+                f"members: images of shape {members.images.shape[1:]}, the guard has "
+                f"{self.image_shape}; take both files from one run's folder"
             )
 
     @property
@@ -115,7 +137,7 @@ class Guard:
             DataError: another shape or dtype.
             SoundnessAlarm: the model contradicts a certificate that was accepted.
         """
-        inputs = self._inputs(images)
+        inputs = self.inputs(images)
         answers = [
             Answer(int(label), bool(answered), float(margin), Reason(int(reason)))
             for start in range(0, len(inputs), _BATCH)
@@ -157,15 +179,29 @@ class Guard:
             The forms (``guard.hand_over``), in the order of the images. They hold no pixels.
         """
         forms = forms_of(
-            self._inputs(images),
+            self.inputs(images),
             [None if answer.answered else answer for answer in answers],
             references,
-            {"artifact": self.artifact, "guard": self.digest, "radius": str(self.radius.value)},
+            self.names,
         )
         send(forms, to)
         return forms
 
-    def _inputs(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    @property
+    def names(self) -> dict[str, str]:
+        """By which forms name the guard."""
+        return {
+            "artifact": self.artifact,
+            "guard": self.digest,
+            "radius": str(self.radius.value),
+        }
+
+    def inputs(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """What the file reads for images.
+
+        Raises:
+            DataError: another shape or dtype.
+        """
         if images.dtype not in (np.uint8, np.float32) or images.shape[1:] != self.image_shape:
             raise DataError(
                 f"images: shape {images.shape}, dtype {images.dtype}; (N, "
@@ -173,6 +209,12 @@ class Guard:
                 "expected"
             )
         return encode(images)
+
+
+def _no_guard(why: str) -> ModelError:
+    return ModelError(
+        f"the file is no guard's ({FORMAT}), {why}; make one with asi_verify.build_guard"
+    )
 
 
 def _as_member(answer: Answer, member: tuple[int, int] | None) -> Answer:

@@ -44,6 +44,7 @@ def forms_of(
     refused: Sequence[_Refused | None],
     references: Sequence[str] | None,
     by: dict[str, str],
+    seconds: Sequence[_Refused | None] | None = None,
 ) -> list[dict[str, Any]]:
     """One form for each image that was refused.
 
@@ -51,12 +52,14 @@ def forms_of(
         images: shape ``(N, C, *spatial)``, float32.
         refused: what was said of each image; None for one that was answered.
         references: by which the images are known to whoever asked.
-        by: which guard was asked.
+        by: which guard was asked, and which second model if there is one.
+        seconds: what a second guard said of each image; None where none was asked.
 
     Raises:
         UsageError: the numbers of images, answers and references differ.
     """
     names: Sequence[str | None] = [None] * len(images) if references is None else references
+    others: Sequence[_Refused | None] = [None] * len(images) if seconds is None else seconds
     if not len(images) == len(refused) == len(names):
         raise UsageError(
             f"{len(images)} images, {len(refused)} answers and {len(names)} references; as many "
@@ -65,19 +68,23 @@ def forms_of(
     time = datetime.now(UTC).isoformat(timespec="microseconds")
     return [
         {
-            "answered": {
-                "label": answer.label,
-                "margin": answer.margin if math.isfinite(answer.margin) else None,
-                "reasons": list(answer.reason.names),
-            },
-            "asked": {**by, "image": array_digest(image), "reference": name},
+            "answered": {**_said(answer), "second": None if second is None else _said(second)},
+            "asked": {"second": None, **by, "image": array_digest(image), "reference": name},
             "decided": {"by": None, "label": None, "remark": None},
             "schema": SCHEMA,
             "time": time,
         }
-        for image, answer, name in zip(images, refused, names, strict=True)
+        for image, answer, name, second in zip(images, refused, names, others, strict=True)
         if answer is not None
     ]
+
+
+def _said(answer: _Refused) -> dict[str, Any]:
+    return {
+        "label": answer.label,
+        "margin": answer.margin if math.isfinite(answer.margin) else None,
+        "reasons": list(answer.reason.names),
+    }
 
 
 def send(forms: Sequence[dict[str, Any]], to: Destination) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asi_verify.core.box import Box, read_only
+from asi_verify.core.canonical import array_digest, digest
 from asi_verify.core.images import refuse_unusable_images
 from asi_verify.core.linf import LInf
 from asi_verify.core.query import is_digest
@@ -25,6 +26,7 @@ from asi_verify.lowering.files import FileLike, read_file
 __all__ = ["Members"]
 
 _LARGEST = 1 << 30
+_REMEDY = "make it anew with asi_verify.build_guard(membership=True)"
 _PIXELS = 64
 """Compared at a time: most regions are ruled out by the first few, which lie all over the image."""
 
@@ -89,6 +91,19 @@ class Members:
         box = self.family.boxes(flat[:, :, self._order])
         return Box(box.lower[:, 0], box.upper[:, 0])
 
+    @property
+    def seal(self) -> str:
+        """The digest of everything, by which a file shows that nothing in it was changed."""
+        return digest(
+            {
+                "artifact": self.artifact,
+                "images": array_digest(self.images),
+                "labels": array_digest(self.labels),
+                "radius": str(self.family.radius.value),
+                "rows": array_digest(self.rows),
+            }
+        )
+
     def to_bytes(self) -> bytes:
         """As an NPZ file."""
         buffer = io.BytesIO()
@@ -99,6 +114,7 @@ class Members:
             images=self.images,
             labels=self.labels,
             rows=self.rows,
+            seal=np.array(self.seal),
         )
         return buffer.getvalue()
 
@@ -107,17 +123,24 @@ class Members:
         """Read such a file.
 
         Raises:
-            UsageError: it is none.
+            DataError: it is none, or not as it was made.
         """
         data = read_file(file, _LARGEST, DataError)
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as held:
-                artifact, radius = str(held["artifact"]), str(held["radius"])
+                artifact, seal = str(held["artifact"]), str(held["seal"])
+                family = LInf.of(str(held["radius"]))
                 images, labels, rows = held["images"], held["labels"], held["rows"]
-        except UNREADABLE_NPZ as error:
-            raise DataError(f"members: not a file of accepted regions: {error}") from None
+        except (*UNREADABLE_NPZ, AttributeError, TypeError) as error:
+            # The last two of an NPY file in its place, which is an array and no archive.
+            raise DataError(
+                f"members: not a file of accepted regions: {error}; {_REMEDY}"
+            ) from None
         one_each = labels.shape == rows.shape == images.shape[:1]
         if not (one_each and is_digest(artifact) and labels.dtype == rows.dtype == np.int64):
-            raise DataError("members: the fields of the file do not fit one another")
+            raise DataError(f"members: the fields of the file do not fit one another; {_REMEDY}")
         refuse_unusable_images(images)
-        return cls(artifact, LInf.of(radius), read_only(images), labels, rows)
+        members = cls(artifact, family, read_only(images), labels, rows)
+        if members.seal != seal:
+            raise DataError(f"members: the file was changed after it was made; {_REMEDY}")
+        return members

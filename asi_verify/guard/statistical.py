@@ -7,6 +7,7 @@ for images from elsewhere.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from asi_verify.errors import UsageError
 
-__all__ = ["Conformal", "Gain", "clopper_pearson", "estimates", "probabilities"]
+__all__ = ["Conformal", "Gain", "clopper_pearson", "estimates", "probabilities", "second_estimates"]
 
 _RESAMPLES = 10_000
 
@@ -193,3 +194,27 @@ def estimates(
             "single": int((sets.sum(axis=1) == 1).sum()),
         }
     return found
+
+
+def second_estimates(counts: Mapping[str, int], confidence: float = 0.95) -> dict[str, Any]:
+    """What a second model's counts on a split say of other images like these.
+
+    Args:
+        counts: of ``figures.second_counts``.
+        confidence: of every interval.
+
+    Returns:
+        Intervals, lower and upper end: ``coverage`` of both models together, their
+        ``error_when_answering``, and of what the first one refuses how often each model is wrong,
+        ``first_error`` and ``second_error``.
+    """
+    asked, answered = counts["asked"], counts["both_answered"]
+    return {
+        "confidence": confidence,
+        "coverage": clopper_pearson(answered, counts["samples"], confidence),
+        "error_when_answering": clopper_pearson(
+            answered - counts["both_right"], answered, confidence
+        ),
+        "first_error": clopper_pearson(asked - counts["first_right"], asked, confidence),
+        "second_error": clopper_pearson(asked - counts["second_right"], asked, confidence),
+    }

@@ -326,5 +326,13 @@ def test_the_command_prints_what_is_counted_apart_from_what_is_estimated(tmp_pat
     assert main(["guard", str(out), "--coverage", "0.5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found == asi.load(out).folder.read_json(GUARD_FIGURES)
+    assert main(["guard", str(out), "--second", str(out / "certificates/artifact.onnx")]) == 0
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if "%" in line]
+    first, both = (line for line in rows if line.split()[1:2] == ["test"] and "drift" not in line)
+    assert "24 (100.0%)" in both  # answered by either, as the second model answers everything
+    assert (first.count("%"), both.count("%")) == (4, 5)
+    assert "together with the second model" in printed
+    assert "drift, test images as a stream: no alarm of 24" in printed
     assert main(["guard", str(tmp_path)]) == 2
     assert "run.json" in capsys.readouterr().err

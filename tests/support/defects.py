@@ -82,6 +82,10 @@ _ROUGH = "tests/soundness/test_smooth_float32.py::test_"
 _GUARD = "tests/guard/test_graph.py::test_"
 _ASKED = "tests/guard/test_guard.py::test_"
 _PART = "tests/guard/test_statistical.py::test_"
+_CASCADE = "tests/guard/test_cascade.py::test_"
+_EVIDENCE = "tests/guard/test_evidence.py::test_"
+_DRIFT = "tests/guard/test_drift.py::test_"
+_FILES = "tests/guard/test_files.py::test_"
 
 _ARITHMETIC = [
     Defect(
@@ -4306,6 +4310,69 @@ _GUARDS = [
         "math.ceil((len(labels) + 1) * (1 - error))",
         "math.floor(len(labels) * (1 - error)) - 1",
         _PART + "conformal_sets_hold_the_label_as_often_as_promised[0.2]",
+    ),
+    Defect(
+        "guard: a second model's answer called proved",
+        "guard/cascade.py",
+        "return self.by is Giver.GUARD",
+        "return self.by is not Giver.NOBODY",
+        _CASCADE + "the_second_model_answers_what_the_first_refuses_and_nothing_else",
+    ),
+    Defect(
+        "guard: what is no image handed on",
+        "guard/cascade.py",
+        "if not answer.proved and not answer.first.reason & Reason.DOMAIN",
+        "if not answer.proved",
+        _CASCADE + "what_is_no_image_is_not_handed_on",
+    ),
+    Defect(
+        "guard: what a second guard refuses answered",
+        "guard/cascade.py",
+        "(a.label if a.answered else None, a)",
+        "(a.label, a)",
+        _CASCADE + "a_guard_as_second_model_refuses_for_reasons_of_its_own",
+    ),
+    Defect(
+        "guard: a file that was edited",
+        "guard/guard.py",
+        "if not is_sealed(data):",
+        "if not data:",
+        _FILES + "a_file_that_was_edited_is_refused[of_a_larger_radius]",
+    ),
+    Defect(
+        "guard: members that were changed",
+        "guard/membership.py",
+        "if members.seal != seal:",
+        "if not seal:",
+        _FILES + "members_that_were_changed_are_refused[images]",
+    ),
+    Defect(
+        "drift: ranks among calibration images alone",
+        "guard/evidence.py",
+        "counts[rows, bins] += 1",
+        "counts[rows, bins] += 0",
+        _EVIDENCE + "chance_seldom_reaches_the_threshold_also_after_few_calibration_images",
+    ),
+    Defect(
+        "drift: equal values ranked as smaller",
+        "guard/evidence.py",
+        "p = (below + ties * (equal + 1))",
+        "p = (below + equal + ties)",
+        _EVIDENCE + "the_mean_capital_over_all_orders_is_one[0-values1]",
+    ),
+    Defect(
+        "drift: stakes of more than there is",
+        "guard/evidence.py",
+        "1 / (number * (number + 1)) / len(BETS)",
+        "1 / number / len(BETS)",
+        _EVIDENCE + "the_mean_capital_over_all_orders_is_one[0-values0]",
+    ),
+    Defect(
+        "drift: one threshold for all statistics",
+        "guard/drift.py",
+        "return len(self._evidence.counts) / self.false_alarms",
+        "return 1 / self.false_alarms",
+        _DRIFT + "changed_images_raise_the_alarm_soon[change0-mean of channel 0]",
     ),
 ]
 
