@@ -30,6 +30,7 @@ def guard_section(found: dict[str, Any]) -> dict[str, Any]:
     """
     return {
         "counted": {name: _counted(name, found) for name in found["counted"]},
+        "drift": _drift(found["drift"]),
         "estimated": {name: _estimated(each) for name, each in found["estimated"].items()},
         "file": found["file"],
         "line": _line(found),
@@ -51,6 +52,7 @@ def _counted(split: str, found: dict[str, Any]) -> dict[str, Any]:
             {"name": name, "what": what, **figures["layers"][name]}
             for name, what in _LAYERS.items()
         ],
+        "second": figures["second"],
     }
 
 
@@ -68,7 +70,7 @@ def _refused_too(count: dict[str, int]) -> dict[str, int]:
 
 def _estimated(each: dict[str, Any]) -> dict[str, Any]:
     """Intervals alone; what they are intervals around was counted."""
-    sets, gain = each.get("conformal"), each["gain"]
+    sets, gain, second = each.get("conformal"), each["gain"], each["second"]
     return {
         "confidence": each["confidence"],
         "conformal": sets
@@ -76,6 +78,19 @@ def _estimated(each: dict[str, Any]) -> dict[str, Any]:
         "coverage": each["coverage"],
         "error_when_answering": each["error_when_answering"],
         "gain": None if gain is None else gain[1:],
+        "second": second and {name: second[name] for name in second if name != "confidence"},
+    }
+
+
+def _drift(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the drift monitor said of the test images; None without one or without these."""
+    if found is None or found["test"] is None:
+        return None
+    return {
+        "alarm": found["test"]["alarm"],
+        "calibrated_on": found["calibrated_on"],
+        "false_alarms": found["false_alarms"],
+        "seen": found["test"]["seen"],
     }
 
 

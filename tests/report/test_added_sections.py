@@ -52,7 +52,7 @@ def full(model, data, tmp_path_factory):
     out = tmp_path_factory.mktemp("added") / "out"
     result = certified(model, data, out=out)
     groups = {"test": ["one", "other"] * 6}
-    asi.build_guard(result, data, radius="0.1/255", groups=groups)
+    asi.build_guard(result, data, radius="0.1/255", groups=groups, second=result.artifact)
     asi.bubbles(result, data, "2/255", step="0.25/255", stages=[Intervals()])
     return result, asi.validate(result, data, battery=Battery(attacks=()))
 
@@ -94,6 +94,27 @@ def test_each_section_is_shown_and_fits_the_schema(full, folder):
     assert report["stress"]["claimed"] == found.claimed == full[0].summary["accepted"] > 0
     assert report["stress"]["corruptions"] == found.corruptions
     assert "No alarm" in report["stress"]["line"]
+
+
+def test_what_the_guard_refuses_has_a_table_for_the_second_model(folder):
+    """Counted and estimated apart, beside what the monitor of a stream said."""
+    guard = build_report(folder)["guard"]
+    for split in ("val", "test"):
+        counts, second = guard["counted"][split]["counts"], guard["counted"][split]["second"]
+        assert second["asked"] == counts["refused"] > 0
+        assert second["first_right"] == second["second_right"] == counts["refused_right"]
+        assert "second_error" not in second
+    assert set(guard["estimated"]["test"]["second"]) == {
+        "coverage",
+        "error_when_answering",
+        "first_error",
+        "second_error",
+    }
+    assert guard["drift"]["seen"] == 12
+    text = page(folder)
+    assert "Counted: a second model, asked about what was refused" in text
+    assert "Second model wrong on it" in text
+    assert "of 12. If images come as they did" in text
 
 
 def test_without_the_files_there_are_no_sections(model, data):
