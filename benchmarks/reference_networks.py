@@ -272,11 +272,10 @@ def main() -> None:
         f"Radii are {RADIUS} halved up to {HALVINGS} times, asked of the {SURE} images with the "
         "largest margins, by intervals and CROWN-IBP; by CROWN of the first of these alone. "
         "Margins and their bounds are medians, of all images and of the "
-        f"{SURE}. Where nothing is proved at radius 0 even in exact arithmetic, the obstacle is how "
-        "intervals widen from layer to layer, from regions that are one float32 wide until a "
-        "softmax or a sum may be anything. Where exact arithmetic reaches further than float32, it "
-        "is the rounding that a proof has to cover.\n\n"
-        + table(reach_header, reaches)
+        f"{SURE}. Where nothing is proved at radius 0 even in exact arithmetic, the obstacle is "
+        "how intervals widen from layer to layer, from regions that are one float32 wide until a "
+        "softmax or a sum may be anything. Where exact arithmetic reaches further than float32, "
+        "it is the rounding that a proof has to cover.\n\n" + table(reach_header, reaches)
     )
     write("reference_networks", "Reference networks on BreastMNIST", {"runs": found}, text)
 
