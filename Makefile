@@ -65,6 +65,7 @@ benchmark: setup
 	$(BIN)/python benchmarks/never_miss.py
 	$(BIN)/python benchmarks/radius_curve.py
 	$(BIN)/python benchmarks/stress.py
+	$(BIN)/python benchmarks/bubbles.py
 	$(BIN)/python benchmarks/adrenal.py
 	$(BIN)/python benchmarks/certify_again.py
 	$(BIN)/python benchmarks/attack_certified.py

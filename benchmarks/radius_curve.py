@@ -29,9 +29,9 @@ WANTED = [
     "breastmnist:3",
     "breastmnist:4:crown-ibp",
     "pneumoniamnist:1",
-    "pneumoniamnist:2",
+    "pneumoniamnist:2:crown-ibp",
     "retinamnist:1",
-    "retinamnist:2",
+    "retinamnist:2:crown-ibp",
 ]
 SEED = "0"
 PICTURE = Path(__file__).parent.parent / "docs" / "results" / "radius_curve.svg"
