@@ -59,6 +59,6 @@ def _line(radii: dict[str, Any], own: Counter[str | None]) -> str:
     smallest = min(known, key=Fraction)
     return (
         f"{total - own[None]} of {total} images have a bubble, the smallest of radius "
-        f"{_text(smallest)}; {own[radii['most']]} of them have the largest radius that was tried, "
-        f"{_text(radii['most'])}.{besides}"
+        f"{_text(smallest)}; {own[radii['most']]} as large as was tried, {_text(radii['most'])}."
+        f"{besides}"
     )
