@@ -357,11 +357,11 @@ class TrustedPass:
         samples, numbers = np.nonzero(worth_it.reshape(lower.shape))
         for part in self._batches(len(samples), 4 * max(self._sizes[told_of(bounds.reach) :])):
             owners, chosen = samples[part], numbers[part]
+            some = bounds.take(slice(owners[0], owners[-1] + 1))  # they are in order
             for sign, bound in ((1.0, lower), (-1.0, upper)):
-                one_hot = np.zeros((len(chosen), lower.shape[1]))
-                one_hot[np.arange(len(chosen)), chosen] = sign
-                functionals = Functionals(one_hot.reshape(-1, *box.shape), owners)
-                found = self._push_back(bounds, functionals, value, to_input=True)
+                one_hot = np.where(np.arange(lower.shape[1]) == chosen[:, None], sign, 0.0)
+                functionals = Functionals(one_hot.reshape(-1, *box.shape), owners - owners[0])
+                found = self._push_back(some, functionals, value, to_input=True)
                 bound[owners, chosen] = sign * found
         form = box.lower.shape
         return _meet(box, lower.reshape(form), upper.reshape(form), bounds.empty)

@@ -235,6 +235,21 @@ def test_cutting_a_batch_changes_nothing(evidence, monkeypatch):
     np.testing.assert_allclose(cut.upper, enclosure.upper, rtol=1e-9)
 
 
+@pytest.mark.parametrize("numbers_at_once", [1, 3, 1000])
+def test_each_number_is_tightened_over_its_own_samples_boxes(numbers_at_once, monkeypatch):
+    """However the numbers of several samples fall into batches."""
+    passes = TrustedPass(opened(), REAL)
+    lower = np.random.default_rng(4).uniform(-1, 0, (5, 2))
+    boxes = Box(lower, lower + np.linspace(0.5, 1.5, 5)[:, None])
+    alone = [passes.bounds(boxes[[row]], BACKWARD).boxes[3] for row in range(5)]
+    assert len({float(one.upper[0, 0]) for one in alone}) == 5
+    monkeypatch.setattr(trusted, "_WORKING_SET", 8 * 4 * 3 * numbers_at_once)
+    found = passes.bounds(boxes, BACKWARD).boxes[3]
+    for row, one in enumerate(alone):
+        np.testing.assert_allclose(found.lower[row], one.lower[0], rtol=1e-12)
+        np.testing.assert_allclose(found.upper[row], one.upper[0], rtol=1e-12)
+
+
 # What the passes do.
 
 

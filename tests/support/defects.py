@@ -517,6 +517,20 @@ _MAX_POOL = [
         "tests/soundness/test_float32.py::test_a_subnormal_input_may_be_read_as_zero",
     ),
     Defect(
+        "a number is tightened over the first samples' boxes",
+        "checker/trusted.py",
+        "bounds.take(slice(owners[0], owners[-1] + 1))",
+        "bounds.take(slice(0, owners[-1] + 1))",
+        "tests/checker/test_passes.py::test_each_number_is_tightened_over_its_own_samples_boxes",
+    ),
+    Defect(
+        "numbers are tightened over one sample's box",
+        "checker/trusted.py",
+        "owners - owners[0])",
+        "owners * 0)",
+        "tests/checker/test_passes.py::test_each_number_is_tightened_over_its_own_samples_boxes",
+    ),
+    Defect(
         "max pool: its functionals shared by samples",
         "checker/trusted.py",
         "if (rule.relaxes or value in advice.multipliers) and current.owners is None:",
