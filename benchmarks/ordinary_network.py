@@ -8,9 +8,12 @@ that were settled before are not done again: results lie in ``out/benchmarks/ord
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,47 +65,60 @@ def found(verdict: Verdict) -> str:
 
 def settle(artifact: Artifact, data: Dataset, radius: str) -> dict[str, Any]:
     """Verdicts and seconds of each image at one radius."""
-    file = PLACE / f"{radius.replace('/', '_')}.json"
-    if file.is_file():
-        result: dict[str, Any] = json.loads(file.read_text())
-        return result
     samples = data.split("test")
-    rows = list(range(IMAGES))
-    wanted = [property_for(samples.labels[row], artifact.network.logits) for row in rows]
+    wanted = [property_for(label, artifact.network.logits) for label in samples.labels[:IMAGES]]
     family = LInf.of(radius)
 
-    def ask(some: list[int], *stages: Any, seconds: float | None = None) -> Any:
+    def ask(rows: list[int], *stages: Any, seconds: float | None = None) -> Any:
         return prove(
             artifact,
             family,
-            samples.images[some],
-            [samples.image_digests[row] for row in some],
-            [wanted[row] for row in some],
+            samples.images[rows],
+            [samples.image_digests[row] for row in rows],
+            [wanted[row] for row in rows],
             stages,
             per_query_s=seconds,
         )
 
-    start = time.perf_counter()
-    proof = ask(rows, Falsify(), Intervals(), CrownIbp(), Crown(proposes=False))
-    cheap = time.perf_counter() - start
-    verdicts = [found(verdict) for verdict in proof.verdicts]
-    settled = sum(verdict != "undecided" for verdict in verdicts)
-    branched = {}
-    for row in rows:
-        if verdicts[row] == "undecided":
-            start = time.perf_counter()
-            again = ask([row], Falsify(steps=30, restarts=8), Branch(100_000), seconds=SECONDS)
-            verdicts[row] = found(again.verdicts[0])
-            branched[row] = time.perf_counter() - start
-            print(radius, row, verdicts[row], f"{branched[row]:.1f} s", flush=True)
+    def without_branching() -> dict[str, Any]:
+        start = time.perf_counter()
+        stages = (Falsify(), Intervals(), CrownIbp(), Crown(proposes=False))
+        proof = ask(list(range(IMAGES)), *stages)
+        return {
+            "seconds": time.perf_counter() - start,
+            "stages": [[s.name, s.given, s.proved, s.refuted, s.seconds] for s in proof.stages],
+            "verdicts": [found(verdict) for verdict in proof.verdicts],
+        }
+
+    name = radius.replace("/", "_")
+    first = kept(PLACE / f"{name}-without-branching.json", without_branching)
+    verdicts = list(first["verdicts"])
     result = {
-        "branched": branched,
-        "seconds_without_branching": cheap,
-        "settled_without_branching": settled,
-        "stages": [[s.name, s.given, s.proved, s.refuted, s.seconds] for s in proof.stages],
+        "seconds_without_branching": first["seconds"],
+        "settled_without_branching": sum(verdict != "undecided" for verdict in verdicts),
+        "stages": first["stages"],
+        "branched": {},
         "verdicts": verdicts,
     }
-    file.write_text(json.dumps(result, indent=1) + "\n")
+
+    def branched(row: int) -> dict[str, Any]:
+        start = time.perf_counter()
+        proof = ask([row], Falsify(steps=30, restarts=8), Branch(100_000), seconds=SECONDS)
+        return {"seconds": time.perf_counter() - start, "verdict": found(proof.verdicts[0])}
+
+    for row in [row for row, verdict in enumerate(verdicts) if verdict == "undecided"]:
+        again = kept(PLACE / name / f"{row}.json", functools.partial(branched, row))
+        verdicts[row], result["branched"][row] = again["verdict"], again["seconds"]
+        print(radius, row, again["verdict"], f"{again['seconds']:.1f} s", flush=True)
+    return result
+
+
+def kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a file holds; made and written if there is none."""
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(make(), indent=1) + "\n")
+    result: dict[str, Any] = json.loads(file.read_text())
     return result
 
 
