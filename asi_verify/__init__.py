@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asi_verify._audit_dataset import audit_dataset
     from asi_verify._bubbles import Bubbles, bubbles
-    from asi_verify._certify import certify, check, correct
+    from asi_verify._certify import certify, correct
+    from asi_verify._check import check
     from asi_verify._compare import Comparison, compare
     from asi_verify._guard import build_guard
     from asi_verify._plan import Plan, plan
@@ -112,7 +113,7 @@ _HOME = {
     "bubbles": "_bubbles",
     "build_guard": "_guard",
     "certify": "_certify",
-    "check": "_certify",
+    "check": "_check",
     "compare": "_compare",
     "correct": "_certify",
     "load": "_result",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asi_verify._certify import family_for
 from asi_verify._provenance import version_of
+from asi_verify._regions import family_for
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike

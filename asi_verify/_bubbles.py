@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify._certify import dataset_of
+from asi_verify._configuration import dataset_of
 from asi_verify._radius_map import RadiusMap, radius_map, wanted_answers
 from asi_verify._result import Result, load
 from asi_verify.core.progress import NO_PROGRESS, Progress

@@ -1,58 +1,35 @@
-"""``certify``, ``correct`` and ``check``: they wire the stages and contain no algorithm."""
+"""``certify`` and ``correct``: they wire the stages and contain no algorithm."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asi_verify._configuration import memorise_settings, run_configuration, stage_settings
 from asi_verify._never_miss import (
     NEVER_MISS,
     ClassesLike,
-    checked_never_miss,
     found_and_cleared,
     never_miss_for,
     never_miss_settings,
 )
 from asi_verify._provenance import machine, versions
-from asi_verify._result import (
-    AUDIT_FILE,
-    CERTIFICATES,
-    GIVEN,
-    RESULT_FILE,
-    Result,
-)
-from asi_verify.checker import CheckResult, check_folder, read_claims
-from asi_verify.core.balls import ball_in
-from asi_verify.core.canonical import array_digest
+from asi_verify._readiness import note_readiness, readiness_of, readiness_settings
+from asi_verify._regions import family_for, linf_for
+from asi_verify._result import AUDIT_FILE, CERTIFICATES, GIVEN, RESULT_FILE, Result
 from asi_verify.core.claims import ARTIFACT_FILE
 from asi_verify.core.family import RegionFamily
-from asi_verify.core.intensity import Intensity
-from asi_verify.core.k_pixel import KPixel
 from asi_verify.core.linf import LInf
 from asi_verify.core.local_patch import unpatched
 from asi_verify.core.never_miss import NeverMiss
-from asi_verify.core.patch import Patch
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics
-from asi_verify.data import (
-    Dataset,
-    DatasetLike,
-    Preprocess,
-    Samples,
-    load_dataset,
-    medmnist_sets,
-)
-from asi_verify.errors import (
-    CertificateError,
-    DataError,
-    RadiusError,
-    UsageError,
-)
-from asi_verify.store import RUN_FILE, RunFolder
+from asi_verify.data import Dataset, DatasetLike, Preprocess, Samples, load_dataset
+from asi_verify.errors import UsageError
+from asi_verify.store import RunFolder
 
 if TYPE_CHECKING:
     from asi_verify.audit import Readiness
@@ -60,7 +37,7 @@ if TYPE_CHECKING:
     from asi_verify.prove import Stage
     from asi_verify.repair import Corrector, Examination, Loop, Subject
 
-__all__ = ["certify", "check", "correct", "dataset_of", "noted_dataset"]
+__all__ = ["certify", "correct"]
 
 _TARGETS = ("label", "prediction")
 
@@ -314,11 +291,6 @@ def refuse_both(never_miss: NeverMiss | None, memorise: int) -> None:
         )
 
 
-def memorise_settings(memorise: int) -> dict[str, int]:
-    """What a run folder notes of it; nothing without it, so that older folders go on."""
-    return {"memorise": memorise} if memorise else {}
-
-
 def require_target(target: str) -> None:
     """Refuse anything but a target of certification."""
     if target not in _TARGETS:
@@ -330,56 +302,6 @@ def attested(folder: RunFolder) -> None:
     from asi_verify.attest import write_statement
 
     write_statement(folder)
-
-
-def check(
-    folder: str | Path,
-    dataset: DatasetLike | None = None,
-    *,
-    data_root: str | Path | None = None,
-) -> CheckResult:
-    """Check a run's certificates from the files and the data set alone.
-
-    Args:
-        folder: a run folder, or a folder of certificates.
-        dataset: the data set; by default the one that the run folder names, found again by name
-            or path. Needed for data that was given as arrays.
-        data_root: where MedMNIST files are looked for first.
-
-    Returns:
-        Outcomes for all samples; ``never_miss`` of it is the same for a run that was asked never to
-        miss some classes, and what holds has to hold of both.
-
-    Raises:
-        CertificateError: there are no certificates to be read.
-        DataError: the data set cannot be found or used.
-    """
-    place = Path(folder)
-    of_run = (place / CERTIFICATES).is_dir()
-    if of_run:
-        place = place / CERTIFICATES
-    claims = read_claims(place)
-    given = dataset is not None
-    data = load_dataset(dataset, data_root=data_root) if given else noted_dataset(folder, data_root)
-    samples = data.split(claims.dataset.split)
-    result = check_folder(place, samples.images, samples.labels)
-    if not of_run:
-        return result
-    named = checked_never_miss(Path(folder), _noted_settings(Path(folder)), claims, samples)
-    return replace(result, never_miss=named)
-
-
-def _noted_settings(folder: Path) -> dict[str, Any]:
-    """What a run folder says that it was asked for; nothing if it does not say."""
-    try:
-        noted = json.loads((folder / RUN_FILE).read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError):
-        noted = None
-    if not isinstance(noted, dict):
-        raise CertificateError(f"{folder / RUN_FILE}: it cannot be read as the settings of a run")
-    return noted
 
 
 def audited(
@@ -419,68 +341,6 @@ def audited(
     )
 
 
-def readiness_of(given: Readiness | str | Path | None, data: Dataset) -> Readiness | None:
-    """The readiness certificate that is meant, which is about this data set.
-
-    Raises:
-        CertificateError: it cannot be read.
-        DataError: it is about other data.
-    """
-    from asi_verify.audit import Readiness
-
-    if given is None:
-        return None
-    if not isinstance(given, Readiness | str | Path):
-        raise UsageError(
-            f"readiness: {type(given).__name__} is not understood; give what audit_dataset "
-            "returned, or the path of its file"
-        )
-    found = given if isinstance(given, Readiness) else _readiness_at(Path(given))
-    found.require_data(data)
-    return found
-
-
-def _readiness_at(path: Path) -> Readiness:
-    from asi_verify.audit import Readiness
-
-    try:
-        return Readiness.from_bytes(path.read_bytes())
-    except OSError as error:
-        raise CertificateError(f"readiness: {path} cannot be read: {error.strerror}") from None
-    except CertificateError as error:
-        raise CertificateError(f"readiness: {path}: {error}") from None
-
-
-def readiness_settings(ready: Readiness | None) -> dict[str, str]:
-    """What a run folder notes of the readiness certificate; nothing if there is none."""
-    return {} if ready is None else {"readiness": ready.digest}
-
-
-def note_readiness(ready: Readiness | None, folder: RunFolder) -> None:
-    """Keep the readiness certificate with the run, unless that was done."""
-    from asi_verify.audit import READINESS_FILE
-
-    if ready is not None and folder.files.read(READINESS_FILE) is None:
-        folder.events.add("readiness", digest=ready.digest)
-        folder.files.write(READINESS_FILE, ready.to_bytes())
-
-
-def family_for(radius: RadiusLike | RegionFamily, data: Dataset) -> RegionFamily:
-    """The regions that a user asks for: by a radius, a norm and one, a number of pixels, a family.
-
-    Raises:
-        UsageError: it is none of these, or there are no such regions around these images.
-    """
-    pixels = KPixel.pixels_in(radius)
-    if pixels is not None and data.grey_levels:
-        return KPixel(pixels, data.grey_levels)
-    if pixels is not None:
-        raise DataError(f"radius: {radius!r} is meant of 8-bit images; {data.name} holds floats")
-    if isinstance(radius, RegionFamily):
-        return radius
-    return _named(radius) or LInf.of(radius)
-
-
 def _never_miss_in(
     family: RegionFamily,
     classes: ClassesLike | None,
@@ -498,69 +358,6 @@ def _never_miss_in(
             f'"1/255" and target="label", not of {family} and target={target!r}'
         )
     return never_miss_for(classes, radius, data, split, family)
-
-
-def linf_for(radius: RadiusLike | RegionFamily) -> LInf:
-    """The regions to correct a model for.
-
-    Raises:
-        RadiusError: they are others than L-infinity regions, or their radius is none.
-    """
-    if isinstance(radius, LInf):
-        return radius
-    if (
-        isinstance(radius, RegionFamily)
-        or _named(radius) is not None
-        or KPixel.pixels_in(radius) is not None
-    ):
-        raise RadiusError(
-            f"radius: {radius!r}: models are corrected for L-infinity regions alone; give such a "
-            'radius, like "1/255", and certify the corrected model for these regions'
-        )
-    return LInf.of(radius)
-
-
-def _named(radius: object) -> RegionFamily | None:
-    """The family that a text names whatever the data set; None if it names none."""
-    return ball_in(radius) or Patch.in_text(radius) or Intensity.in_text(radius)
-
-
-def dataset_configuration(data: Dataset) -> dict[str, Any]:
-    """What a run folder notes of its data set; a path where it can be read again from.
-
-    With the digests of all images and labels: a folder never goes on with other data.
-    """
-    return {
-        "classes": list(data.classes),
-        "digests": {
-            name: {"images": array_digest(s.images), "labels": array_digest(s.labels)}
-            for name, s in data.splits.items()
-        },
-        "license": data.license,
-        "name": data.name,
-        "notes": list(data.notes),
-        "samples": {name: len(samples) for name, samples in data.splits.items()},
-        "source": None if data.source is None else str(data.source),
-        "task": data.task.value,
-    }
-
-
-def run_configuration(
-    kind: str, data: Dataset, family: RegionFamily, semantics: Semantics, split: str = "train"
-) -> dict[str, Any]:
-    """What a run folder notes of what was asked; a run with another is refused in it."""
-    return {
-        "dataset": dataset_configuration(data),
-        "family": family.to_json(),
-        "kind": kind,
-        "semantics": semantics.value,
-        "split": split,
-    }
-
-
-def stage_settings(stages: Sequence[Stage] | None) -> list[dict[str, Any]] | None:
-    """What a run folder notes of the stages that were asked for; None if none were."""
-    return None if stages is None else [stage.settings() for stage in stages]
 
 
 def _given_model(model: ModelLike, data: Dataset, preprocess: Preprocess | None) -> Artifact:
@@ -650,46 +447,3 @@ def _publish(folder: RunFolder, source: str) -> None:
     for name in folder.files.names():
         if name.startswith((source + CERTIFICATES, source + NEVER_MISS)):
             folder.files.write(name.removeprefix(source), folder.files.require(name))
-
-
-def dataset_of(
-    result: Result, given: DatasetLike | None, data_root: str | Path | None = None
-) -> Dataset:
-    """The data set that a result is about: the one that is given, or that its folder names.
-
-    Raises:
-        DataError: it cannot be found or used, or its images are others.
-        UsageError: the result is in memory and none is given.
-    """
-    if given is not None:
-        data = load_dataset(given, data_root=data_root)
-    elif result.folder.path is not None:
-        data = noted_dataset(result.folder.path, data_root)
-    else:
-        raise UsageError("dataset: a result in memory does not say where it is; pass it along")
-    claimed = result.claims.dataset
-    if array_digest(data.split(claimed.split).images) != claimed.images:
-        raise DataError(
-            f"dataset: the images of {data.name}, {claimed.split}, are not those that the run is "
-            f"about ({claimed.name}); give the data set of the run"
-        )
-    return data
-
-
-def noted_dataset(folder: str | Path, data_root: str | Path | None = None) -> Dataset:
-    """The data set that a run folder names, from where it was read or by its name."""
-    try:
-        noted = RunFolder.open(Path(folder)).configuration["dataset"]
-        name = str(noted["name"])
-        source = None if noted["source"] is None else Path(noted["source"])
-    except (KeyError, TypeError, ValueError, RecursionError):  # a UsageError is a ValueError
-        raise CertificateError(
-            f"{folder} does not say which data set it is about; pass it along"
-        ) from None
-    if source is None and not name.startswith("phantom-"):
-        raise DataError(f"{name} was given as arrays; pass the data set along")
-    published = name.partition("_")[0] in medmnist_sets()
-    if source is None or published:
-        there = None if source is None else source.parent
-        return load_dataset(name, data_root=there if data_root is None else data_root)
-    return load_dataset(source)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asi_verify._certify import check
+from asi_verify._check import check
 from asi_verify.checker import CheckResult, Outcome
 from asi_verify.core.claims import Claims
 from asi_verify.core.never_miss import NeverMiss

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asi_verify._certify import check, dataset_of, linf_for
+from asi_verify._check import check
+from asi_verify._configuration import dataset_of
 from asi_verify._provenance import machine, versions
+from asi_verify._regions import linf_for
 from asi_verify._result import CERTIFICATES, Result
 from asi_verify.core.claims import ARTIFACT_FILE
 from asi_verify.core.images import encode

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asi_verify._certify import family_for
+from asi_verify._regions import family_for
 from asi_verify.core.linf import LInf
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics

@@ -6,19 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asi_verify._certify import (
-    attested,
-    corrected,
-    linf_for,
-    memorise_settings,
-    note_readiness,
-    readiness_of,
-    readiness_settings,
-    refuse_both,
-    run_configuration,
-    stage_settings,
-)
+from asi_verify._certify import attested, corrected, refuse_both
+from asi_verify._configuration import memorise_settings, run_configuration, stage_settings
 from asi_verify._never_miss import ClassesLike, never_miss_for, never_miss_settings
+from asi_verify._readiness import note_readiness, readiness_of, readiness_settings
+from asi_verify._regions import linf_for
 from asi_verify._result import RESULT_FILE, Result
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asi_verify._certify import audited, linf_for, run_configuration
+from asi_verify._certify import audited
+from asi_verify._configuration import run_configuration
+from asi_verify._regions import linf_for
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asi_verify._certify import dataset_of
+from asi_verify._configuration import dataset_of
 from asi_verify._never_miss import NEVER_MISS, foreign_claims
 from asi_verify._result import CERTIFICATES, Result, load
 from asi_verify.core.claims import CLAIMS_FILE, Claims

@@ -30,7 +30,7 @@ def check(
 
     if is_vnnlib_folder(folder):
         _check_proof(folder, as_json)
-    from asi_verify._certify import check as check_
+    from asi_verify._check import check as check_
     from asi_verify.checker.command import summary
 
     result = check_(folder, dataset, data_root=data_root)

@@ -20,7 +20,7 @@ def report(
     no_images: NoImagesOption = False,
 ) -> None:
     """Write report.json and report.html again."""
-    from asi_verify._certify import noted_dataset
+    from asi_verify._configuration import noted_dataset
     from asi_verify.data import load_dataset
     from asi_verify.report import HTML_FILE, write_report
     from asi_verify.store import RunFolder
