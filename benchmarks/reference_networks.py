@@ -150,7 +150,9 @@ def first_proved(
     stages: tuple[Stage, ...],
     semantics: Semantics = Semantics.FLOAT32,
 ) -> int | None:
-    """How often the radius is halved until any sample is proved."""
+    """How often the radius is halved until any sample is proved; None if none is at radius 0."""
+    if not count(artifact, samples, LInf.of(0), stages, semantics):
+        return None
     for halvings in range(HALVINGS + 1):
         if count(artifact, samples, halved(halvings), stages, semantics):
             return halvings
