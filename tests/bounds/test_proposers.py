@@ -77,6 +77,23 @@ def test_no_sampled_point_lies_below_a_proposal(name, proposer, seed):
 
 
 @pytest.mark.parametrize("method", Method)
+def test_as_many_samples_are_bounded_at_once_as_memory_has_room_for(method, monkeypatch):
+    """Cut into parts, which are never larger, the proposals of a batch stay what they are."""
+    generator = np.random.default_rng(6)
+    network = LARGER["cnn"](generator)
+    box = Box(*random_box(generator, network.input_shape, 5, radius=0.1))
+    rows = generator.normal(size=(2, network.logits))
+    together = LirpaProposer(network, method).lower(box, rows)
+    values = sum(int(np.prod(shape)) for shape in network.shapes)
+    monkeypatch.setattr("asi_verify.bounds.lirpa._NUMBERS_AT_ONCE", 2 * values)
+    proposer, sizes = LirpaProposer(network, method), []
+    whole = proposer._lower
+    monkeypatch.setattr(proposer, "_lower", lambda b, r: (sizes.append(len(b)), whole(b, r))[1])
+    np.testing.assert_allclose(proposer.lower(box, rows), together, rtol=1e-4, atol=1e-5)
+    assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize("method", Method)
 @pytest.mark.parametrize("name", [*SUPPORTED_TINY, *SUPPORTED_LARGER])
 def test_the_trusted_pass_confirms_what_auto_lirpa_proposes(name, method):
     """The same method gives the same bound to float32 rounding, or ours is a little tighter.
