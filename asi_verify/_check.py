@@ -37,11 +37,19 @@ def check(
         miss some classes, and what holds has to hold of both.
 
     Raises:
-        CertificateError: there are no certificates to be read.
+        CertificateError: there are no certificates to be read, as where the run is not finished.
         DataError: the data set cannot be found or used.
     """
     place = Path(folder)
+    if not place.is_dir():
+        raise CertificateError(
+            f"{place}: there is no such folder; give a run's, or one of certificates"
+        )
     of_run = (place / CERTIFICATES).is_dir()
+    if not of_run and (place / RUN_FILE).is_file():
+        raise CertificateError(
+            f"{place}: the run is not finished and has no certificates; start it again"
+        )
     if of_run:
         place = place / CERTIFICATES
     claims = read_claims(place)

@@ -32,7 +32,7 @@ def family_for(radius: RadiusLike | RegionFamily, data: Dataset) -> RegionFamily
 
 
 def linf_for(radius: RadiusLike | RegionFamily) -> LInf:
-    """The regions to correct a model for.
+    """The regions to correct a model for, or to make a guard for.
 
     Raises:
         RadiusError: they are others than L-infinity regions, or their radius is none.
@@ -45,8 +45,9 @@ def linf_for(radius: RadiusLike | RegionFamily) -> LInf:
         or KPixel.pixels_in(radius) is not None
     ):
         raise RadiusError(
-            f"radius: {radius!r}: models are corrected for L-infinity regions alone; give such a "
-            'radius, like "1/255", and certify the corrected model for these regions'
+            f"radius: {radius!r}: models are corrected for L-infinity regions alone, and guards "
+            'certify no others; give such a radius, like "1/255". A corrected model can be '
+            "certified for these regions"
         )
     return LInf.of(radius)
 

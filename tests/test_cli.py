@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,6 +77,7 @@ def test_correct_and_check_and_report(folder):
     done = run("correct", folder / "model.onnx", folder / "data.npz", *QUICK, "--out", out)
     assert done.returncode in (0, 1), done.stderr
     assert "misclassified" in done.stderr
+    assert re.search(r"accuracy on train: [\d.]+% before, [\d.]+% after\n", done.stdout)
     checked = run("check", out, "--json")
     assert checked.returncode == done.returncode
     found = json.loads(checked.stdout)

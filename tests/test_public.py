@@ -28,6 +28,7 @@ from asi_verify.prove import Falsify, Intervals
 from asi_verify.repair import CertifiedTraining
 from asi_verify.report import build_report
 from asi_verify.report.write import render
+from asi_verify.store import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -268,8 +269,8 @@ def small():
             UsageError,
             "small-cnn has no 'width'; hidden",
         ),
-        (lambda d: asi.load("nowhere"), RunFolderError, "not the folder of a run"),
-        (lambda d: asi.check("nowhere"), CertificateError, "no such file"),
+        (lambda d: asi.load("nowhere"), RunFolderError, "no such folder; this is not"),
+        (lambda d: asi.check("nowhere"), CertificateError, "no such folder"),
     ],
 )
 def test_wrong_use_gets_one_clear_error(call, error, says):
@@ -278,6 +279,13 @@ def test_wrong_use_gets_one_clear_error(call, error, says):
         call(small())
     assert "\n" not in str(refusal.value)
     assert isinstance(refusal.value, UsageError)
+
+
+def test_a_check_says_that_the_run_is_not_finished(tmp_path):
+    """Before there are any certificates; not that a file of them is missing."""
+    RunFolder.at(tmp_path).configure({"kind": "run"})
+    with pytest.raises(CertificateError, match=r"the run is not finished .* start it again"):
+        asi.check(tmp_path)
 
 
 def test_a_model_with_several_labels_is_certified():

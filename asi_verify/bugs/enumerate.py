@@ -56,7 +56,8 @@ def require_fit(artifact: Artifact, samples: Samples) -> None:
     if expected != given:
         raise ModelError(
             f"the model reads inputs of shape {expected}, the images are {given}; say how images "
-            "become inputs with preprocess=Preprocess(layout=..., channels=..., size=...)"
+            "become inputs with preprocess=Preprocess(layout=..., channels=...), or --layout; they "
+            "are not resized"
         )
     logits = artifact.network.logits
     if samples.labels.ndim == 2 and samples.labels.shape[1] != logits:
@@ -91,7 +92,8 @@ def require_better_than_majority(evaluation: Evaluation, samples: Samples) -> No
         raise ModelError(
             f"the model {found}. No preprocessing contract was given, so "
             "images were fed as NCHW in [0, 1]; if the model expects otherwise, pass "
-            "preprocess=Preprocess(scale=..., mean=..., std=..., layout=...)"
+            "preprocess=Preprocess(scale=..., mean=..., std=..., layout=...), or --scale and so "
+            "on; or the model numbers the classes in another order than the data set"
         )
 
 

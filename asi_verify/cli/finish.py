@@ -45,8 +45,9 @@ def finish(
             console.print(f"memorised exceptions: rows {', '.join(map(str, result.memorised))}")
         before, after = written["before"]["accuracy"], written["after"]["accuracy"]
         for name in sorted(after, key=("train", "val", "test").index):
-            was = f"{before[name]:.1%} before, " if written["model"]["corrected"] else ""
-            console.print(f"accuracy on {name}: {was}{after[name]:.1%}")
+            is_new = written["model"]["corrected"]
+            shown = f"{before[name]:.1%} before, {after[name]:.1%} after"
+            console.print(f"accuracy on {name}: {shown if is_new else f'{after[name]:.1%}'}")
         if written["never_miss"] is not None:
             console.print(written["never_miss"]["line"], markup=False)
         console.print(f"status: {written['status']}")

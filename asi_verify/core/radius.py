@@ -101,10 +101,11 @@ def _refuse_unusable(value: Fraction, shown: str) -> None:
     if value < 0:
         raise RadiusError(f"radius: {shown} is negative; {_REMEDY}")
     if value >= Fraction(1, 2):
+        meant = f' (did you mean "{value} grey levels"?)' if value.denominator == 1 else ""
         raise RadiusError(
             f"radius: {shown} is half the pixel range or more, so the regions of all images would "
             "meet and nothing could be certified; pixel units are [0, 1], and one grey level is "
-            f'1/255 (did you mean "{value} grey levels"?)'
+            f"1/255{meant}"
         )
 
 

@@ -164,10 +164,16 @@ class _Network:
         if len(data) > LARGEST_ARTIFACT:
             raise ModelError(f"second: more than {LARGEST_ARTIFACT} bytes, which is the limit")
         self.digest = bytes_digest(data)
-        seen = load(data, threads, usual=True)
+        try:
+            seen = load(data, threads, usual=True)
+        except ModelError as error:
+            raise ModelError(f"second: {error}; give a whole ONNX file") from error
         given, made = seen.get_inputs(), seen.get_outputs()
         if len(given) != 1 or len(made) != 1 or {given[0].type, made[0].type} != {"tensor(float)"}:
-            raise ModelError("second: one float32 input and one float32 output are expected")
+            raise ModelError(
+                "second: one float32 input and one float32 output are expected; give a "
+                "classifier's file, or a guard's as it was made"
+            )
         extents = given[0].shape[1:]
         fits = len(extents) == len(guard.image_shape) and all(
             wanted == extent or not isinstance(extent, int)

@@ -54,7 +54,9 @@ def _parse(data: bytes) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
-        raise ModelError(f"not an ONNX file, or a truncated one: {error}") from None
+        raise ModelError(
+            f"not an ONNX file, or a truncated one; export or copy it again: {error}"
+        ) from None
     if model.functions:
         raise UnsupportedOperatorError(
             "the file defines functions of its own; inline them (onnx.inliner) and export again"
@@ -91,9 +93,11 @@ def _start(model: onnx.ModelProto) -> Graph:
     initialized = {tensor.name for tensor in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in initialized]
     if len(inputs) != 1 or len(model.graph.output) != 1:
+        is_guard = any(e.value.startswith("asi-verify/guard/") for e in model.metadata_props)
         raise ModelError(
             f"the model has {len(inputs)} inputs and {len(model.graph.output)} outputs; "
             "one of each is supported"
+            + ("; this is a guard's file, give the model that it guards" if is_guard else "")
         )
     kind = inputs[0].type.tensor_type
     if kind.elem_type != onnx.TensorProto.FLOAT:

@@ -133,7 +133,8 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
 
 
 def _required(folder: RunFolder, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(folder.files.require(name))
+    folder.files.require(name)  # None is no answer here
+    found: dict[str, Any] = folder.read_json(name)
     return found
 
 

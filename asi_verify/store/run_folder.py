@@ -74,8 +74,12 @@ class RunFolder:
         Raises:
             RunFolderError: there is none.
         """
-        if not (Path(path) / RUN_FILE).is_file():
-            raise RunFolderError(f"{path}: no {RUN_FILE}; this is not the folder of a run")
+        place = Path(path)
+        if not (place / RUN_FILE).is_file():
+            lacks = f"no {RUN_FILE}" if place.is_dir() else "no such folder"
+            raise RunFolderError(
+                f"{path}: {lacks}; this is not the folder of a run; give the one that a run wrote"
+            )
         return cls.at(path)
 
     @contextmanager
@@ -117,7 +121,7 @@ class RunFolder:
             self.events.begin(bytes_digest(data))
             self.files.write(RUN_FILE, data)
             return
-        known = json.loads(before)
+        known = self._parsed(RUN_FILE, before)
         for key in sorted({*known, *configuration}):
             if known.get(key) != json.loads(json.dumps(configuration.get(key))):
                 raise RunFolderError(
@@ -129,13 +133,26 @@ class RunFolder:
     @property
     def configuration(self) -> dict[str, Any]:
         """What the run is."""
-        found: dict[str, Any] = json.loads(self.files.require(RUN_FILE))
+        found: dict[str, Any] = self._parsed(RUN_FILE, self.files.require(RUN_FILE))
         return found
 
     def read_json(self, name: str) -> Any:
-        """The value written under a name, or None."""
+        """The value written under a name, or None.
+
+        Raises:
+            RunFolderError: the file was damaged.
+        """
         data = self.files.read(name)
-        return None if data is None else json.loads(data)
+        return None if data is None else self._parsed(name, data)
+
+    def _parsed(self, name: str, data: bytes) -> Any:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise RunFolderError(
+                f"{self.files}: {name} was damaged ({error}); take it from a copy of the folder, "
+                "or start the run again in a new one"
+            ) from None
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a value as indented JSON with sorted keys."""

@@ -51,6 +51,14 @@ def test_what_is_no_radius_is_refused_with_its_value(wrong):
     assert str(wrong) in str(refusal.value) or repr(wrong) in str(refusal.value)
 
 
+def test_grey_levels_are_suggested_where_a_whole_number_was_given():
+    """Of 2 they are probably meant; of 300/255 nothing like it is."""
+    with pytest.raises(RadiusError, match='did you mean "2 grey levels"'):
+        Radius.of(2)
+    with pytest.raises(RadiusError, match=r"one grey level is 1/255$"):
+        Radius.of("300/255")
+
+
 @given(st.floats(min_value=0, max_value=0.49, allow_subnormal=True))
 def test_every_float_survives_being_written_down(value):
     """A radius is stored as a fraction's text, and read back as the same radius."""

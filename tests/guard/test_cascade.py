@@ -148,11 +148,14 @@ def test_a_model_of_other_images_or_classes_is_refused_in_one_way(guard, tmp_pat
             Cascade(guard, file)
     more = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N"])
     two = one_node("Identity", np.zeros((SIDE * SIDE, 2)), extra=[more])
-    with pytest.raises(ModelError, match="second: one float32 input"):
-        Cascade(guard, two)
-    for nothing in (b"no file", tmp_path / "nowhere.onnx"):
-        with pytest.raises(ModelError):
-            Cascade(guard, nothing)
+    changed = write_guard(artifact_of(other), Radius.of("1/255"))[:-1] + b"x"
+    for file in (two, changed):
+        with pytest.raises(ModelError, match=r"one float32 input .* a guard's as it was made"):
+            Cascade(guard, file)
+    with pytest.raises(ModelError, match=r"second: ONNX Runtime cannot load .* give a whole"):
+        Cascade(guard, b"no file")
+    with pytest.raises(ModelError, match="no such file"):
+        Cascade(guard, tmp_path / "nowhere.onnx")
 
 
 def test_what_nobody_answers_is_handed_over(guard, artifact, tmp_path):

@@ -99,6 +99,14 @@ def test_a_file_of_another_kind_is_refused(file, artifact, tmp_path):
         Guard(tmp_path / "nowhere.onnx")
 
 
+def test_a_guard_where_a_model_is_asked_is_called_a_guard(file):
+    """With the remedy; another file of several outputs is not."""
+    with pytest.raises(ModelError, match=r"4 outputs; .*a guard's file, give the model"):
+        load_model(file, (1, SIDE, SIDE))
+    with pytest.raises(ModelError, match=r"4 outputs; one of each is supported$"):
+        load_model(edited(file, without_metadata), (1, SIDE, SIDE))
+
+
 def test_every_byte_of_a_file_counts(file):
     """One bit changed anywhere is seen, before ONNX Runtime is asked."""
     assert is_sealed(file)

@@ -120,5 +120,5 @@ def test_balls_are_certified_checked_and_reported(tmp_path):
     assert found.status.contradictions == 2
     for call in (asi.correct, lambda *given: asi.run(given[1], given[2])):
         for radius in ("l2 0.1", L1.of(1)):
-            with pytest.raises(RadiusError, match="L-infinity"):
+            with pytest.raises(RadiusError, match="L-infinity regions alone, and guards"):
                 call(module, data, radius)

@@ -111,8 +111,23 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
         RunFolder.at(tmp_path)
     with pytest.raises(RunFolderError, match="is a file"):
         RunFolder.at(tmp_path / "thesis.txt")
-    with pytest.raises(RunFolderError, match="not the folder of a run"):
+    with pytest.raises(RunFolderError, match=r"no run\.json; this is not the folder of a run"):
         RunFolder.open(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"", b'{"radius":', b"\xff", b"[" * 100_000])
+def test_a_file_that_was_damaged_is_named(tmp_path, data):
+    """Of a result and of the settings, with the remedy; not an error of the JSON parser."""
+    folder = RunFolder.at(tmp_path)
+    folder.configure({"radius": "1/255"})
+    for name in ("result.json", "run.json"):
+        folder.files.write(name, data)
+        with pytest.raises(RunFolderError, match=rf"{name} was damaged .* from a copy"):
+            folder.read_json(name)
+    with pytest.raises(RunFolderError, match=r"run\.json was damaged"):
+        folder.configure({"radius": "1/255"})
+    with pytest.raises(RunFolderError, match=r"run\.json was damaged"):
+        _ = folder.configuration
 
 
 def hold(path, ready, done):
