@@ -44,6 +44,7 @@ def guard(
 ) -> None:
     """Make the model's guard, which answers only what it certifies, and measure it."""
     from asi_verify._guard import GUARD_FIGURES, GUARD_FILE, build_guard
+    from asi_verify.core.radius import Radius
     from asi_verify.store import RunFolder
 
     build_guard(
@@ -61,7 +62,8 @@ def guard(
         print_json(found)
         return
     _print_guard(found)
-    console.print(f"guard: {folder / GUARD_FILE}, radius {found['radius']}", markup=False)
+    radius_found = Radius.of(found["radius"])
+    console.print(f"guard: {folder / GUARD_FILE}, radius {radius_found}", markup=False)
 
 
 def _print_guard(found: dict[str, Any]) -> None:
@@ -69,7 +71,8 @@ def _print_guard(found: dict[str, Any]) -> None:
     table = Table(
         "split", "samples", "answered", "right, of all", "of those answered", "of those refused"
     )
-    for name, split in found["counted"].items():
+    counted = {name: found["counted"][name] for name in ("val", "test") if name in found["counted"]}
+    for name, split in counted.items():
         count = split["counts"]
         samples, answered = count["samples"], count["answered"]
         table.add_row(
@@ -81,11 +84,11 @@ def _print_guard(found: dict[str, Any]) -> None:
             _part(count["right"] - count["answered_right"], samples - answered),
         )
     console.print(table)
-    for name, split in found["counted"].items():
+    for name, split in counted.items():
         layers = (f"{layer['refuses']} by {what}" for what, layer in split["layers"].items())
         console.print(f"refused on {name}: {', '.join(layers)}")
     if found["second"] is not None:
-        _print_second(found["counted"])
+        _print_second(counted)
     for name, estimate in found["estimated"].items():
         lower, upper = estimate["error_when_answering"]
         console.print(

@@ -46,18 +46,22 @@ def verify(
                 console.print(f"{mark}: {line}", markup=False)
         console.print(f"signature: {found.signature.value}")
         if found.holds and found.statement is not None:
+            from asi_verify.core.region import family_from_json
+
             stated = found.statement["predicate"]
+            region = family_from_json(stated["claim"]["region"])
             console.print(
                 f"stated, not derived here: status {stated['status']}, "
-                f"region {stated['claim']['region']}, {stated['claim']['semantics']} semantics, "
+                f"{region}, {stated['claim']['semantics']} semantics, "
                 f"about the {stated['claim']['target']}",
                 markup=False,
             )
             if "never_miss" in stated:
                 larger = stated["never_miss"]
+                region = family_from_json(larger["claim"]["region"])
                 console.print(
                     f"and of the classes {larger['claim']['labels']}: status {larger['status']}, "
-                    f"region {larger['claim']['region']}",
+                    f"{region}",
                     markup=False,
                 )
         console.print("what was looked at holds" if found.holds else "this does not hold")

@@ -318,7 +318,7 @@ def test_the_command_prints_what_is_counted_apart_from_what_is_estimated(tmp_pat
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if "%" in line]
     counted, estimated = rows[:-1], rows[-1]
-    assert [line.split()[1] for line in counted] == ["test", "val"]
+    assert [line.split()[1] for line in counted] == ["val", "test"]
     assert estimated.startswith("estimated from test")
     (refused,) = (line for line in printed.splitlines() if line.startswith("refused on test"))
     assert "0 by domain" in refused
