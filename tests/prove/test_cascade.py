@@ -308,6 +308,18 @@ def test_a_runtime_that_computes_something_else_is_an_alarm(answer, says, monkey
         ask(artifact, np.full((3, 1, 1, 2), 9, np.uint8), [0, 0, 0])
 
 
+def test_one_sample_for_which_it_computes_something_else_is_enough(monkeypatch):
+    """Also the first of some that are looked at one after the other."""
+    artifact = Artifact.from_network(on_images(mlp(np.random.default_rng(0), 2, 3, 2)))
+    images = np.full((3, 1, 1, 2), 9, np.uint8)
+    answers = artifact.session.run(encode(images))
+    answers[0] += 1
+    monkeypatch.setattr(artifact.session, "run", lambda inputs: answers[: len(inputs)])
+    monkeypatch.setattr("asi_verify.checker.trusted._WORKING_SET", 1)
+    with pytest.raises(SoundnessAlarm, match="logits for 1 samples lie outside"):
+        ask(artifact, images, [0, 0, 0])
+
+
 def test_a_proof_that_the_runtime_contradicts_is_an_alarm(monkeypatch):
     """In float32 a proved region with a wrong centre cannot be: the analysis is at fault."""
     artifact = Artifact.from_network(on_images(mlp(np.random.default_rng(0), 2, 3, 2)))

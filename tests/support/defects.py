@@ -2747,9 +2747,16 @@ _OTHERS = [
     Defect(
         "a runtime that computes something else unnoticed",
         "prove/cascade.py",
-        "if bool(outside.any()):",
+        "if outside:",
         "if False:",
         _CASCADE + "a_runtime_that_computes_something_else_is_an_alarm",
+    ),
+    Defect(
+        "a runtime that computes something else for some samples unnoticed",
+        "prove/cascade.py",
+        "outside += int(",
+        "outside = int(",
+        _CASCADE + "one_sample_for_which_it_computes_something_else_is_enough",
     ),
     Defect(
         "a witness outside of its region",
