@@ -82,10 +82,10 @@ _ROUGH = "tests/soundness/test_smooth_float32.py::test_"
 _GUARD = "tests/guard/test_graph.py::test_"
 _ASKED = "tests/guard/test_guard.py::test_"
 _PART = "tests/guard/test_statistical.py::test_"
-_CASCADE = "tests/guard/test_cascade.py::test_"
+_GUARD_CASCADE = "tests/guard/test_cascade.py::test_"
 _EVIDENCE = "tests/guard/test_evidence.py::test_"
 _DRIFT = "tests/guard/test_drift.py::test_"
-_FILES = "tests/guard/test_files.py::test_"
+_GUARD_FILES = "tests/guard/test_files.py::test_"
 
 _ARITHMETIC = [
     Defect(
@@ -4337,35 +4337,35 @@ _GUARDS = [
         "guard/cascade.py",
         "return self.by is Giver.GUARD",
         "return self.by is not Giver.NOBODY",
-        _CASCADE + "the_second_model_answers_what_the_first_refuses_and_nothing_else",
+        _GUARD_CASCADE + "the_second_model_answers_what_the_first_refuses_and_nothing_else",
     ),
     Defect(
         "guard: what is no image handed on",
         "guard/cascade.py",
         "if not answer.proved and not answer.first.reason & Reason.DOMAIN",
         "if not answer.proved",
-        _CASCADE + "what_is_no_image_is_not_handed_on",
+        _GUARD_CASCADE + "what_is_no_image_is_not_handed_on",
     ),
     Defect(
         "guard: what a second guard refuses answered",
         "guard/cascade.py",
         "(a.label if a.answered else None, a)",
         "(a.label, a)",
-        _CASCADE + "a_guard_as_second_model_refuses_for_reasons_of_its_own",
+        _GUARD_CASCADE + "a_guard_as_second_model_refuses_for_reasons_of_its_own",
     ),
     Defect(
         "guard: a file that was edited",
         "guard/guard.py",
         "if not is_sealed(data):",
         "if not data:",
-        _FILES + "a_file_that_was_edited_is_refused[of_a_larger_radius]",
+        _GUARD_FILES + "a_file_that_was_edited_is_refused[of_a_larger_radius]",
     ),
     Defect(
         "guard: members that were changed",
         "guard/membership.py",
         "if members.seal != seal:",
         "if not seal:",
-        _FILES + "members_that_were_changed_are_refused[images]",
+        _GUARD_FILES + "members_that_were_changed_are_refused[images]",
     ),
     Defect(
         "drift: ranks among calibration images alone",
