@@ -8,14 +8,12 @@ from collections.abc import Callable
 
 __all__ = ["median_seconds"]
 
-_REPEATS = 5
 
-
-def median_seconds(work: Callable[[], object]) -> float:
-    """The median over a few repetitions, after one that is not counted."""
+def median_seconds(work: Callable[[], object], repeats: int = 5) -> float:
+    """The median over repetitions, after one that is not counted; more of what takes little."""
     work()
     times = []
-    for _ in range(_REPEATS):
+    for _ in range(repeats):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
