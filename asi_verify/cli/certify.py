@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from asi_verify.cli.finish import finish
 from asi_verify.cli.options import (
@@ -23,6 +20,7 @@ from asi_verify.cli.options import (
     RegionsOption,
     ScaleOption,
     SemanticsOption,
+    SplitOption,
     StdOption,
     TargetOption,
 )
@@ -36,7 +34,7 @@ def certify(
     model: ModelArgument,
     dataset: DatasetArgument,
     radius: RegionsOption = "1/255",
-    split: Annotated[str, typer.Option(help="The samples to certify.")] = "train",
+    split: SplitOption = "train",
     target: TargetOption = "label",
     semantics: SemanticsOption = "float32",
     never_miss: NeverMissOption = None,

@@ -33,6 +33,7 @@ __all__ = [
     "ScaleOption",
     "SeedOption",
     "SemanticsOption",
+    "SplitOption",
     "StdOption",
     "TargetOption",
 ]
@@ -67,6 +68,7 @@ RegionsOption = Annotated[
 SemanticsOption = Annotated[
     str, typer.Option(help="'float32': a runtime's rounding is covered; or 'real'.")
 ]
+SplitOption = Annotated[str, typer.Option(help="The samples to certify.")]
 TargetOption = Annotated[str, typer.Option(help="'label' or 'prediction'.")]
 SeedOption = Annotated[int, typer.Option(help="Of everything random.", min=0)]
 OutOption = Annotated[Path, typer.Option(help="The run folder; a run in it goes on.")]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
 from rich.table import Table
 
 from asi_verify.cli.options import (
@@ -17,6 +14,7 @@ from asi_verify.cli.options import (
     RegionsOption,
     ScaleOption,
     SemanticsOption,
+    SplitOption,
     StdOption,
 )
 from asi_verify.cli.preprocess import preprocess_of
@@ -29,7 +27,7 @@ def plan(
     model: ModelArgument,
     dataset: DatasetArgument,
     radius: RegionsOption = "1/255",
-    split: Annotated[str, typer.Option(help="The samples to certify.")] = "train",
+    split: SplitOption = "train",
     semantics: SemanticsOption = "float32",
     scale: ScaleOption = None,
     mean: MeanOption = None,
