@@ -234,9 +234,13 @@ def _measured(
         if name not in data.splits:
             continue
         samples = data.split(name)
-        answers = guard(samples.images)
+        both = None
+        if cascade is None:
+            answers = guard(samples.images)
+        else:
+            asked = cascade(samples.images)
+            answers, both = [one.first for one in asked], second_counts(asked, samples.labels)
         counted[name] = figures(answers, samples.labels, data.classes, groups.get(name))
-        both = None if cascade is None else second_counts(cascade(samples.images), samples.labels)
         counted[name]["second"] = both
         if name == "val":
             continue  # what was calibrated on a split says nothing of other images like its own

@@ -12,7 +12,7 @@ import numpy as np
 
 from asi_verify.checker.split_tree import margins_over
 from asi_verify.core.canonical import bytes_digest
-from asi_verify.core.clauses import Clauses
+from asi_verify.core.clauses import FEW_INPUTS, Clauses
 from asi_verify.core.evidence import Intermediate, TreeEvidence
 from asi_verify.core.limits import LARGEST_TREE
 from asi_verify.core.split_tree import SplitTree
@@ -23,11 +23,6 @@ from asi_verify.prove.stage import Batch, Stage, StageResult, varying
 from asi_verify.prove.twins import twin_for
 
 __all__ = ["Branch", "clause_by_clause"]
-
-
-FEW_INPUTS = 16
-"""Up to so many inputs that vary, inputs are cut instead of phases. On networks with 5 they close
-what phases leave open for minutes; with 30 and 128 neurons phases do what they leave open."""
 
 
 def clause_by_clause(batch: Batch, few_inputs: int = FEW_INPUTS) -> tuple[Batch, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asi_verify.core.box import Box
-from asi_verify.core.clauses import Clauses, Inequality
+from asi_verify.core.clauses import FEW_INPUTS, Clauses, Inequality
 from asi_verify.core.limits import LARGEST_CASES, LARGEST_CLAUSES, MOST_CASES, MOST_LOGITS
 from asi_verify.errors import PropertyError, UsageError
 from asi_verify.lowering.vnnlib.formula import (
@@ -129,13 +129,6 @@ class _Bound(NamedTuple):
         return (self.above and read <= self.lower) or (self.below and read >= self.upper)
 
 
-FEW_INPUTS = 16
-"""Up to so many inputs, conjunctions over one box make one case.
-
-Few inputs are divided themselves, and most of that work is the same for all of them. With more the
-phases of neurons are, and each conjunction asks for others.
-"""
-
 _NOTHING_KNOWN = _Bound()
 _Bounds = dict[int, _Bound]
 
@@ -158,6 +151,7 @@ def _specification(inputs: int, outputs: int, assertions: tuple[Formula, ...]) -
         for number, chosen in enumerate(every):
             found = _sorted_out(chain.from_iterable(chosen), whole)
             if found is not None:
+                # Conjunctions over one box of few inputs make one case.
                 alone = number if inputs > FEW_INPUTS else -1
                 key = alone, tuple(sorted(found.bounds.items()))
                 cases.setdefault(key, []).append(always.unsafe + found.unsafe)
