@@ -20,6 +20,7 @@ from asi_verify._readiness import note_readiness, readiness_of, readiness_settin
 from asi_verify._regions import family_for, linf_for
 from asi_verify._result import AUDIT_FILE, CERTIFICATES, GIVEN, RESULT_FILE, Result
 from asi_verify.core.claims import ARTIFACT_FILE
+from asi_verify.core.cores import require_cores
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.linf import LInf
 from asi_verify.core.local_patch import unpatched
@@ -55,6 +56,7 @@ def certify(
     never_miss_radius: RadiusLike | None = None,
     readiness: Readiness | str | Path | None = None,
     stages: Sequence[Stage] | None = None,
+    cores: int = 1,
     out: str | Path | None = None,
     data_root: str | Path | None = None,
     progress: Progress = NO_PROGRESS,
@@ -86,6 +88,8 @@ def certify(
             claims and the report name it; errors on samples whose labels it suspects say so, and
             nothing else depends on it.
         stages: of the cascade (``asi_verify.prove.default_stages()``).
+        cores: processes that prove and check, each on a core of its own, and with as much memory as
+            one alone; what comes out does not depend on them. Training uses threads.
         out: the run folder; in memory if not given.
         data_root: where MedMNIST files are looked for first.
         progress: told how far things are.
@@ -104,6 +108,7 @@ def certify(
     from asi_verify.repair import tried_at_ceilings
 
     require_target(target)
+    require_cores(cores)
     arithmetic = Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
     data.split(split)  # refused before anything is written
@@ -126,7 +131,7 @@ def certify(
         if folder.read_json(RESULT_FILE) is None:
             subject = audited(data, family, arithmetic, split, folder, progress, target, larger)
             _refuse_unprocessed(artifact, subject.samples, preprocess)
-            found = _examine_given(artifact, subject, folder, stages, progress)
+            found = _examine_given(artifact, subject, folder, stages, progress, cores)
             folder.write_json(
                 RESULT_FILE,
                 {
@@ -157,6 +162,7 @@ def correct(
     never_miss_radius: RadiusLike | None = None,
     readiness: Readiness | str | Path | None = None,
     stages: Sequence[Stage] | None = None,
+    cores: int = 1,
     out: str | Path | None = None,
     data_root: str | Path | None = None,
     progress: Progress = NO_PROGRESS,
@@ -188,6 +194,7 @@ def correct(
         never_miss_radius: as for ``certify``.
         readiness: as for ``certify``.
         stages: as for ``certify``.
+        cores: as for ``certify``.
         out: the run folder; a run that was killed goes on where it was. In memory if not given.
         data_root: as for ``certify``.
         progress: told how far things are.
@@ -202,6 +209,7 @@ def correct(
     """
     from asi_verify.repair import CertifiedTraining, LocalPatch, Loop
 
+    require_cores(cores)
     family, arithmetic = linf_for(radius), Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
     train = data.split("train")  # refused before anything is written
@@ -226,7 +234,17 @@ def correct(
         if folder.read_json(RESULT_FILE) is None:
             _refuse_unprocessed(artifact, data.split("train"), preprocess)
             corrected(
-                artifact, data, family, arithmetic, seed, loop, folder, stages, progress, larger
+                artifact,
+                data,
+                family,
+                arithmetic,
+                seed,
+                loop,
+                folder,
+                stages,
+                progress,
+                larger,
+                cores,
             )
         attested(folder)
     return Result(folder)
@@ -243,6 +261,7 @@ def corrected(
     stages: Sequence[Stage] | None,
     progress: Progress,
     never_miss: NeverMiss | None = None,
+    cores: int = 1,
 ) -> None:
     """Correct an artifact in a configured and locked folder; rounds in it are not done again."""
     from asi_verify.export import Artifact
@@ -251,9 +270,9 @@ def corrected(
 
     subject = audited(data, family, semantics, "train", folder, progress, never_miss=never_miss)
     if folder.read_json(GIVEN + "examination.json") is None:
-        _examine_given(artifact, subject, folder, (Falsify(), Intervals()), progress)
+        _examine_given(artifact, subject, folder, (Falsify(), Intervals()), progress, cores)
     # What was memorised before is no part of what training begins with.
-    best = loop.run(unpatched(artifact.network), subject, seed, folder, stages, progress)
+    best = loop.run(unpatched(artifact.network), subject, seed, folder, stages, progress, cores)
     others = {name: samples for name, samples in data.splits.items() if name != "train"}
     write_changes(subject, others, best, folder)
     _publish(folder, round_folder(best))
@@ -381,11 +400,12 @@ def _examine_given(
     folder: RunFolder,
     stages: Sequence[Stage] | None,
     progress: Progress,
+    cores: int,
 ) -> Examination:
     """Examine the model as it was given: round 0."""
     from asi_verify.repair import examine
 
-    found = examine(artifact, subject, 0, folder, stages, progress=progress)
+    found = examine(artifact, subject, 0, folder, stages, progress=progress, cores=cores)
     folder.events.add("examined", model=artifact.digest, round=0, status=str(found.status))
     folder.write_json(GIVEN + "examination.json", found.to_json())
     progress.say(

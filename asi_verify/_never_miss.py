@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from asi_verify.checker import CheckResult, check_folder, read_claims
+from asi_verify.checker import CheckResult, check_files, read_claims
+from asi_verify.checker.folder import Margins, reader_of
 from asi_verify.core.claims import CLAIMS_FILE, Claims
 from asi_verify.core.linf import LInf
 from asi_verify.core.never_miss import NeverMiss
@@ -133,7 +134,11 @@ def _share(true: np.ndarray[Any, np.dtype[np.bool_]]) -> float | None:
 
 
 def checked_never_miss(
-    folder: Path, configuration: dict[str, Any], main: Claims, samples: Samples
+    folder: Path,
+    configuration: dict[str, Any],
+    main: Claims,
+    samples: Samples,
+    margins: Margins | None = None,
 ) -> CheckResult | None:
     """What the checker says of a run's certificates about classes that must never be missed.
 
@@ -145,6 +150,7 @@ def checked_never_miss(
         configuration: what the run was asked for, as far as it can be read.
         main: the claims about all samples.
         samples: the certified split.
+        margins: as for ``checker.check_files``.
 
     Returns:
         None if the run was not asked and has no such folder.
@@ -157,7 +163,7 @@ def checked_never_miss(
     except CertificateError as error:
         nothing: frozenset[int] = frozenset()
         return CheckResult(None, {}, {}, {}, nothing, (f"{NEVER_MISS}: {error}",), nothing)
-    result = check_folder(place, samples.images, samples.labels)
+    result = check_files(reader_of(place), samples.images, samples.labels, margins)
     return replace(result, refused=(*foreign_claims(claims, main, noted), *result.refused))
 
 

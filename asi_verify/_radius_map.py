@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from asi_verify.core.cores import require_cores
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import Radius, RadiusLike
 from asi_verify.core.semantics import Semantics
@@ -83,6 +84,7 @@ def radius_map(
     semantics: Semantics | str = Semantics.FLOAT32,
     preprocess: Preprocess | None = None,
     stages: Sequence[Stage] | None = None,
+    cores: int = 1,
     data_root: str | Path | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> RadiusMap:
@@ -99,6 +101,7 @@ def radius_map(
         semantics: as for ``certify``.
         preprocess: as for ``certify``.
         stages: as for ``certify``.
+        cores: as for ``certify``.
         data_root: as for ``certify``.
         progress: told how far things are.
 
@@ -115,6 +118,7 @@ def radius_map(
     from asi_verify.prove.radius_search import search_radii
 
     require_target(target)
+    require_cores(cores)
     finest, largest = Radius.of(step), Radius.of(most)
     if not 0 < finest.value <= largest.value:
         raise RadiusError(f"step: {finest}; more than 0 and at most the largest, {largest}")
@@ -134,6 +138,7 @@ def radius_map(
         stages,
         Semantics.of(semantics),
         progress,
+        cores,
     )
     return RadiusMap(
         artifact.digest,

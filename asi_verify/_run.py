@@ -12,6 +12,7 @@ from asi_verify._never_miss import ClassesLike, never_miss_for, never_miss_setti
 from asi_verify._readiness import note_readiness, readiness_of, readiness_settings
 from asi_verify._regions import linf_for
 from asi_verify._result import RESULT_FILE, Result
+from asi_verify.core.cores import require_cores
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics
@@ -43,6 +44,7 @@ def run(
     never_miss_radius: RadiusLike | None = None,
     readiness: Readiness | str | Path | None = None,
     stages: Sequence[Stage] | None = None,
+    cores: int = 1,
     out: str | Path | None = None,
     data_root: str | Path | None = None,
     progress: Progress = NO_PROGRESS,
@@ -67,6 +69,7 @@ def run(
         never_miss_radius: as for ``correct``.
         readiness: as for ``certify``.
         stages: as for ``certify``.
+        cores: as for ``certify``.
         out: as for ``correct``.
         data_root: as for ``certify``.
         progress: as for ``certify``.
@@ -87,6 +90,7 @@ def run(
     )
     from asi_verify.zoo import architecture as architecture_named
 
+    require_cores(cores)
     family, arithmetic = linf_for(radius), Semantics.of(semantics)
     data = load_dataset(dataset, data_root=data_root)
     normed: bool = architecture_named(architecture).batch_norm
@@ -128,6 +132,7 @@ def run(
                 stages,
                 progress,
                 never_miss=larger,
+                cores=cores,
             )
         attested(folder)
     return Result(folder)

@@ -19,6 +19,7 @@ HOMES = {
     "filelock": ["store"],
     "google": ["lowering"],
     "jinja2": ["report"],
+    "joblib": ["prove.processes"],
     "matplotlib": ["report"],
     "onnx": ["lowering"],
     "onnxruntime": ["runtime"],

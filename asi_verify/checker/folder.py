@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -59,13 +59,16 @@ from asi_verify.lowering import read_network
 
 __all__ = [
     "CheckResult",
+    "Margins",
     "Outcome",
     "Reader",
+    "Way",
     "check_certificates",
     "check_files",
     "check_folder",
     "read_claims",
     "reader_of",
+    "region_margins",
 ]
 
 Reader = Callable[[str], bytes]
@@ -190,8 +193,20 @@ def check_folder(
     return check_files(reader_of(folder), images, labels)
 
 
-def check_files(read: Reader, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> CheckResult:
-    """``check_folder`` for files that lie elsewhere than in a folder."""
+def check_files(
+    read: Reader,
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    margins: Margins | None = None,
+) -> CheckResult:
+    """``check_folder`` for files that lie elsewhere than in a folder, or with help.
+
+    Args:
+        read: gives the files.
+        images: as for ``check_folder``.
+        labels: as for ``check_folder``.
+        margins: computes ``region_margins``, in other processes as it may be.
+    """
     refuse_unusable_images(images)
     claims = Claims.from_bytes(read(CLAIMS_FILE))
     refused: list[str] = []
@@ -225,7 +240,7 @@ def check_files(read: Reader, images: npt.NDArray[Any], labels: npt.NDArray[Any]
         if duplicated or len({c.row for c in certificates}) < len(certificates):
             refused.append(f"{shard.file}: a row has two certificates")
             continue
-        found = check_certificates(trusted, claims, certificates, images, labels, parts)
+        found = check_certificates(trusted, claims, certificates, images, labels, parts, margins)
         for certificate, (outcome, reason) in zip(certificates, found, strict=True):
             outcomes[certificate.row] = outcome
             digests[certificate.row] = certificate.digest
@@ -251,6 +266,7 @@ def check_certificates(
     images: npt.NDArray[Any],
     labels: npt.NDArray[Any],
     parts: dict[str, bytes],
+    margins: Margins | None = None,
 ) -> list[tuple[Outcome, str]]:
     """Check certificates of one artifact, batched; an outcome and a reason for each, in order.
 
@@ -261,9 +277,11 @@ def check_certificates(
         images: the whole split's images.
         labels: the whole split's labels.
         parts: the shard's binary parts.
+        margins: as for ``check_files``.
     """
+    of_regions = margins or region_margins
     found: list[tuple[Outcome, str]] = [(Outcome.REJECTED, "not looked at")] * len(certificates)
-    groups: dict[tuple[Property, _Way], list[tuple[int, SplitTree | None]]] = defaultdict(list)
+    groups: dict[tuple[Property, Way], list[tuple[int, SplitTree | None]]] = defaultdict(list)
     for position, certificate in enumerate(certificates):
         reason = _misfit(certificate, claims, trusted.network.logits, images, labels)
         asked = (
@@ -279,8 +297,8 @@ def check_certificates(
         positions = [position for position, _ in members]
         asked_of = images[[certificates[position].row for position in positions]]
         trees = [tree for _, tree in members if tree is not None]
-        margins = _margins(trusted, claims.family, asked_of, property_, way, trees)
-        for position, margin in zip(positions, margins, strict=True):
+        found_of = of_regions(trusted, claims.family, asked_of, property_, way, trees)
+        for position, margin in zip(positions, found_of, strict=True):
             if margin > 0:
                 found[position] = (Outcome.ACCEPTED, "")
             else:
@@ -289,19 +307,31 @@ def check_certificates(
     return found
 
 
-_Way = IntervalEvidence | LinearEvidence | EnumerationEvidence | GridEvidence | Intermediate
+Way = IntervalEvidence | LinearEvidence | EnumerationEvidence | GridEvidence | Intermediate
 """Which pass to make; for a split tree, how the bounds over its whole region are obtained."""
 
 
-def _margins(
+def region_margins(
     trusted: TrustedPass,
     family: RegionFamily,
     images: npt.NDArray[Any],
     property_: Property,
-    way: _Way,
-    trees: list[SplitTree],
+    way: Way,
+    trees: Sequence[SplitTree],
 ) -> npt.NDArray[np.float64]:
-    """A lower bound on the property's rows, taken together, over each image's region."""
+    """A lower bound on the property's rows, taken together, over each image's region.
+
+    Args:
+        trusted: the trusted pass over the artifact's network.
+        family: of the regions.
+        images: their centres, shape ``(B, C, *spatial)``.
+        property_: one for all of them.
+        way: which pass to make.
+        trees: one for each image where that is of split trees; none otherwise.
+
+    Returns:
+        Shape ``(B,)``; the property is proved of an image where it is above 0. Never NaN.
+    """
     match way:
         case EnumerationEvidence() | GridEvidence():
             return np.array([divided_margin(trusted, family, i, property_, way) for i in images])
@@ -312,10 +342,14 @@ def _margins(
             return trusted.margins(family.boxes(images), property_, way, family.reach(images))
 
 
+Margins = Callable[..., npt.NDArray[np.float64]]
+"""``region_margins``, or whatever computes the same."""
+
+
 class _Asked(NamedTuple):
     """What a certificate asks of the trusted pass."""
 
-    way: _Way
+    way: Way
     tree: SplitTree | None = None
 
 

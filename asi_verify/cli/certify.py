@@ -6,6 +6,7 @@ from pathlib import Path
 
 from asi_verify.cli.finish import finish
 from asi_verify.cli.options import (
+    CoresOption,
     DataRootOption,
     DatasetArgument,
     JsonOption,
@@ -45,6 +46,7 @@ def certify(
     std: StdOption = None,
     layout: LayoutOption = None,
     readiness: ReadinessOption = None,
+    cores: CoresOption = 1,
     data_root: DataRootOption = None,
     no_images: NoImagesOption = False,
     as_json: JsonOption = False,
@@ -64,6 +66,7 @@ def certify(
         never_miss_radius=never_miss_radius,
         readiness=readiness,
         out=out,
+        cores=cores,
         data_root=data_root,
         progress=TerminalProgress(),
     )

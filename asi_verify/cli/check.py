@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asi_verify.cli.exit_codes import OPEN
-from asi_verify.cli.options import DataRootOption, JsonOption, NamedDatasetOption
+from asi_verify.cli.options import CoresOption, DataRootOption, JsonOption, NamedDatasetOption
 from asi_verify.cli.printing import console, print_json
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def check(
         Path, typer.Argument(help="A run folder, or one of certificates or of a VNN-LIB proof.")
     ],
     dataset: NamedDatasetOption = None,
+    cores: CoresOption = 1,
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -33,7 +34,7 @@ def check(
     from asi_verify._check import check as check_
     from asi_verify.checker.command import summary
 
-    result = check_(folder, dataset, data_root=data_root)
+    result = check_(folder, dataset, cores=cores, data_root=data_root)
     if as_json:
         print_json(summary(result))
     else:

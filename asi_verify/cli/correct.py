@@ -9,6 +9,7 @@ from asi_verify.cli.finish import finish
 from asi_verify.cli.options import (
     BatchSizeOption,
     BoundsOption,
+    CoresOption,
     DataRootOption,
     DatasetArgument,
     EpochsOption,
@@ -58,6 +59,7 @@ def correct(
     std: StdOption = None,
     layout: LayoutOption = None,
     readiness: ReadinessOption = None,
+    cores: CoresOption = 1,
     data_root: DataRootOption = None,
     no_images: NoImagesOption = False,
     as_json: JsonOption = False,
@@ -80,6 +82,7 @@ def correct(
         memorise=memorise,
         readiness=readiness,
         out=out,
+        cores=cores,
         data_root=data_root,
         progress=TerminalProgress(),
     )

@@ -10,6 +10,7 @@ import typer
 __all__ = [
     "BatchSizeOption",
     "BoundsOption",
+    "CoresOption",
     "DataRootOption",
     "DatasetArgument",
     "EpochsOption",
@@ -72,6 +73,9 @@ SplitOption = Annotated[str, typer.Option(help="The samples to certify.")]
 TargetOption = Annotated[str, typer.Option(help="'label' or 'prediction'.")]
 SeedOption = Annotated[int, typer.Option(help="Of everything random.", min=0)]
 OutOption = Annotated[Path, typer.Option(help="The run folder; a run in it goes on.")]
+CoresOption = Annotated[
+    int, typer.Option(help="Processes that prove and check, each on a core of its own.", min=1)
+]
 DataRootOption = Annotated[
     Path | None, typer.Option(help="Where MedMNIST files are looked for first.")
 ]

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from asi_verify.cli.options import (
+    CoresOption,
     DataRootOption,
     DatasetArgument,
     JsonOption,
@@ -38,6 +39,7 @@ def radii(
     mean: MeanOption = None,
     std: StdOption = None,
     layout: LayoutOption = None,
+    cores: CoresOption = 1,
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -53,6 +55,7 @@ def radii(
         target=target,
         semantics=semantics,
         preprocess=preprocess_of(scale, mean, std, layout),
+        cores=cores,
         data_root=data_root,
         progress=TerminalProgress(),
     )

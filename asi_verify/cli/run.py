@@ -12,6 +12,7 @@ from asi_verify.cli.finish import finish
 from asi_verify.cli.options import (
     BatchSizeOption,
     BoundsOption,
+    CoresOption,
     DataRootOption,
     DatasetArgument,
     EpochsOption,
@@ -64,6 +65,7 @@ def run(
     batch_size: BatchSizeOption = 64,
     learning_rate: RateOption = 1e-3,
     readiness: ReadinessOption = None,
+    cores: CoresOption = 1,
     data_root: DataRootOption = None,
     no_images: NoImagesOption = False,
     as_json: JsonOption = False,
@@ -97,6 +99,7 @@ def run(
         memorise=memorise,
         readiness=readiness,
         out=out,
+        cores=cores,
         data_root=data_root,
         progress=TerminalProgress(),
     )

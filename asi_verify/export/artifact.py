@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from asi_verify.checker import TrustedPass
@@ -78,6 +81,15 @@ class Artifact:
     def _passes(self) -> dict[Semantics, TrustedPass]:
         return {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """On its way to another process it is its bytes; there it passes the gate again."""
+        return _received, (self._numbers,)
+
+    @cached_property
+    def _numbers(self) -> npt.NDArray[np.uint8]:
+        # Arrays are what processes can share without a copy.
+        return np.frombuffer(self.data, np.uint8)
+
     @property
     def digest(self) -> str:
         """The SHA-256 of the file."""
@@ -87,3 +99,13 @@ class Artifact:
     def module(self) -> NetworkModule:
         """The torch form, generated from the network; for gradients and proposals."""
         return NetworkModule(self.network).eval()
+
+
+def _received(numbers: npt.NDArray[np.uint8]) -> Artifact:
+    return _kept(numbers.tobytes())
+
+
+@lru_cache(maxsize=2)
+def _kept(data: bytes) -> Artifact:
+    """Read once, however many jobs are about it."""
+    return Artifact.from_bytes(data)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from asi_verify.core.balls import L1, L2
 from asi_verify.core.box import Box
+from asi_verify.core.cores import require_cores
 from asi_verify.core.evidence import Intermediate
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.images import encode
@@ -40,6 +41,7 @@ from asi_verify.prove.branch import Branch
 from asi_verify.prove.cells import Cells
 from asi_verify.prove.falsify import Falsify
 from asi_verify.prove.members import Members
+from asi_verify.prove.processes import portions, spread
 from asi_verify.prove.slope_trials import SlopeTrials
 from asi_verify.prove.solve import Solve
 from asi_verify.prove.stage import Batch, Begun, Regions, Stage
@@ -149,7 +151,7 @@ class StageCount:
         proved: how many it proved.
         refuted: how many it refuted.
         declined: proposals that the trusted pass did not confirm.
-        seconds: wall time.
+        seconds: wall time, of all processes together.
     """
 
     name: str
@@ -158,6 +160,14 @@ class StageCount:
     refuted: int = 0
     declined: int = 0
     seconds: float = 0.0
+
+    def add(self, other: StageCount) -> None:
+        """Count what the stage did elsewhere too."""
+        self.given += other.given
+        self.proved += other.proved
+        self.refuted += other.refuted
+        self.declined += other.declined
+        self.seconds += other.seconds
 
 
 @dataclass(frozen=True)
@@ -186,6 +196,7 @@ def prove(
     progress: Progress = NO_PROGRESS,
     deadline_s: float | None = None,
     per_query_s: float | None = None,
+    cores: int = 1,
 ) -> Proof:
     """Ask of every sample whether its property holds everywhere in its region.
 
@@ -200,15 +211,19 @@ def prove(
         progress: told of samples settled or passed on.
         deadline_s: seconds for all samples; what is open then is ``Undecided`` for that reason.
         per_query_s: seconds for one sample; those of a batch share theirs.
+        cores: processes that share the samples; what is found depends on them only where a clock
+            ends it.
 
     Returns:
         A verdict for every sample; what no stage settles is ``Undecided``. Over the reals, a
         ``Proved`` whose centre ONNX Runtime gets wrong becomes ``Undecided`` for a rounding gap.
 
     Raises:
+        UsageError: ``cores`` is no number of processes, or one of them was ended from outside.
         SoundnessAlarm: in float32, ONNX Runtime's logits for a centre lie outside the trusted
             pass's enclosure of them, or it gets the centre of a proved region wrong.
     """
+    require_cores(cores)
     chosen = stages_for(family) if stages is None else tuple(stages)
     end = None if deadline_s is None else time.monotonic() + deadline_s
     verdicts: list[Verdict | None] = [None] * len(images)
@@ -217,25 +232,34 @@ def prove(
     groups: dict[Property, list[int]] = defaultdict(list)
     for row, property_ in enumerate(properties):
         groups[property_].append(row)
+    parts_of = [
+        (property_, some)
+        for property_, rows in groups.items()
+        for some in _batches(np.array(rows, dtype=np.intp), cores)
+    ]
+    jobs = (
+        _Job(
+            artifact,
+            family,
+            images[some],
+            tuple(int(digests[row][:16], 16) for row in some),
+            property_,
+            semantics,
+            chosen,
+            end,
+            per_query_s,
+        )
+        for property_, some in parts_of
+    )
     with progress.task("proving", len(images)) as advance:
-        for property_, rows in groups.items():
-            for some in _batches(np.array(rows, dtype=np.intp)):
-                batch = Batch(
-                    artifact,
-                    encode(images[some]),
-                    family.boxes(images[some]),
-                    property_,
-                    semantics,
-                    tuple(int(digests[row][:16], 16) for row in some),
-                    _earlier(end, None if per_query_s is None else per_query_s * len(some)),
-                    Regions(family, images[some]),
-                )
-                _require_enclosed(batch)
-                for row, verdict in zip(
-                    some.tolist(), _settle(batch, chosen, counts, parts), strict=True
-                ):
-                    verdicts[row] = verdict
-                advance(len(some))
+        found = spread(_settled, jobs, max(1, min(cores, len(parts_of))))
+        for (_, some), proof in zip(parts_of, found, strict=True):
+            for row, verdict in zip(some.tolist(), proof.verdicts, strict=True):
+                verdicts[row] = verdict
+            for count, more in zip(counts, proof.stages, strict=True):
+                count.add(more)
+            parts.update(proof.parts)
+            advance(len(some))
     settled = tuple(v if v is not None else Undecided(Reason.TOO_LOOSE) for v in verdicts)
     return Proof(settled, tuple(counts), parts)
 
@@ -278,9 +302,54 @@ def _earlier(end: float | None, seconds: float | None) -> float | None:
     return min((moment for moment in given if moment is not None), default=None)
 
 
-def _batches(rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
-    for start in range(0, len(rows), _BATCH):
-        yield rows[start : start + _BATCH]
+def _batches(rows: npt.NDArray[np.intp], cores: int) -> Iterator[npt.NDArray[np.intp]]:
+    for some in portions(len(rows), cores, _BATCH):
+        yield rows[some]
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Samples that are asked the same property, and how.
+
+    Attributes:
+        artifact: the model.
+        family: makes the regions.
+        images: of the samples.
+        keys: as of ``Batch``.
+        property_: what must hold.
+        semantics: in which arithmetic.
+        stages: in order.
+        end: of all samples' time, on the clock of ``time.monotonic``, which all processes share.
+        per_query_s: seconds for one sample.
+    """
+
+    artifact: Artifact
+    family: RegionFamily
+    images: npt.NDArray[Any]
+    keys: tuple[int, ...]
+    property_: Property
+    semantics: Semantics
+    stages: tuple[Stage, ...]
+    end: float | None
+    per_query_s: float | None
+
+
+def _settled(job: _Job) -> Proof:
+    """What comes of a job, in whichever process."""
+    batch = Batch(
+        job.artifact,
+        encode(job.images),
+        job.family.boxes(job.images),
+        job.property_,
+        job.semantics,
+        job.keys,
+        _earlier(job.end, None if job.per_query_s is None else job.per_query_s * len(job.keys)),
+        Regions(job.family, job.images),
+    )
+    _require_enclosed(batch)
+    counts = tuple(StageCount(stage.name) for stage in job.stages)
+    parts: dict[str, bytes] = {}
+    return Proof(tuple(_settle(batch, job.stages, counts, parts)), counts, parts)
 
 
 def _settle(

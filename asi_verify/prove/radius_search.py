@@ -117,6 +117,7 @@ class _Asked:
     digests: Sequence[str]
     properties: Sequence[Property]
     semantics: Semantics
+    cores: int
 
     def prove(self, family: LInf, rows: list[int], stages: Sequence[Stage]) -> Sequence[Verdict]:
         """Verdicts on some samples at one radius."""
@@ -128,6 +129,7 @@ class _Asked:
             [self.properties[row] for row in rows],
             stages,
             self.semantics,
+            cores=self.cores,
         ).verdicts
 
 
@@ -146,6 +148,7 @@ def search_radii(
     stages: Sequence[Stage] | None = None,
     semantics: Semantics = Semantics.FLOAT32,
     progress: Progress = NO_PROGRESS,
+    cores: int = 1,
 ) -> list[RadiusBounds]:
     """The largest radius proved and the smallest refuted, for each sample.
 
@@ -163,10 +166,11 @@ def search_radii(
         stages: ``default_stages()`` if not given.
         semantics: in which arithmetic.
         progress: told of the two passes.
+        cores: processes that share the samples.
     """
     chosen = default_stages() if stages is None else tuple(stages)
     grid = _Grid(step, most)
-    search = _Search(grid, _Asked(artifact, images, digests, properties, semantics))
+    search = _Search(grid, _Asked(artifact, images, digests, properties, semantics, cores))
     quick = [stage for stage in chosen if stage.name in _QUICK]
     with progress.task("searching radii", 2) as advance:
         if quick and len(quick) < len(chosen):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from asi_verify.bounds import Method, Proposer, proposer_for
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
+from asi_verify.core.network import Network
 from asi_verify.core.verdict import Proved
 from asi_verify.errors import EngineFailedError
 from asi_verify.prove.stage import Batch, Stage, StageResult
@@ -79,16 +81,17 @@ class _Linear(_Decided):
     method: Method
     device: str
     proposes: bool
-    _proposers: dict[str, Proposer | None]
 
     def _proposer(self, batch: Batch) -> Proposer | None:
         if not self.proposes:
             return None
-        digest = batch.artifact.digest
-        if digest not in self._proposers:
-            self._proposers.clear()
-            self._proposers[digest] = proposer_for(batch.artifact.network, self.method, self.device)
-        return self._proposers[digest]
+        return _kept_proposer(batch.artifact.network, self.method, self.device)
+
+
+@lru_cache(maxsize=2)
+def _kept_proposer(network: Network, method: Method, device: str) -> Proposer | None:
+    """Built once, however many batches ask it."""
+    return proposer_for(network, method, device)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,6 @@ class CrownIbp(_Linear):
     name: str = "crown-ibp"
     evidence: LinearEvidence = field(default=LinearEvidence(Intermediate.INTERVAL), init=False)
     method: Method = field(default=Method.CROWN_IBP, init=False)
-    _proposers: dict[str, Proposer | None] = field(default_factory=dict, init=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -124,4 +126,3 @@ class Crown(_Linear):
     name: str = "crown"
     evidence: LinearEvidence = field(default=LinearEvidence(Intermediate.BACKWARD), init=False)
     method: Method = field(default=Method.CROWN, init=False)
-    _proposers: dict[str, Proposer | None] = field(default_factory=dict, init=False, compare=False)

@@ -28,6 +28,7 @@ from asi_verify.data import Samples
 from asi_verify.errors import SoundnessAlarm
 from asi_verify.export import Artifact
 from asi_verify.prove import Proof, Stage, prove
+from asi_verify.prove.processes import margins_on
 from asi_verify.store import RunFolder, write_certificates
 
 __all__ = ["Certified", "Examination", "Guarantees", "Subject", "examine"]
@@ -310,6 +311,7 @@ def examine(
     keep: Guarantees | None = None,
     progress: Progress = NO_PROGRESS,
     corrector: str = "",
+    cores: int = 1,
 ) -> Examination:
     """Examine a model and bring the bug log up to date.
 
@@ -324,6 +326,7 @@ def examine(
             and the bug log stays as it was.
         progress: told of samples.
         corrector: what made the model, for the traces of bugs.
+        cores: processes that prove and check.
 
     Raises:
         SoundnessAlarm: the checker rejects a certificate that was just written.
@@ -347,11 +350,12 @@ def examine(
             stages,
             subject.semantics,
             progress,
+            cores=cores,
         )
         if not certify:
             return Certified(rows, proof, None, frozenset(claims.memorised))
         _write(folder, place + name, artifact, claims, rows, wanted, samples.image_digests, proof)
-        checked = _checked(folder, place + name, subject.samples)
+        checked = _checked(folder, place + name, subject.samples, cores)
         return Certified(rows, proof, checked, frozenset(claims.memorised))
 
     everything = np.arange(len(subject.samples))
@@ -391,10 +395,13 @@ def _write(
     write_certificates(folder.files, prefix, claims, artifact.data, certificates, proof.parts)
 
 
-def _checked(folder: RunFolder, prefix: str, samples: Samples) -> CheckResult:
+def _checked(folder: RunFolder, prefix: str, samples: Samples, cores: int) -> CheckResult:
     """Check from the written files alone; a rejection is a defect of ours."""
     result = check_files(
-        lambda name: folder.files.require(prefix + name), samples.images, samples.labels
+        lambda name: folder.files.require(prefix + name),
+        samples.images,
+        samples.labels,
+        margins_on(cores),
     )
     rejected = result.rows(Outcome.REJECTED)
     if result.refused or rejected:

@@ -85,6 +85,7 @@ class Loop:
         folder: RunFolder,
         stages: Sequence[Stage] | None = None,
         progress: Progress = NO_PROGRESS,
+        cores: int = 1,
     ) -> int:
         """Correct a network until nothing is open, or the rounds end.
 
@@ -115,7 +116,7 @@ class Loop:
             None if never_miss is None else never_miss.family,
             subject.asked,
         )
-        examined = _Examined(subject, folder, stages, progress)
+        examined = _Examined(subject, folder, stages, progress, cores)
         open_rows, number, best, fewest = rows, 0, 0, len(rows) + 1
         for asked in range(1, self.rounds + 1):
             number += 1
@@ -157,6 +158,7 @@ class _Examined:
     folder: RunFolder
     stages: Sequence[Stage] | None
     progress: Progress
+    cores: int
 
     def record(self, number: int) -> dict[str, Any] | None:
         """What is written down of a round, if it is done."""
@@ -254,6 +256,7 @@ class _Examined:
             keep=keep,
             progress=self.progress,
             corrector=corrector.kind,
+            cores=self.cores,
         )
         lost = found.lost(keep)
         self.progress.say(

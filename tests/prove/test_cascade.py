@@ -156,10 +156,10 @@ def test_an_engine_that_fails_changes_no_verdict(monkeypatch, caplog):
         def lower(self, box, rows):
             raise EngineFailedError("out of order")
 
-    monkeypatch.setattr(trusted_stages, "proposer_for", lambda *_: Failing())
+    monkeypatch.setattr(trusted_stages, "_kept_proposer", lambda *_: Failing())
     with caplog.at_level(logging.WARNING):
         failed = ask(artifact, images, labels, "2/255", [CrownIbp()], 3)
-    monkeypatch.setattr(trusted_stages, "proposer_for", lambda *_: None)
+    monkeypatch.setattr(trusted_stages, "_kept_proposer", lambda *_: None)
     without = ask(artifact, images, labels, "2/255", [CrownIbp()], 3)
     for proof in (failed, without):
         assert [describe(v) for v in proof.verdicts] == [describe(v) for v in with_engine.verdicts]
@@ -179,7 +179,7 @@ def test_an_engine_that_lies_proves_nothing(monkeypatch, lie):
         def lower(self, box, rows):
             return np.full((len(box), len(rows)), lie, dtype=np.float32)
 
-    monkeypatch.setattr(trusted_stages, "proposer_for", lambda *_: Liar())
+    monkeypatch.setattr(trusted_stages, "_kept_proposer", lambda *_: Liar())
     proof = ask(artifact, images, labels, "1/255", [CrownIbp(), Crown()], 3)
     assert not any(isinstance(v, Proved) for v in proof.verdicts)
     assert [stage.declined for stage in proof.stages] == [12, 12]
@@ -195,7 +195,7 @@ def test_an_engine_that_proposes_nothing_leaves_the_query_open(monkeypatch, boun
         def lower(self, box, rows):
             return np.full((len(box), len(rows)), bound, dtype=np.float32)
 
-    monkeypatch.setattr(trusted_stages, "proposer_for", lambda *_: Silent())
+    monkeypatch.setattr(trusted_stages, "_kept_proposer", lambda *_: Silent())
     proof = ask(artifact, images, np.zeros(3), "0", [Crown()], 3)
     assert all(isinstance(v, Undecided) for v in proof.verdicts)
 

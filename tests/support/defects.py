@@ -66,6 +66,7 @@ _PRUNED = "tests/audit/test_pruned_search.py::test_"
 _AUDIT = "tests/audit/test_audit.py::test_"
 _OF_CLAUSES = "tests/prove/test_clauses.py::test_"
 _CASCADE = "tests/prove/test_cascade.py::test_"
+_PROCESSES = "tests/prove/test_processes.py::test_"
 _BUGS = "tests/bugs/test_bugs.py::test_"
 _EXPORT = "tests/export/test_export.py::test_"
 _PROPOSERS = "tests/bounds/test_proposers.py::test_"
@@ -2645,6 +2646,20 @@ _OTHERS = [
         "proved = margins > 0",
         "proved = promising",
         _CASCADE + "an_engine_that_lies_proves_nothing",
+    ),
+    Defect(
+        "margins of processes given to other samples",
+        "prove/processes.py",
+        "np.concatenate([np.zeros(0), *found])",
+        "np.concatenate([np.zeros(0), *found])[::-1]",
+        _PROCESSES + "the_checker_finds_the_same_with_helpers",
+    ),
+    Defect(
+        "verdicts of processes given to other samples",
+        "prove/cascade.py",
+        "zip(some.tolist(), proof.verdicts, strict=True)",
+        "zip(some.tolist()[::-1], proof.verdicts, strict=True)",
+        _PROCESSES + "verdicts_and_evidence_are_those_of_one_process",
     ),
     Defect(
         "a tie at the centre counted as right",

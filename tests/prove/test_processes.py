@@ -1,0 +1,190 @@
+"""Several processes: what comes out is what one would find, and nothing of theirs is lost."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.folders import make_folder
+from support.networks import small_cnn
+
+import asi_verify as asi
+from asi_verify.checker import CheckResult, Outcome, check_files
+from asi_verify.checker.folder import reader_of
+from asi_verify.core.canonical import array_digest
+from asi_verify.core.evidence import IntervalEvidence
+from asi_verify.core.linf import LInf
+from asi_verify.core.properties import SingleLabel
+from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided
+from asi_verify.errors import SoundnessAlarm, UsageError
+from asi_verify.export import Artifact
+from asi_verify.prove import Branch, Crown, Falsify, Intervals, prove
+from asi_verify.prove.processes import margins_on, portions, spread
+from asi_verify.prove.stage import Batch, Stage, StageResult
+
+
+@pytest.fixture(scope="module")
+def artifact():
+    return Artifact.from_network(small_cnn(np.random.default_rng(0)))
+
+
+@pytest.fixture(scope="module")
+def images(artifact):
+    shape = artifact.network.input_shape
+    return np.random.default_rng(1).integers(0, 256, (40, *shape), dtype=np.uint8)
+
+
+def ask(artifact, images, stages, **options):
+    digests = [array_digest(image) for image in images]
+    logits = artifact.network.logits
+    wanted = [SingleLabel(row % logits, logits) for row in range(len(images))]
+    return prove(artifact, LInf.of("3/255"), images, digests, wanted, stages, **options)
+
+
+def test_verdicts_and_evidence_are_those_of_one_process(artifact, images):
+    """Every verdict stands at its own sample, with the same evidence and the same binary parts."""
+    stages = (Falsify(), Intervals(), Crown(proposes=False), Branch(8))
+    alone, together = (ask(artifact, images, stages, cores=cores) for cores in (1, 2))
+    kinds = {type(verdict) for verdict in alone.verdicts}
+    assert kinds >= {Proved, Refuted}
+    for one, other in zip(alone.verdicts, together.verdicts, strict=True):
+        if isinstance(one, Refuted):
+            assert np.array_equal(one.witness.point, other.witness.point)
+        else:
+            assert one == other
+    assert alone.parts == together.parts
+    for one, other in zip(alone.stages, together.stages, strict=True):
+        assert (one.name, one.given, one.proved, one.refuted, one.declined) == (
+            (other.name, other.given, other.proved, other.refuted, other.declined)
+        )
+
+
+def checked(made, cores) -> CheckResult:
+    return check_files(reader_of(made.place), made.images, made.labels, margins_on(cores))
+
+
+def test_the_checker_finds_the_same_with_helpers(tmp_path):
+    """Each margin comes back to its own certificate: what does not close is rejected, no other."""
+    made = make_folder(tmp_path)
+    wrong = [c for c in made.certificates if c.evidence != IntervalEvidence()]
+    made.certificates = [replace(c, evidence=IntervalEvidence()) for c in made.certificates]
+    made = made.write()
+    alone, together = (checked(made, cores) for cores in (1, 2))
+    assert alone.rows(Outcome.REJECTED) == [c.row for c in wrong]
+    assert alone.rows(Outcome.ACCEPTED)
+    assert together == alone
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 40, 1000])
+@pytest.mark.parametrize("cores", [1, 2, 3, 16])
+def test_portions_cover_everything_once(count, cores):
+    """In order, with no gap; enough of them for all cores where there is enough to do."""
+    parts = portions(count, cores, 256)
+    covered = [i for part in parts for i in range(part.start, part.stop)]
+    assert covered == list(range(count))
+    assert max(part.stop - part.start for part in parts) <= 256
+    assert len(parts) >= min(count, cores)
+
+
+def margin_of(job: int) -> tuple[int, int]:
+    return job, os.getpid()
+
+
+def test_answers_come_in_the_order_of_the_jobs():
+    """Whichever process is done first; and none of them is this one."""
+    found = list(spread(margin_of, iter(range(20)), 2))
+    assert [job for job, _ in found] == list(range(20))
+    assert os.getpid() not in {process for _, process in found}
+    assert list(spread(margin_of, range(3), 1)) == [(job, os.getpid()) for job in range(3)]
+
+
+def died(job: int) -> int:
+    os._exit(job)
+
+
+def test_a_process_that_dies_is_an_error_and_no_answer():
+    """As where the system ends it for want of memory; the remedy is named."""
+    with pytest.raises(UsageError, match=r"cores: 2; .*use fewer"):
+        list(spread(died, range(1, 4), 2))
+    # Whoever asks again gets new processes.
+    assert [job for job, _ in spread(margin_of, range(4), 2)] == [0, 1, 2, 3]
+
+
+class Alarmed(Stage):
+    """A stage that finds two components at odds."""
+
+    name = "alarmed"
+
+    def attempt(self, batch: Batch) -> StageResult:
+        raise SoundnessAlarm(f"{len(batch)} samples")
+
+
+def test_an_alarm_in_a_process_is_an_alarm(artifact, images):
+    """Nothing that was raised elsewhere becomes a verdict."""
+    with pytest.raises(SoundnessAlarm, match="samples"):
+        ask(artifact, images, (Alarmed(),), cores=2)
+
+
+def test_the_deadline_is_kept_by_all(artifact, images):
+    """The clock is the same in all processes: what is not begun before it ends is undecided."""
+    proof = ask(artifact, images, (Intervals(), Crown(proposes=False)), deadline_s=0.0, cores=2)
+    assert set(proof.verdicts) == {Undecided(Reason.DEADLINE)}
+
+
+@pytest.mark.parametrize("cores", [0, -1, True, 2.0, "2"])
+def test_no_number_of_processes_is_refused(cores, artifact, images, tmp_path):
+    """One clear line, before anything is read or written."""
+    with pytest.raises(UsageError, match="cores: "):
+        ask(artifact, images, (Intervals(),), cores=cores)
+    with pytest.raises(UsageError, match="cores: "):
+        asi.certify("no model", "no data", out=tmp_path / "out", cores=cores)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_artifact_travels_as_its_bytes(artifact):
+    """What arrives is what was read from the file, and is read once."""
+    first, second = (pickle.loads(pickle.dumps(artifact)) for _ in range(2))
+    assert first is second
+    assert first.data == artifact.data
+    assert first.digest == artifact.digest
+    assert first.network.shapes == artifact.network.shapes
+
+
+PROGRAM = """
+import sys
+import numpy as np
+import asi_verify as asi
+import asi_verify.checker
+model, out = sys.argv[1:]
+data = np.load(model + ".npz")
+result = asi.certify(model, (data["images"], data["labels"]), out=out, cores=2)
+checked = asi.check(out, (data["images"], data["labels"]), cores=2)
+print(len(checked.rows(asi.checker.Outcome.ACCEPTED)), result.status, checked.status, sep=";")
+"""
+
+
+def test_a_script_needs_no_main_guard(artifact, images, tmp_path):
+    """A run by two processes, written down and checked by two, from the plainest of scripts."""
+    model = tmp_path / "model.onnx"
+    model.write_bytes(artifact.data)
+    labels = artifact.session.run(images.astype(np.float32) / 255).argmax(axis=1)
+    data = images[:, 0], labels  # grey images have no axis of channels in a data set
+    np.savez(f"{model}.npz", images=data[0], labels=data[1])
+    script = tmp_path / "script.py"
+    script.write_text(PROGRAM)
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    command = [sys.executable, str(script), str(model), str(out)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    accepted, status, again = said.stdout.strip().split(";")
+    result = asi.certify(model, data, out=alone)
+    assert status == again == str(result.status)
+    assert int(accepted) == len(asi.check(alone, data).rows(Outcome.ACCEPTED)) > 0
+    for name in ("00000.jsonl", "claims.json"):
+        assert (out / "certificates" / name).read_bytes() == (
+            (alone / "certificates" / name).read_bytes()
+        )
