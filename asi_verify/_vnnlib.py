@@ -31,6 +31,7 @@ from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.claims import ARTIFACT_FILE
 from asi_verify.core.clauses import Clauses
 from asi_verify.core.container import pack
+from asi_verify.core.cores import require_cores
 from asi_verify.core.evidence import (
     Evidence,
     Intermediate,
@@ -179,6 +180,7 @@ def solve_vnnlib(
     timeout: float | None = 60.0,
     semantics: Semantics | str = Semantics.FLOAT32,
     stages: Sequence[Stage] | None = None,
+    cores: int = 1,
 ) -> VnnlibResult:
     """Answer a VNN-LIB query: does a point of the file's unsafe set exist?
 
@@ -189,6 +191,7 @@ def solve_vnnlib(
         semantics: ``"float32"``: a runtime's rounding is covered by ``unsat``; ``"real"``: exact
             arithmetic on the model's weights, which is what the competition asks.
         stages: of the cascade, after what needs no engine (``prove.single_query_stages()``).
+        cores: processes that share long searches; for short ones none is started.
 
     Returns:
         ``sat`` with a witness that ONNX Runtime confirmed on the file itself; ``unsat`` with a
@@ -203,6 +206,7 @@ def solve_vnnlib(
     all means; under real semantics, the rounding of any runtime.
     """
     started = time.monotonic()
+    require_cores(cores)
     arithmetic = Semantics.of(semantics)
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout: {timeout}; more than 0 seconds are expected")
@@ -211,7 +215,7 @@ def solve_vnnlib(
     subject = _subject(read_file(model, LARGEST_ARTIFACT, ModelError))
     require_fit(asked, subject.network)
     deadline = None if timeout is None else started + (1 - _RESERVED) * timeout
-    return _Search(subject, asked, text, arithmetic, started, deadline).answer(stages)
+    return _Search(subject, asked, text, arithmetic, started, deadline, cores).answer(stages)
 
 
 @lru_cache(maxsize=2)
@@ -250,7 +254,7 @@ class _Subject:
         from asi_verify.export import Artifact, require_parity
 
         parity = require_parity(self.trusted(Semantics.REAL), self.session)
-        return Artifact(self.data, self.network, self.session, parity)
+        return Artifact(self.data, self.network, self.session, parity, network_of)
 
     @property
     def numbers(self) -> int:
@@ -269,7 +273,9 @@ class _Search:
         semantics: Semantics,
         started: float,
         deadline: float | None,
+        cores: int,
     ) -> None:
+        self._cores = cores
         self._subject, self._asked, self._text = subject, asked, text
         self._semantics, self._started, self._deadline = semantics, started, deadline
         shape = (len(asked), *subject.network.input_shape)
@@ -414,6 +420,7 @@ class _Search:
             self._semantics,
             tuple(int(self._asked.digest(case)[:16], 16) for case in cases),
             self._deadline,
+            self._cores,
         )
 
     def _confirmed_of(self, cases: Sequence[int], row: int, witness: Witness) -> bool:

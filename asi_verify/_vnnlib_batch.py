@@ -43,6 +43,7 @@ def solve_vnnlib_batch(
     timeout: float | None = None,
     semantics: Semantics | str = Semantics.FLOAT32,
     stages: Sequence[Stage] | None = None,
+    cores: int = 1,
 ) -> Iterator[BatchRow]:
     """Answer the instances of a list one after the other; a model is loaded once.
 
@@ -54,6 +55,7 @@ def solve_vnnlib_batch(
         timeout: seconds for each, where a row has more or none.
         semantics: as for ``solve_vnnlib``.
         stages: as for ``solve_vnnlib``.
+        cores: as for ``solve_vnnlib``.
 
     Returns:
         The rows in order, each when it is answered.
@@ -63,7 +65,7 @@ def solve_vnnlib_batch(
         SoundnessAlarm: as for ``solve_vnnlib``.
     """
     listed = _listed(Path(instances), timeout)
-    return _answered(Path(instances).parent, listed, semantics, stages)
+    return _answered(Path(instances).parent, listed, semantics, stages, cores)
 
 
 def _answered(
@@ -71,6 +73,7 @@ def _answered(
     listed: Sequence[tuple[str, str, float | None]],
     semantics: Semantics | str,
     stages: Sequence[Stage] | None,
+    cores: int,
 ) -> Iterator[BatchRow]:
     for onnx, vnnlib, limit in listed:
         started = time.monotonic()
@@ -81,6 +84,7 @@ def _answered(
                 timeout=limit,
                 semantics=semantics,
                 stages=stages,
+                cores=cores,
             )
         except UsageError as error:
             result = VnnlibResult(Answer.UNKNOWN, str(error), time.monotonic() - started)

@@ -31,6 +31,9 @@ def vnnlib(
     semantics: Annotated[
         str, typer.Option(help="'float32': a runtime's rounding is covered; 'real': as VNN-COMP.")
     ] = "float32",
+    cores: Annotated[
+        int, typer.Option(help="Processes that share the work of long searches.", min=1)
+    ] = 1,
     out: Annotated[
         Path | None, typer.Option(help="A new folder for the proof; of a batch, one for each row.")
     ] = None,
@@ -48,11 +51,11 @@ def vnnlib(
     if batch is not None:
         if model is not None:
             raise UsageError("--batch names the queries; leave MODEL and PROPERTY out")
-        _answer_batch(batch, timeout, semantics, out, results)
+        _answer_batch(batch, timeout, semantics, cores, out, results)
     if model is None or property_ is None:
         raise UsageError("give an ONNX file and a VNN-LIB file, or --batch with a list of them")
     seconds = 60.0 if timeout is None else timeout
-    found = solve_vnnlib(model, property_, timeout=seconds, semantics=semantics)
+    found = solve_vnnlib(model, property_, timeout=seconds, semantics=semantics, cores=cores)
     sys.stdout.write(f"{found.answer.value}\n")
     if found.witness is not None:
         sys.stdout.write(f"{found.witness}\n")
@@ -63,7 +66,12 @@ def vnnlib(
 
 
 def _answer_batch(
-    batch: Path, timeout: float | None, semantics: str, out: Path | None, results: Path
+    batch: Path,
+    timeout: float | None,
+    semantics: str,
+    cores: int,
+    out: Path | None,
+    results: Path,
 ) -> None:
     """Answer a list, write a row as soon as it is answered, and leave with the exit code."""
     from asi_verify._vnnlib import Answer
@@ -71,7 +79,7 @@ def _answer_batch(
 
     counts = dict.fromkeys(Answer, 0)
     # A list that cannot be read leaves the answers of an earlier one as they are.
-    answered = solve_vnnlib_batch(batch, timeout=timeout, semantics=semantics)
+    answered = solve_vnnlib_batch(batch, timeout=timeout, semantics=semantics, cores=cores)
     with results.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["onnx", "vnnlib", "answer", "seconds", "reason"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -27,20 +28,26 @@ class Artifact:
     """A model as it is deployed and as it is proved about.
 
     Attributes:
-        data: the ONNX file's bytes; everything else follows from them.
+        data: the ONNX file's bytes.
         network: what they mean.
         session: ONNX Runtime with these bytes.
         parity: how closely the forms agreed at the gate.
+        read: how the network follows from the bytes.
     """
 
     data: bytes
     network: Network
     session: Session
     parity: Parity
+    read: Callable[[bytes], Network] = read_network
 
     @classmethod
     def from_bytes(
-        cls, data: bytes, source: nn.Module | None = None, head: str | None = None
+        cls,
+        data: bytes,
+        source: nn.Module | None = None,
+        head: str | None = None,
+        read: Callable[[bytes], Network] = read_network,
     ) -> Artifact:
         """Read an ONNX file and pass the parity gate.
 
@@ -48,16 +55,18 @@ class Artifact:
             data: the file's bytes, taken as they are.
             source: a torch module that the file must agree with too.
             head: the softmax or sigmoid that the module ends in and the file does not, if any.
+            read: how the network follows from the bytes.
 
         Raises:
             ModelError: it cannot be read.
             UnsupportedOperatorError: an operator has no trusted rule.
             ParityError: the forms disagree.
         """
-        network = read_network(data)
+        network = read(data)
         reals = TrustedPass(network, Semantics.REAL)
         session = Session(data, head=network.head)
-        return cls(data, network, session, require_parity(reals, session, source, head))
+        parity = require_parity(reals, session, source, head)
+        return cls(data, network, session, parity, read)
 
     @classmethod
     def from_network(cls, network: Network, source: nn.Module | None = None) -> Artifact:
@@ -83,7 +92,7 @@ class Artifact:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """On its way to another process it is its bytes; there it passes the gate again."""
-        return _received, (self._numbers,)
+        return _received, (self._numbers, self.read)
 
     @cached_property
     def _numbers(self) -> npt.NDArray[np.uint8]:
@@ -101,11 +110,11 @@ class Artifact:
         return NetworkModule(self.network).eval()
 
 
-def _received(numbers: npt.NDArray[np.uint8]) -> Artifact:
-    return _kept(numbers.tobytes())
+def _received(numbers: npt.NDArray[np.uint8], read: Callable[[bytes], Network]) -> Artifact:
+    return _kept(numbers.tobytes(), read)
 
 
 @lru_cache(maxsize=2)
-def _kept(data: bytes) -> Artifact:
+def _kept(data: bytes, read: Callable[[bytes], Network]) -> Artifact:
     """Read once, however many jobs are about it."""
-    return Artifact.from_bytes(data)
+    return Artifact.from_bytes(data, read=read)

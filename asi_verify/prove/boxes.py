@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -15,7 +14,7 @@ from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Verdict, Witness
 from asi_verify.export import Artifact
 from asi_verify.prove.falsify import Falsify
-from asi_verify.prove.stage import Batch, Begun, Stage, StageResult
+from asi_verify.prove.stage import Batch, Begun, Stage, StageResult, is_past
 
 __all__ = ["Ahead", "Boxes", "BoxesProof", "begun", "prove_boxes"]
 
@@ -34,6 +33,7 @@ class Boxes:
         semantics: in which arithmetic.
         keys: one whole number per box, for what stages do at random.
         deadline: of ``time.monotonic``, or None.
+        cores: as of ``Batch``.
     """
 
     artifact: Artifact
@@ -43,6 +43,7 @@ class Boxes:
     semantics: Semantics
     keys: tuple[int, ...]
     deadline: float | None = None
+    cores: int = 1
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -50,7 +51,7 @@ class Boxes:
     @property
     def is_late(self) -> bool:
         """Whether the deadline has passed."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
+        return is_past(self.deadline)
 
     def batch(self, rows: npt.NDArray[np.intp], stage: Stage) -> Batch:
         """Some of the boxes as a stage takes them; who only searches sees where to search."""
@@ -64,6 +65,7 @@ class Boxes:
             self.semantics,
             tuple(self.keys[row] for row in rows),
             self.deadline,
+            cores=self.cores,
         )
 
 

@@ -211,8 +211,8 @@ def prove(
         progress: told of samples settled or passed on.
         deadline_s: seconds for all samples; what is open then is ``Undecided`` for that reason.
         per_query_s: seconds for one sample; those of a batch share theirs.
-        cores: processes that share the samples; what is found depends on them only where a clock
-            ends it.
+        cores: processes that share the samples, or the parts of a single batch's regions; what is
+            found depends on them only where a clock ends it.
 
     Returns:
         A verdict for every sample; what no stage settles is ``Undecided``. Over the reals, a
@@ -248,6 +248,7 @@ def prove(
             chosen,
             end,
             per_query_s,
+            cores if len(parts_of) == 1 else 1,
         )
         for property_, some in parts_of
     )
@@ -321,6 +322,7 @@ class _Job:
         stages: in order.
         end: of all samples' time, on the clock of ``time.monotonic``, which all processes share.
         per_query_s: seconds for one sample.
+        cores: as of ``Batch``.
     """
 
     artifact: Artifact
@@ -332,6 +334,7 @@ class _Job:
     stages: tuple[Stage, ...]
     end: float | None
     per_query_s: float | None
+    cores: int
 
 
 def _settled(job: _Job) -> Proof:
@@ -345,6 +348,7 @@ def _settled(job: _Job) -> Proof:
         job.keys,
         _earlier(job.end, None if job.per_query_s is None else job.per_query_s * len(job.keys)),
         Regions(job.family, job.images),
+        job.cores,
     )
     _require_enclosed(batch)
     counts = tuple(StageCount(stage.name) for stage in job.stages)

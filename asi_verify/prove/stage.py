@@ -24,7 +24,16 @@ from asi_verify.core.semantics import Semantics
 from asi_verify.core.verdict import Reason, Undecided, Verdict
 from asi_verify.export import Artifact
 
-__all__ = ["Batch", "Begun", "Regions", "Stage", "StageResult", "late_where_open", "varying"]
+__all__ = [
+    "Batch",
+    "Begun",
+    "Regions",
+    "Stage",
+    "StageResult",
+    "is_past",
+    "late_where_open",
+    "varying",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +68,7 @@ class Batch:
         deadline: on the clock of ``time.monotonic``; a stage that has not settled a sample by then
             leaves it ``Undecided`` for that reason. A clock never changes what is found before.
         regions: what the boxes were made from; None where the boxes themselves are asked about.
+        cores: processes among which a stage may divide its work; they change nothing that is found.
     """
 
     artifact: Artifact
@@ -69,10 +79,11 @@ class Batch:
     keys: tuple[int, ...]
     deadline: float | None = None
     regions: Regions | None = None
+    cores: int = 1
 
     def is_late(self) -> bool:
         """Whether the deadline has passed."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
+        return is_past(self.deadline)
 
     @property
     def trusted(self) -> TrustedPass:
@@ -123,6 +134,11 @@ class _Region:
 @lru_cache(maxsize=2)
 def _kept_bounds(trusted: TrustedPass, region: _Region, intermediate: Intermediate) -> Bounds:
     return trusted.bounds(region.box, intermediate)
+
+
+def is_past(deadline: float | None) -> bool:
+    """Whether a moment of ``time.monotonic``, which all processes share, has passed."""
+    return deadline is not None and time.monotonic() >= deadline
 
 
 def varying(box: Box) -> npt.NDArray[np.bool_]:

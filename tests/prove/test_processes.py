@@ -6,24 +6,28 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from support.folders import make_folder
-from support.networks import small_cnn
+from support.networks import mlp, random_box, small_cnn
 
 import asi_verify as asi
 from asi_verify.checker import CheckResult, Outcome, check_files
 from asi_verify.checker.folder import reader_of
+from asi_verify.core.box import Box
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.evidence import IntervalEvidence
 from asi_verify.core.linf import LInf
 from asi_verify.core.properties import SingleLabel
+from asi_verify.core.semantics import Semantics
+from asi_verify.core.split_tree import SplitTree
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided
 from asi_verify.errors import SoundnessAlarm, UsageError
 from asi_verify.export import Artifact
-from asi_verify.prove import Branch, Crown, Falsify, Intervals, prove
+from asi_verify.prove import Branch, Crown, Falsify, Intervals, input_splitting, prove
 from asi_verify.prove.processes import margins_on, portions, spread
 from asi_verify.prove.stage import Batch, Stage, StageResult
 
@@ -62,6 +66,35 @@ def test_verdicts_and_evidence_are_those_of_one_process(artifact, images):
         assert (one.name, one.given, one.proved, one.refuted, one.declined) == (
             (other.name, other.given, other.proved, other.refuted, other.declined)
         )
+
+
+def boxes_of(artifact, radius):
+    """Boxes around random points of one class, asked whether they stay in it."""
+    generator = np.random.default_rng(2)
+    box = Box(*random_box(generator, artifact.network.input_shape, 40, radius))
+    centres = ((box.lower + box.upper) / 2).astype(np.float32)
+    labels = artifact.session.run(centres).argmax(axis=1)
+    rows = np.flatnonzero(labels == labels[0])
+    wanted = SingleLabel(int(labels[0]), artifact.network.logits)
+    keys = tuple(range(len(rows)))
+    return Batch(artifact, centres[rows], box[rows], wanted, Semantics.FLOAT32, keys)
+
+
+def test_a_tree_of_inputs_is_that_of_one_process(monkeypatch):
+    """Parts that are bounded elsewhere are cut in the same places, and close in the same."""
+    monkeypatch.setattr(input_splitting, "_MANY", 2)
+    network = mlp(np.random.default_rng(0), 6, 24, 24, 3)
+    batch = boxes_of(Artifact.from_network(network), 0.4)
+    alone, together = (
+        Branch(200, confirms=False).attempt(replace(batch, cores=cores)) for cores in (1, 2)
+    )
+    assert len(alone.parts) >= 2
+    assert max(len(SplitTree.from_bytes(tree).leaves) for tree in alone.parts.values()) > 8
+    assert alone.parts == together.parts
+    assert [type(verdict) for verdict in alone.verdicts] == [type(v) for v in together.verdicts]
+    late = replace(batch, cores=2, deadline=time.monotonic() + 0.05)
+    for verdict in Branch(10**6, confirms=False).attempt(late).verdicts:
+        assert not isinstance(verdict, Undecided) or verdict.reason is Reason.DEADLINE
 
 
 def checked(made, cores) -> CheckResult:
