@@ -41,6 +41,7 @@ def build_guard(
     *,
     radius: RadiusLike | None = None,
     coverage: float | None = None,
+    bounds: str | None = None,
     monitors: bool = True,
     refused: float = 0.01,
     error: float = 0.1,
@@ -64,6 +65,9 @@ def build_guard(
         coverage: instead of a radius, the part of ``val`` to be answered, between 0 and 1. The
             largest of the quarters of the run's radius, up to twice that, at which so many are
             certified is taken, else the smallest.
+        bounds: by what the guard bounds margins: ``"intervals"``; or ``"crown-ibp"``, which answers
+            whatever intervals do and often more, and takes longer. By default what the run's model
+            was trained on, intervals if the run does not say.
         monitors: whether images unlike the training images are refused, by acquisition statistics
             and by activations.
         refused: the part of ``val`` that each of these may refuse.
@@ -92,13 +96,15 @@ def build_guard(
     train, val = data.split("train").images, data.split("val").images
     drift = Drift.calibrated(train, val, false_alarms=false_alarms) if monitors else None
     artifact = Artifact.from_bytes(folder.files.require(CERTIFICATES + ARTIFACT_FILE))
-    chosen = _radius(made, radius, coverage, artifact, data)
+    way = bounds if bounds is not None else _trained_on(made)
+    chosen = _radius(made, radius, coverage, way, artifact, data)
     recorded = record_monitors(artifact.data, train, val, refused) if monitors else None
-    file = write_guard(artifact.data, chosen, recorded)
+    file = write_guard(artifact.data, chosen, recorded, way)
     members = _members(made, artifact, data) if membership else None
     guard = Guard(file, members)
     cascade = None if second is None else Cascade(guard, second)
     settings = {
+        "bounds": guard.bounds,
         "coverage": coverage,
         "membership": membership,
         "monitors": monitors,
@@ -144,10 +150,19 @@ def _refuse_unusable(
         raise UsageError("radius and coverage: give one of the two; the other one follows from it")
 
 
+def _trained_on(made: Result) -> str:
+    """The bounds that the corrector trained with; intervals for a run that does not name any."""
+    from asi_verify.guard import BOUNDS
+
+    told = (made.folder.configuration.get("corrector") or {}).get("bounds")
+    return next((bounds for bounds in BOUNDS if bounds == told), "intervals")
+
+
 def _radius(
     made: Result,
     given: RadiusLike | None,
     coverage: float | None,
+    bounds: str,
     artifact: Artifact,
     data: Dataset,
 ) -> Radius:
@@ -161,7 +176,7 @@ def _radius(
         raise UsageError(f"radius: the run is about {family}; give an L-infinity radius")
     if coverage is None:
         return family.radius
-    return radius_for(artifact.data, family.radius, data.split("val").images, coverage)
+    return radius_for(artifact.data, family.radius, data.split("val").images, coverage, bounds)
 
 
 def _members(made: Result, artifact: Artifact, data: Dataset) -> Members:

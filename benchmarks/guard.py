@@ -9,13 +9,19 @@ with their pixels shuffled. Then the ordinary network of the same run as second 
 guard refuses; and the drift monitor of each data set: how often it raises the alarm without a
 change, and how soon after one. On all test images the guard is compared with the same bounds in
 float64, from which no slack for the rounding of a runtime is taken off.
+
+Last, guards by intervals and by CROWN-IBP of models that were trained on either:
+``python benchmarks/guard.py bounds`` measures that alone, and leaves the other figures as they are.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +30,7 @@ from _results import RUNS, table, write
 
 import asi_verify as asi
 from asi_verify.checker import TrustedPass
-from asi_verify.core.evidence import IntervalEvidence
+from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.images import encode
 from asi_verify.core.linf import LInf
 from asi_verify.core.properties import property_for
@@ -32,13 +38,22 @@ from asi_verify.core.radius import Radius
 from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, load_dataset
 from asi_verify.export import Artifact
-from asi_verify.guard import Drift, Guard, Reason
+from asi_verify.guard import BOUNDS, Drift, Guard, Reason, write_guard
 from asi_verify.runtime.session import load
 
 WANTED = ("breastmnist-0", "pneumoniamnist-0", "pneumoniamnist-1", "pneumoniamnist-2")
+TRAINED = (
+    "breastmnist-0-radius-4-crown-ibp",
+    "pneumoniamnist-0-radius-2-crown-ibp",
+    "retinamnist-0-radius-2-crown-ibp",
+    "breastmnist-0",
+    "pneumoniamnist-0",
+)
+"""Runs for the comparison of bounds."""
 OTHERS = ("adrenalmnist3d", "breastmnist", "pneumoniamnist", "retinamnist")
 COVERAGES = (0.85, 0.95)
 _REPEATS = 25
+FIGURES = Path(__file__).parent.parent / "docs" / "results" / "guard.json"
 MOST = 500
 """Images of each foreign set."""
 
@@ -115,20 +130,68 @@ def beside_float64(guard: Guard, artifact: Artifact, images: Images) -> dict[str
 
 
 def times(guard: bytes, artifact: bytes, images: Images, threads: int) -> dict[str, Any]:
-    """Medians, in milliseconds, of one image and of a batch of 256."""
-    sessions = {"guard": load(guard, threads, usual=True), "plain": load(artifact, threads)}
-    found: dict[str, Any] = {"threads": threads}
+    """Medians of a guard and of the plain artifact, by what and of how many images."""
+    taken = speed({"guard": guard, "plain": artifact}, images, threads)
+    each = {f"{what}_{count}": t for what, some in taken.items() for count, t in some.items()}
+    return {"threads": threads, **each}
+
+
+def by_bounds(run: str) -> dict[str, Any]:
+    """The guards of one run by each of the bounds, without monitors: what is certified alone."""
+    result, data = asi.load(RUNS / run), load_dataset(run.partition("-")[0])
+    artifact = Artifact.from_bytes(result.folder.files.require("certificates/artifact.onnx"))
+    family = result.claims.family
+    assert isinstance(family, LInf)
+    samples, network = data.split("test"), artifact.network
+    boxes = family.boxes(samples.images)
+    trusted = TrustedPass(network, Semantics.FLOAT32)
+    files = {bounds: write_guard(artifact.data, family.radius, bounds=bounds) for bounds in BOUNDS}
+    found: dict[str, Any] = {
+        "bounds": {},
+        "radius": str(family.radius.value),
+        "run": run,
+        "samples": len(samples),
+        "times": speed({"plain": artifact.data} | files, samples.images, 1),
+        "trained_on": result.folder.configuration["corrector"].get("bounds", BOUNDS[0]),
+    }
+    for bounds, file in files.items():
+        answers = Guard(file)(samples.images)
+        answered = np.array([answer.answered for answer in answers])
+        labels = np.array([answer.label for answer in answers])
+        proved = np.zeros(len(samples), dtype=np.bool_)
+        passes = [IntervalEvidence(), LinearEvidence(Intermediate.INTERVAL)]
+        for label in np.unique(labels):
+            rows = np.flatnonzero(labels == label)
+            wanted = property_for(label, network.logits)
+            for evidence in passes[: 1 + BOUNDS.index(bounds)]:
+                proved[rows] |= trusted.margins(boxes[rows], wanted, evidence) > 0
+        right = labels == samples.labels
+        found["bounds"][bounds] = {
+            "answered": int(answered.sum()),
+            "answered_right": int((answered & right).sum()),
+            "bytes": len(file),
+            "guard_alone": int((answered & ~proved).sum()),
+            "proved": int(proved.sum()),
+            "right": int(right.sum()),
+        }
+    return found
+
+
+def speed(files: dict[str, bytes], images: Images, threads: int) -> dict[str, dict[str, float]]:
+    """Medians by file, in milliseconds, of one image and of a batch of 256."""
+    sessions = {what: load(file, threads, usual=what != "plain") for what, file in files.items()}
+    found: dict[str, dict[str, float]] = {what: {} for what in files}
     for count in (1, 256):
         inputs = {"image": encode(np.resize(images, (count, *images.shape[1:])))}
         taken: dict[str, list[float]] = {what: [] for what in sessions}
-        # In turns, so that whatever else the machine does slows both.
+        # In turns, so that whatever else the machine does slows all.
         for _ in range(_REPEATS):
             for what, session in sessions.items():
                 start = time.perf_counter()
                 session.run(None, inputs)
                 taken[what].append(time.perf_counter() - start)
         for what, seconds in taken.items():
-            found[f"{what}_{count}"] = round(1000 * statistics.median(seconds), 3)
+            found[what][str(count)] = round(1000 * statistics.median(seconds), 3)
     return found
 
 
@@ -254,6 +317,24 @@ def beside_row(run: str, found: dict[str, Any]) -> list[Any]:
     ]
 
 
+def bounds_row(found: dict[str, Any], bounds: str) -> list[Any]:
+    """What a guard by these bounds certifies, and what that takes."""
+    count, samples, taken = found["bounds"][bounds], found["samples"], found["times"]
+    return [
+        found["run"],
+        f"{float(Radius.of(found['radius']).grey_levels):g}/255",
+        bounds,
+        f"{count['answered']} of {samples} ({part(count['answered'], samples)})",
+        part(count["right"], samples),
+        part(count["answered_right"], count["answered"]),
+        count["proved"],
+        count["guard_alone"],
+        f"{taken[bounds]['1']:.2f} ms",
+        f"{taken[bounds]['256'] / 256:.2f} ms",
+        f"{taken[bounds]['256'] / taken['plain']['256']:.1f}",
+    ]
+
+
 def estimated_row(run: str, one: dict[str, Any]) -> list[str]:
     """What is estimated from it."""
     found = one["estimated"]["test"]
@@ -316,8 +397,9 @@ def change_row(found: dict[str, Any], kind: str) -> list[Any]:
     ]
 
 
-def text_of(found: list[dict[str, Any]], drifts: list[dict[str, Any]], missing: list[str]) -> str:
+def text_of(figures: dict[str, Any]) -> str:
     """The page."""
+    found, drifts, missing = (figures[key] for key in ("runs", "drift", "left_out"))
     each = [(f["run"], one) for f in found for one in f["guards"]]
     strange_rows = [
         [
@@ -328,7 +410,7 @@ def text_of(found: list[dict[str, Any]], drifts: list[dict[str, Any]], missing: 
             part(n["answered"], n["images"]),
         ]
         for f in found
-        for kind, n in f["strange"].items()
+        for kind, n in sorted(f["strange"].items())
     ]
     time_rows = [
         [
@@ -349,6 +431,8 @@ def text_of(found: list[dict[str, Any]], drifts: list[dict[str, Any]], missing: 
     counted = [*head, "answered", "right, of all", "right, of those answered", "of those refused"]
     estimated = [*head, "gain of accuracy, paired", "wrong when answering", "answers"]
     estimated += ["conformal sets hold the label", "labels in a set"]
+    by = ["run", "radius", "bounds", "answered", "right, of all", "right, of those answered"]
+    by += ["trusted pass", "guard alone", "one image", "of 256, each", "256, in forward passes"]
     beside = ["run", "images", "both certify", "float64 alone", "guard alone", "slack"]
     beside += ["largest margin where they differ"]
     second = [*head, "refused", "first right, of these", "second right, of these"]
@@ -381,6 +465,16 @@ def text_of(found: list[dict[str, Any]], drifts: list[dict[str, Any]], missing: 
                 "float32 takes a slack for every rounding off, and by the trusted pass with "
                 "intervals in float64 for exact arithmetic, which takes off none. Where they "
                 "differ, the margin is below the slack; the guard alone may certify nothing."
+            ),
+            "## By intervals and by CROWN-IBP",
+            table(by, [bounds_row(of, bounds) for of in figures["bounds"] for bounds in BOUNDS]),
+            (
+                "All test images, at the radius of the run's certificates, without monitors. A run "
+                "with `crown-ibp` in its name was trained on such bounds, the others on "
+                "intervals. The trusted pass is that of the checker in float64, for float32 "
+                "semantics, by the same bounds: how many of the guard's answers it proves; the "
+                "guard alone may certify nothing. A guard by CROWN-IBP takes the better of both "
+                "bounds. Times are medians of 25, in turns, with one thread."
             ),
             "## Estimated from them, at 95 % confidence",
             table(estimated, [estimated_row(*of) for of in each]),
@@ -446,21 +540,33 @@ LAYERS = {
 }
 
 
-def main() -> int:
-    """Measure and write the page; returns 1 if a guard is too slow or certifies too much."""
+def compared() -> list[dict[str, Any]]:
+    """Each run that is at hand, by each of the bounds."""
+    return [by_bounds(run) for run in TRAINED if (RUNS / run / "result.json").is_file()]
+
+
+def all_measured() -> dict[str, Any]:
+    """All figures of the page."""
     missing = [run for run in WANTED if not (RUNS / run / "result.json").is_file()]
     found = [measured(run) for run in WANTED if run not in missing]
     names = sorted({run.partition("-")[0] for run in WANTED if run not in missing})
     drifts = [drifted(name) for name in names]
-    figures = {"drift": drifts, "left_out": missing, "runs": found}
-    write(
-        "guard",
-        "Guards: what they answer, and what they let pass",
-        figures,
-        text_of(found, drifts, missing),
-    )
+    return {"bounds": compared(), "drift": drifts, "left_out": missing, "runs": found}
+
+
+def main() -> int:
+    """Measure and write the page; returns 1 if a guard is too slow or certifies too much."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("only", nargs="?", choices=["bounds"], help="measure this section alone")
+    if parser.parse_args().only is None:
+        figures = all_measured()
+    else:
+        figures = json.loads(FIGURES.read_text())["figures"] | {"bounds": compared()}
+    write("guard", "Guards: what they answer, and what they let pass", figures, text_of(figures))
+    found = figures["runs"]
     return int(
         any(f["float64"]["guard_alone"] for f in found)
+        or any(one["guard_alone"] for f in figures["bounds"] for one in f["bounds"].values())
         or any(
             t["guard_1"] >= 20 or t["guard_256"] > 6 * t["plain_256"]
             for f in found

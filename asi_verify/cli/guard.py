@@ -24,6 +24,12 @@ def guard(
         float | None,
         typer.Option(help="Choose the radius so that this part of the images is certified."),
     ] = None,
+    bounds: Annotated[
+        str | None,
+        typer.Option(
+            help="'intervals', or 'crown-ibp': answers more, and slower; as trained if not given."
+        ),
+    ] = None,
     no_monitors: Annotated[
         bool, typer.Option("--no-monitors", help="Do not refuse images unlike the training images.")
     ] = False,
@@ -52,6 +58,7 @@ def guard(
         dataset,
         radius=radius,
         coverage=coverage,
+        bounds=bounds,
         monitors=not no_monitors,
         membership=membership,
         second=second,
@@ -63,7 +70,8 @@ def guard(
         return
     _print_guard(found)
     radius_found = Radius.of(found["radius"])
-    console.print(f"guard: {folder / GUARD_FILE}, radius {radius_found}", markup=False)
+    by = found["settings"]["bounds"]
+    console.print(f"guard: {folder / GUARD_FILE}, radius {radius_found}, by {by}", markup=False)
 
 
 def _print_guard(found: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from asi_verify.guard.calibration import radius_for, record_monitors
 from asi_verify.guard.cascade import Cascade, CascadeAnswer, Giver
 from asi_verify.guard.drift import Drift
 from asi_verify.guard.figures import counts, figures, second_counts
-from asi_verify.guard.graph import FORMAT, write_guard, write_measures
+from asi_verify.guard.graph import BOUNDS, FORMAT, write_guard, write_measures
 from asi_verify.guard.guard import Answer, Guard
 from asi_verify.guard.membership import Members
 from asi_verify.guard.monitors import Monitors
@@ -19,6 +19,7 @@ from asi_verify.guard.statistical import (
 )
 
 __all__ = [
+    "BOUNDS",
     "FORMAT",
     "Answer",
     "Cascade",

@@ -50,7 +50,11 @@ def record_monitors(
 
 
 def radius_for(
-    artifact: bytes, radius: Radius, validation: npt.NDArray[Any], coverage: float
+    artifact: bytes,
+    radius: Radius,
+    validation: npt.NDArray[Any],
+    coverage: float,
+    bounds: str = "intervals",
 ) -> Radius:
     """The largest radius at which enough validation images are certified, of those tried.
 
@@ -59,6 +63,7 @@ def radius_for(
         radius: tried are its quarters, from twice the radius downwards.
         validation: images, shape ``(N, C, *spatial)``.
         coverage: the part of them that is wanted.
+        bounds: those of the guard (``write_guard``).
 
     Returns:
         The smallest one tried, if none certifies so many.
@@ -68,7 +73,7 @@ def radius_for(
         if 2 * quarters * radius.value >= 4:
             continue  # no radius: half the pixel range or more
         tried = Radius(radius.value * quarters / 4)
-        answers = Guard(write_guard(artifact, tried))(validation)
+        answers = Guard(write_guard(artifact, tried, bounds=bounds))(validation)
         if sum(answer.answered for answer in answers) >= coverage * len(answers):
             break
     return tried

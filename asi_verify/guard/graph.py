@@ -9,20 +9,17 @@ One ONNX file with the input ``image``, float32 ``(N, *input_shape)`` in [0, 1],
 - ``reason``, int64 ``(N,)``: the sum of the codes of what refuses (``guard.reasons``), 0 if nothing
   does.
 
-The graph runs the model three times over: on the image; on the centre of each value's box; and with
-the magnitudes of the weights on its width and centre, which gives the spread (``guard.slack``).
+The margin is bounded by intervals (``guard.forward``) up to the last layer, which is taken as
+differences of logits; or by CROWN-IBP too (``guard.backward``), and then the higher bound of the
+two is taken for each difference.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from asi_verify.core.canonical import bytes_digest
 from asi_verify.core.network import Network
@@ -32,7 +29,6 @@ from asi_verify.core.operators import (
     Concat,
     Conv,
     MaxPool,
-    Operator,
     Relu,
     Reshape,
     Scale,
@@ -40,14 +36,18 @@ from asi_verify.core.operators import (
     Transpose,
 )
 from asi_verify.core.radius import Radius
-from asi_verify.errors import ModelError, UnsupportedOperatorError
+from asi_verify.errors import ModelError, UnsupportedOperatorError, UsageError
+from asi_verify.guard.backward import crown_ibp
+from asi_verify.guard.forward import Forward, bounded, centre_and_width
 from asi_verify.guard.monitors import Monitors
 from asi_verify.guard.reasons import Reason
 from asi_verify.guard.seal import sealed
-from asi_verify.guard.slack import LayerSlack, differences, sum_slack, widened_radius
-from asi_verify.lowering import INPUT_NAME, GraphWriter, read_network, write_artifact
+from asi_verify.guard.slack import differences
+from asi_verify.guard.writer import Writer
+from asi_verify.lowering import INPUT_NAME, read_network, write_artifact
 
 __all__ = [
+    "BOUNDS",
     "FORMAT",
     "OUTPUTS",
     "statistics_names",
@@ -59,6 +59,9 @@ __all__ = [
 FORMAT = "asi-verify/guard/1"
 OUTPUTS = ("label", "answered", "margin", "reason")
 
+BOUNDS = ("intervals", "crown-ibp")
+"""By what a margin is bounded; ``crown-ibp`` takes the better of both for each pair of labels."""
+
 _MOST_CLASSES = 100
 """Differences of logits grow with the square of the classes."""
 
@@ -67,53 +70,6 @@ _PARTS = 4
 
 _MONOTONE = (Relu, MaxPool, Reshape, Transpose, Concat)
 """Operators that map the ends of a box to the ends of the box of the output, without rounding."""
-
-
-class _Value(NamedTuple):
-    """Names of one value of the network: for the image itself, and the ends of its box."""
-
-    point: str
-    lower: str
-    upper: str
-
-
-class _Writer(GraphWriter):
-    """A graph in which equal constants are held once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._held: dict[tuple[str, Shape, bytes], str] = {}
-
-    def constant(self, array: npt.NDArray[Any]) -> str:
-        digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
-        key = (array.dtype.str, array.shape, digest)
-        if key not in self._held:
-            self._held[key] = super().constant(array)
-        return self._held[key]
-
-    def number(self, value: float | np.floating[Any] | npt.NDArray[np.float32]) -> str:
-        """A float32 constant of shape ``()``."""
-        return self.constant(np.array(value, dtype=np.float32))
-
-    def integers(self, *values: int) -> str:
-        """A constant list of integers."""
-        return self.constant(np.array(values, dtype=np.int64))
-
-    def all_of(self, truths: str) -> str:
-        """Whether all are true for each image, ``(N, k)`` to ``(N,)``."""
-        numbers = self.node("Cast", [truths], to=1)
-        least = self.node("ReduceMin", [numbers], axes=[1], keepdims=0)
-        return self.node("Greater", [least, self.number(0.5)])
-
-    def within(self, values: str, lower: npt.NDArray[Any], upper: npt.NDArray[Any]) -> str:
-        """Whether all values ``(N, k)`` lie between some bounds, ``(N,)``; a NaN never does."""
-        above = self.node("GreaterOrEqual", [values, self.constant(lower.astype(np.float32))])
-        below = self.node("LessOrEqual", [values, self.constant(upper.astype(np.float32))])
-        return self.all_of(self.node("And", [above, below]))
-
-    def vector(self, value: str, shape: Shape) -> str:
-        """A value of any shape as ``(N, k)``."""
-        return self.operator(Reshape((math.prod(shape),)), [value], shape)
 
 
 @dataclass(frozen=True)
@@ -156,7 +112,12 @@ class _Model:
         return self.network.nodes[-1].inputs[0]
 
 
-def write_guard(artifact: bytes, radius: Radius, monitors: Monitors | None = None) -> bytes:
+def write_guard(
+    artifact: bytes,
+    radius: Radius,
+    monitors: Monitors | None = None,
+    bounds: str = "intervals",
+) -> bytes:
     """The ONNX file of the guard of a model.
 
     ``answered`` is true only if the model gives ``label`` for every input within the radius of the
@@ -168,16 +129,21 @@ def write_guard(artifact: bytes, radius: Radius, monitors: Monitors | None = Non
         artifact: an ONNX file that ``lowering.write_artifact`` wrote, of one label per image.
         radius: of the L-infinity region around each image.
         monitors: what else is refused; nothing if not given.
+        bounds: by what the margin is bounded. ``"crown-ibp"`` answers whatever ``"intervals"``
+            does, and takes one backward pass more for each other class.
 
     Raises:
         UnsupportedOperatorError: the model has an operator without a rule here; it is named.
         ModelError: it was not written by this library, its bounds could overflow, or a layer sums
             too many numbers.
+        UsageError: there are no such bounds.
     """
-    model, writer = _Model.of(artifact), _Writer()
+    if bounds not in BOUNDS:
+        raise UsageError(f"bounds: {bounds!r}; {' or '.join(map(repr, BOUNDS))} is expected")
+    model, writer = _Model.of(artifact), Writer()
     network = model.network
-    values, largest = _bounded(model, writer, radius)
-    label, margin = _certified(model, writer, values[model.hidden], largest)
+    forward = bounded(network, writer, radius)
+    label, margin = _certified(model, writer, forward, bounds)
     pixels = writer.vector(INPUT_NAME, network.input_shape)
     in_domain = writer.within(pixels, np.zeros(1), np.ones(1))
     margin = writer.node("Where", [in_domain, margin, writer.number(-np.inf)])
@@ -186,7 +152,7 @@ def write_guard(artifact: bytes, radius: Radius, monitors: Monitors | None = Non
         Reason.NOT_CERTIFIED: writer.node("Greater", [margin, writer.number(0)]),
     }
     if monitors is not None:
-        hidden = writer.vector(values[model.hidden].point, network.shapes[model.hidden])
+        hidden = writer.vector(forward.values[model.hidden].point, network.shapes[model.hidden])
         fine |= _usual(writer, network.input_shape, hidden, monitors)
     reason = _reasons(writer, fine)
     answered = writer.node("Equal", [reason, writer.constant(np.array(0, dtype=np.int64))])
@@ -201,6 +167,7 @@ def write_guard(artifact: bytes, radius: Radius, monitors: Monitors | None = Non
         },
         {
             "artifact": bytes_digest(artifact),
+            "bounds": bounds,
             "classes": str(max(2, network.logits)),
             "format": FORMAT,
             "radius": str(radius.value),
@@ -217,7 +184,7 @@ def write_measures(artifact: bytes) -> bytes:
     Raises:
         UnsupportedOperatorError, ModelError: as ``write_guard``.
     """
-    model, writer = _Model.of(artifact), _Writer()
+    model, writer = _Model.of(artifact), Writer()
     network = model.network
     points = [INPUT_NAME]
     for node in network.nodes[:-1]:
@@ -247,7 +214,7 @@ def write_statistics(shape: Shape) -> bytes:
     Args:
         shape: of one image, ``(C, *spatial)``.
     """
-    writer = _Writer()
+    writer = Writer()
     statistics, some = _statistics(writer, shape)
     return writer.model("statistics", shape, {"statistics": (statistics, np.float32, (some,))}, {})
 
@@ -264,110 +231,17 @@ def statistics_names(shape: Shape) -> tuple[str, ...]:
     )
 
 
-def _bounded(model: _Model, writer: _Writer, radius: Radius) -> tuple[list[_Value], float]:
-    """Every value but the logits, and the largest magnitude of what the last layer reads."""
-    network = model.network
-    reach = writer.number(widened_radius(radius.value))
-    lower = writer.node("Sub", [INPUT_NAME, reach])
-    upper = writer.node("Add", [INPUT_NAME, reach])
-    values = [
-        _Value(
-            INPUT_NAME,
-            writer.node("Max", [lower, writer.number(0)]),
-            writer.node("Min", [upper, writer.number(1)]),
-        )
-    ]
-    largest, terms = [1.0], [0]
-    for node in network.nodes[:-1]:
-        operator, shape = node.operator, network.shapes[node.inputs[0]]
-        inputs = [values[value] for value in node.inputs]
-        sizes = [largest[value] for value in node.inputs]
-        longest = max(terms[value] for value in node.inputs)
-        if isinstance(operator, Affine | Conv | Scale):
-            slack = LayerSlack.of(operator, max(sizes))
-            values.append(_layer(writer, operator, slack, inputs[0], shape))
-            largest.append(slack.largest)
-            longest = slack.terms
-        elif isinstance(operator, Add):
-            factor, tiny, most = sum_slack(longest, max(sizes))
-            values.append(_sum(writer, operator, factor, tiny, inputs, shape))
-            largest.append(most)
-        else:
-            values.append(_mapped(writer, operator, inputs, shape))
-            largest.append(max(sizes))
-        terms.append(longest)
-    return values, largest[model.hidden]
-
-
-def _mapped(writer: _Writer, operator: Operator, inputs: Sequence[_Value], shape: Shape) -> _Value:
-    return _Value(
-        *(writer.operator(operator, list(names), shape) for names in zip(*inputs, strict=True))
-    )
-
-
-def _centre_and_width(writer: _Writer, value: _Value) -> tuple[str, str]:
-    ends = writer.node("Add", [value.lower, value.upper])
-    centre = writer.node("Mul", [ends, writer.number(0.5)])
-    return centre, writer.node("Sub", [value.upper, value.lower])
-
-
-def _layer(
-    writer: _Writer,
-    operator: Affine | Conv | Scale,
-    slack: LayerSlack,
-    value: _Value,
-    shape: Shape,
-) -> _Value:
-    centre, width = _centre_and_width(writer, value)
-    size = writer.node("Abs", [centre])
-    weighed = writer.node(
-        "Add",
-        [
-            writer.node("Mul", [width, writer.number(slack.on_width)]),
-            writer.node("Mul", [size, writer.number(slack.on_centre)]),
-        ],
-    )
-    middle = writer.operator(operator, [centre], shape)
-    spread = writer.operator(slack.spread, [weighed], shape)
-    return _Value(
-        writer.operator(operator, [value.point], shape),
-        writer.node("Sub", [middle, spread]),
-        writer.node("Add", [middle, spread]),
-    )
-
-
-def _sum(
-    writer: _Writer,
-    operator: Add,
-    factor: npt.NDArray[np.float32],
-    tiny: npt.NDArray[np.float32],
-    inputs: Sequence[_Value],
-    shape: Shape,
-) -> _Value:
-    sizes = [
-        writer.node("Max", [value.upper, writer.node("Neg", [value.lower])]) for value in inputs
-    ]
-    both = writer.node("Mul", [writer.node("Add", sizes), writer.number(factor)])
-    slack = writer.node("Add", [both, writer.number(tiny)])
-    exact = _mapped(writer, operator, inputs, shape)
-    return _Value(
-        exact.point,
-        writer.node("Sub", [exact.lower, slack]),
-        writer.node("Add", [exact.upper, slack]),
-    )
-
-
-def _certified(model: _Model, writer: _Writer, value: _Value, largest: float) -> tuple[str, str]:
+def _certified(model: _Model, writer: Writer, forward: Forward, bounds: str) -> tuple[str, str]:
     """The label of the image, and the lower bound of its margin over the region."""
-    shape = model.network.shapes[model.hidden]
+    shape, value = model.network.shapes[model.hidden], forward.values[model.hidden]
     logits = writer.operator(model.last, [value.point], shape)
     if model.network.logits == 1:
         positive = writer.node("Greater", [logits, writer.number(0)])
         label = writer.node("Cast", [positive], to=7)
     else:
         label = writer.node("ArgMax", [logits], axis=1, keepdims=1)
-    middle, spread = differences(model.last, largest)
-    centre, width = _centre_and_width(writer, value)
+    middle, spread = differences(model.last, forward.largest[model.hidden])
+    centre, width = centre_and_width(writer, value)
     both = writer.node("Concat", [width, writer.node("Abs", [centre])], axis=1)
     lower = writer.node(
         "Sub",
@@ -376,16 +250,16 @@ def _certified(model: _Model, writer: _Writer, value: _Value, largest: float) ->
             writer.operator(spread, [both], (2 * shape[0],)),
         ],
     )
-    labels = max(2, model.network.logits)
-    count = (labels * (labels - 1),)
-    table = writer.operator(Reshape((labels, labels - 1)), [lower], count)
-    of_label = writer.node("GatherND", [table, label], batch_dims=1)
+    of_label = writer.of_label(lower, label, max(2, model.network.logits))
+    if bounds == "crown-ibp":
+        linear = crown_ibp(model.network, writer, forward, label)
+        of_label = writer.node("Max", [of_label, linear])
     margin = writer.node("ReduceMin", [of_label], axes=[1], keepdims=0)
     flat = writer.integers(-1)
     return writer.node("Reshape", [label, flat]), margin
 
 
-def _usual(writer: _Writer, shape: Shape, hidden: str, monitors: Monitors) -> dict[Reason, str]:
+def _usual(writer: Writer, shape: Shape, hidden: str, monitors: Monitors) -> dict[Reason, str]:
     """Whether an image is like the training images, by each monitor."""
     statistics, some = _statistics(writer, shape)
     layout, more = _layout(writer, statistics, some, shape)
@@ -401,7 +275,7 @@ def _usual(writer: _Writer, shape: Shape, hidden: str, monitors: Monitors) -> di
     }
 
 
-def _statistics(writer: _Writer, shape: Shape) -> tuple[str, int]:
+def _statistics(writer: Writer, shape: Shape) -> tuple[str, int]:
     """Acquisition statistics of each image, ``(N, k)``, and how many there are.
 
     Mean and standard deviation of each channel; of all pixels the 5th and the 95th percentile, the
@@ -433,7 +307,7 @@ def _rough_axes(shape: Shape) -> list[int]:
     return [axis for axis, extent in enumerate(shape) if axis and extent > 1]
 
 
-def _roughness(writer: _Writer, axis: int, shape: Shape) -> str:
+def _roughness(writer: Writer, axis: int, shape: Shape) -> str:
     """The mean difference of neighbours along an axis, ``(N, 1)``."""
     size, along = shape[axis - 1], writer.integers(axis)
     first, second = (
@@ -445,7 +319,7 @@ def _roughness(writer: _Writer, axis: int, shape: Shape) -> str:
     return writer.node("ReduceMean", [writer.vector(apart, fewer)], axes=[1], keepdims=1)
 
 
-def _layout(writer: _Writer, statistics: str, count: int, shape: Shape) -> tuple[str, int]:
+def _layout(writer: Writer, statistics: str, count: int, shape: Shape) -> tuple[str, int]:
     """The statistics, and the mean of each of some parts of the image, ``(N, k)``; how many."""
     spatial = shape[1:]
     if not 1 <= len(spatial) <= 3:
@@ -457,7 +331,7 @@ def _layout(writer: _Writer, statistics: str, count: int, shape: Shape) -> tuple
     return both, count + math.prod(parts)
 
 
-def _reasons(writer: _Writer, fine: dict[Reason, str]) -> str:
+def _reasons(writer: Writer, fine: dict[Reason, str]) -> str:
     """The sum of the codes of those that are not fine, int64 ``(N,)``."""
     total = ""
     for reason, truth in fine.items():

@@ -16,7 +16,7 @@ from asi_verify.core.operators import Shape
 from asi_verify.core.query import is_digest
 from asi_verify.core.radius import Radius
 from asi_verify.errors import DataError, ModelError, SoundnessAlarm
-from asi_verify.guard.graph import FORMAT, OUTPUTS
+from asi_verify.guard.graph import BOUNDS, FORMAT, OUTPUTS
 from asi_verify.guard.hand_over import Destination, forms_of, send
 from asi_verify.guard.membership import Members
 from asi_verify.guard.reasons import Reason
@@ -72,6 +72,7 @@ class Guard:
         digest: the SHA-256 of the file.
         artifact: that of the model that it guards.
         radius: of the region around each image.
+        bounds: by what margins are bounded (``write_guard``).
         image_shape: of one image, ``(C, *spatial)``.
         classes: how many labels there are.
 
@@ -97,11 +98,16 @@ class Guard:
             self.artifact = str(told["artifact"])
             self.radius = Radius.of(told["radius"])
             self.classes = int(told["classes"])
+            self.bounds = str(told["bounds"])
             (given,) = self._session.get_inputs()
         except (KeyError, ValueError):  # a RadiusError is a ValueError
-            raise _no_guard("which names its artifact, radius and classes") from None
-        if told.get("format") != FORMAT or not is_digest(self.artifact):
-            raise _no_guard("which names its format and the digest of its artifact")
+            raise _no_guard("which names its artifact, radius, bounds and classes") from None
+        if (
+            told.get("format") != FORMAT
+            or self.bounds not in BOUNDS
+            or not is_digest(self.artifact)
+        ):
+            raise _no_guard("which names its format, bounds and the digest of its artifact")
         self.image_shape: Shape = tuple(given.shape[1:])
         self._members = (
             members if members is None or isinstance(members, Members) else Members.read(members)

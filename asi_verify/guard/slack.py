@@ -74,7 +74,25 @@ from asi_verify.core.box import float32_above
 from asi_verify.core.operators import Affine, Conv, Scale
 from asi_verify.errors import ModelError
 
-__all__ = ["LARGEST", "LayerSlack", "LinearOperator", "differences", "sum_slack", "widened_radius"]
+__all__ = [
+    "FOLDED",
+    "LARGEST",
+    "MOST_TERMS",
+    "UNIT",
+    "LayerSlack",
+    "LinearOperator",
+    "bias_of",
+    "deployed_slack",
+    "differences",
+    "magnitudes_of",
+    "pairs",
+    "raised",
+    "small_enough",
+    "sum_slack",
+    "terms_of",
+    "widened_radius",
+    "with_constants",
+]
 
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -83,12 +101,12 @@ LinearOperator = Affine | Conv | Scale
 LARGEST = 2.0**100
 """No bound of the network may be able to exceed this."""
 
-_UNIT = 2.0**-24
+UNIT = 2.0**-24
 _TINY = 32
 _ENCODINGS = Fraction(1, 2**20)
-_FOLDED = 8
+FOLDED = 8
 """Roundings beyond those of a sum, for constants that a runtime folds."""
-_MOST_TERMS = 3 * 2**19
+MOST_TERMS = 3 * 2**19
 """Of one sum: ``g(2n + 16)`` is below 1/4 then."""
 _OF_SCALES = 8
 """Roundings of constants that are made at run time, as in ``checker.rules``."""
@@ -99,14 +117,14 @@ def widened_radius(radius: Fraction) -> np.float32:
     return float32_above(radius + _ENCODINGS)
 
 
-def _up(values: Array | float) -> Floats:
+def raised(values: Array | float) -> Floats:
     """Float32 numbers at least half a unit above; float64 rounding before it is far below that."""
     near = np.asarray(values, dtype=np.float32)
     # A 0 is exact; the subnormal number above it would be slow to multiply with.
     return np.where(near == 0, near, np.nextafter(near, np.float32(np.inf)))
 
 
-def _terms(operator: LinearOperator) -> int:
+def terms_of(operator: LinearOperator) -> int:
     """How many numbers are summed for one output, the bias included."""
     match operator:
         case Affine(weight=weight):
@@ -117,14 +135,22 @@ def _terms(operator: LinearOperator) -> int:
             return 2
 
 
-def _weight(operator: LinearOperator) -> Array:
+def magnitudes_of(operator: LinearOperator) -> Array:
+    """``|W|``, in the operator's form."""
     weight = operator.scale if isinstance(operator, Scale) else operator.weight
     return np.abs(weight.astype(np.float64))
 
 
-def _bias(operator: LinearOperator) -> Array:
+def bias_of(operator: LinearOperator) -> Array:
+    """``b``, in the operator's form."""
     bias = operator.shift if isinstance(operator, Scale) else operator.bias
     return bias.astype(np.float64)
+
+
+def deployed_slack(operator: LinearOperator) -> float:
+    """``g_d``: by what part of ``|W| |x| + |b|`` the deployed layer may be off."""
+    more = _OF_SCALES if isinstance(operator, Scale) else 0
+    return gamma32(terms_of(operator) + 1 + more)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,16 +164,16 @@ class _Sizes:
 
     @classmethod
     def of(cls, operator: LinearOperator, largest: float) -> _Sizes:
-        terms = _terms(operator)
-        if terms > _MOST_TERMS:
+        terms = terms_of(operator)
+        if terms > MOST_TERMS:
             raise ModelError(
                 f"a layer of the model sums {terms} numbers for one output; a guard has a useful "
-                f"bound of float32 rounding for at most {_MOST_TERMS}"
+                f"bound of float32 rounding for at most {MOST_TERMS}"
             )
-        weight = float(_weight(operator).max(initial=0.0))
+        weight = float(magnitudes_of(operator).max(initial=0.0))
         return cls(
-            gamma32(terms + 1 + (_OF_SCALES if isinstance(operator, Scale) else 0)),
-            gamma32(terms + _FOLDED),
+            deployed_slack(operator),
+            gamma32(terms + FOLDED),
             1 + 2 * gamma32(2 * terms + 16),
             float(_TINY * tiny32(terms + 1, max(largest, 1.0), max(weight, 1.0))),
         )
@@ -183,18 +209,19 @@ class LayerSlack:
             ModelError: what it makes could overflow, or it sums too many numbers for one output.
         """
         sizes = _Sizes.of(operator, largest)
-        weight, bias = _weight(operator), np.abs(_bias(operator))
-        constant = _up(((sizes.both + 8 * _UNIT) * bias + sizes.tiny) * sizes.enlarge)
+        weight, bias = magnitudes_of(operator), np.abs(bias_of(operator))
+        constant = raised(((sizes.both + 8 * UNIT) * bias + sizes.tiny) * sizes.enlarge)
         return cls(
-            _up((1 + sizes.deployed) * (1 + 4 * _UNIT) / 2 * sizes.enlarge),
-            _up((sizes.both + 8 * _UNIT) * sizes.enlarge),
-            _with(operator, weight.astype(np.float32), constant),
+            raised((1 + sizes.deployed) * (1 + 4 * UNIT) / 2 * sizes.enlarge),
+            raised((sizes.both + 8 * UNIT) * sizes.enlarge),
+            with_constants(operator, weight.astype(np.float32), constant),
             _largest_made(operator, largest),
-            _terms(operator),
+            terms_of(operator),
         )
 
 
-def _with(operator: LinearOperator, weight: Floats, bias: Floats) -> LinearOperator:
+def with_constants(operator: LinearOperator, weight: Floats, bias: Floats) -> LinearOperator:
+    """The operator with another weight and bias of the same shapes."""
     match operator:
         case Affine():
             return Affine(weight, bias)
@@ -206,14 +233,14 @@ def _with(operator: LinearOperator, weight: Floats, bias: Floats) -> LinearOpera
 
 def _largest_made(operator: LinearOperator, largest: float) -> float:
     """At least the magnitude of every number that a layer can make, bounds included."""
-    weight, bias = _weight(operator), np.abs(_bias(operator))
+    weight, bias = magnitudes_of(operator), np.abs(bias_of(operator))
     rows = weight if isinstance(operator, Scale) else weight.reshape(len(weight), -1).sum(axis=1)
     made = float(rows.max(initial=0.0)) * largest + float(bias.max(initial=0.0)) + 1
     # The spread exceeds that of the exact box by less than a few times ``g``.
-    return _small_enough(made * _Sizes.of(operator, largest).enlarge ** 4)
+    return small_enough(made * _Sizes.of(operator, largest).enlarge ** 4)
 
 
-def _small_enough(made: float) -> float:
+def small_enough(made: float) -> float:
     """The number itself; written so that an infinity or a NaN is refused too."""
     if not made <= LARGEST:
         raise ModelError(
@@ -233,16 +260,33 @@ def sum_slack(terms: int, largest: float) -> tuple[Floats, Floats, float]:
     Raises:
         ModelError: a sum could overflow.
     """
-    factor = (gamma32(terms + 1) + 6 * _UNIT) * (1 + 2 * gamma32(16))
+    factor = (gamma32(terms + 1) + 6 * UNIT) * (1 + 2 * gamma32(16))
     tiny = _TINY * float(tiny32(terms + 1, max(largest, 1.0), 1.0))
-    return _up(factor), _up(tiny), _small_enough((2 * largest + 1) * (1 + 2 * factor))
+    return raised(factor), raised(tiny), small_enough((2 * largest + 1) * (1 + 2 * factor))
+
+
+def pairs(operator: Affine) -> tuple[Array, Array, Array, Array]:
+    """``d``, ``e``, ``S`` and ``T`` of all pairs of labels, in float64, pairs first.
+
+    For each label in turn, of its logit less each other one; of a single logit, for label 0 its
+    negative and for label 1 itself.
+    """
+    weight, bias = operator.weight.astype(np.float64), operator.bias.astype(np.float64)
+    if len(weight) == 1:
+        # Against a logit that is 0: nothing is subtracted, and nothing is rounded.
+        weight = np.concatenate([np.zeros_like(weight), weight])
+        bias = np.concatenate([np.zeros(1), bias])
+    label, other = np.nonzero(~np.eye(len(weight), dtype=np.bool_))
+    return (
+        weight[label] - weight[other],
+        bias[label] - bias[other],
+        np.abs(weight[label]) + np.abs(weight[other]),
+        np.abs(bias[label]) + np.abs(bias[other]),
+    )
 
 
 def differences(operator: Affine, largest: float) -> tuple[Affine, Affine]:
-    """The last layer as differences of logits, and the spread of these.
-
-    For each label in turn, its logit less each other one; of a single logit, for label 0 its
-    negative and for label 1 itself.
+    """The last layer as differences of logits (``pairs``), and the spread of these.
 
     Args:
         operator: the last layer.
@@ -257,20 +301,12 @@ def differences(operator: Affine, largest: float) -> tuple[Affine, Affine]:
     """
     _largest_made(operator, largest)
     sizes = _Sizes.of(operator, largest)
-    weight, bias = operator.weight.astype(np.float64), operator.bias.astype(np.float64)
-    if len(weight) == 1:
-        # Against a logit that is 0: nothing is subtracted, and nothing is rounded.
-        weight = np.concatenate([np.zeros_like(weight), weight])
-        bias = np.concatenate([np.zeros(1), bias])
-    classes = len(weight)
-    label, other = np.nonzero(~np.eye(classes, dtype=np.bool_))
-    d, e = weight[label] - weight[other], bias[label] - bias[other]
-    both, together = np.abs(weight[label]) + np.abs(weight[other]), np.abs(bias[[label, other]])
-    factor = sizes.both + 12 * _UNIT
-    on_width = (np.abs(d) * (1 + 4 * _UNIT) + sizes.deployed * both) * (1 + 4 * _UNIT) / 2
-    constant = factor * together.sum(axis=0) + np.abs(e - e.astype(np.float32)) + sizes.tiny
+    d, e, both, together = pairs(operator)
+    factor = sizes.both + 12 * UNIT
+    on_width = (np.abs(d) * (1 + 4 * UNIT) + sizes.deployed * both) * (1 + 4 * UNIT) / 2
+    constant = factor * together + np.abs(e - e.astype(np.float32)) + sizes.tiny
     spread = np.concatenate([on_width, factor * both], axis=1)
     return (
         Affine(d.astype(np.float32), e.astype(np.float32)),
-        Affine(_up(spread * sizes.enlarge), _up(constant * sizes.enlarge)),
+        Affine(raised(spread * sizes.enlarge), raised(constant * sizes.enlarge)),
     )

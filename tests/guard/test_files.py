@@ -129,6 +129,7 @@ def test_a_file_that_was_sealed_anew_has_to_be_a_guard_all_the_same(edit, file):
         ("artifact", "no digest"),
         ("radius", "far"),
         ("radius", "-1/255"),
+        ("bounds", "by guess"),
         ("classes", "many"),
     ],
 )

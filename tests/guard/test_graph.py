@@ -10,10 +10,9 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import numpy_helper
-from onnx.reference import ReferenceEvaluator
 from support import float32
 from support.float32 import Arithmetic
+from support.guards import in_float64
 from support.networks import LARGER, TINY, mlp, sampled, seeds, small_cnn, weights
 from support.zoo import shape_for, tiny_network
 
@@ -175,23 +174,6 @@ def test_terms_that_the_graph_itself_loses_are_covered(count, small):
             found = asked(network, "0", images)
             bounds = trusted_margins(network, region("0", images), found["label"])
             assert np.all(found["margin"] <= bounds)
-
-
-def in_float64(file):
-    """The same graph with every float32 of it as a float64."""
-    model = onnx.load_model_from_string(file)
-    for tensor in model.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT:
-            wide = numpy_helper.to_array(tensor).astype(np.float64)
-            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
-    for value in (*model.graph.input, *model.graph.output):
-        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
-            value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
-    for made in model.graph.node:
-        for attribute in made.attribute:
-            if made.op_type == "Cast" and attribute.i == onnx.TensorProto.FLOAT:
-                attribute.i = onnx.TensorProto.DOUBLE
-    return ReferenceEvaluator(model)
 
 
 @pytest.mark.parametrize("name", ["cnn", "mlp", "residual", "pooled"])

@@ -284,6 +284,41 @@ def test_a_radius_is_chosen_for_a_coverage(made, tmp_path):
 
     assert covered(chosen) >= 0.6 > covered(Radius(chosen.value + Radius.of("15/255").value))
     assert radius_for(result.artifact, Radius.of("60/255"), images, 0.99) == Radius.of("15/255")
+    by_both = radius_for(result.artifact, Radius.of("60/255"), images, 0.6, "crown-ibp")
+    assert by_both.value >= chosen.value
+
+
+def test_bounds_are_those_that_the_model_was_trained_on(made, guard, tmp_path):
+    """Unless others are given; the file and its figures name them. A run may not say."""
+    result, data = asi.load(made[0].save(tmp_path / "copy")), made[1]
+    images = data.split("val").images
+
+    def named(bounds):
+        found = asi.build_guard(result, data, bounds=bounds, monitors=False)
+        settings = result.folder.read_json(GUARD_FIGURES)["settings"]
+        assert settings["bounds"] == found.bounds == Guard(tmp_path / "copy" / GUARD_FILE).bounds
+        return found
+
+    assert (guard.bounds, named(None).bounds) == ("intervals", "intervals")
+    by_both = named("crown-ibp")
+    assert by_both.bounds == "crown-ibp"
+    assert all(
+        a.margin >= b.margin
+        for a, b in zip(by_both(images), named("intervals")(images), strict=True)
+    )
+    run = tmp_path / "copy" / "run.json"
+    told = json.loads(run.read_text())
+    for corrector, bounds in (
+        ({"bounds": "crown-ibp"}, "crown-ibp"),
+        ({"bounds": "intervals"}, "intervals"),
+        ({"bounds": "of another kind"}, "intervals"),
+        ({}, "intervals"),
+        (None, "intervals"),
+    ):
+        run.write_text(json.dumps(told | {"corrector": corrector}))
+        result = asi.load(tmp_path / "copy")
+        assert named(None).bounds == bounds
+        assert named("crown-ibp").bounds == "crown-ibp"
 
 
 def test_wrong_use_is_refused_before_anything_is_written(made, guard):
@@ -293,6 +328,7 @@ def test_wrong_use_is_refused_before_anything_is_written(made, guard):
     other = squares(seed=1)
     for wrong, message in (
         ({"dataset": other}, "those that the run"),
+        ({"dataset": data, "bounds": "crown"}, "bounds: 'crown'; 'intervals' or 'crown-ibp'"),
         ({"dataset": data, "refused": 1.0}, "refused"),
         ({"dataset": data, "error": 0.0}, "error"),
         ({"dataset": data, "coverage": 0.5, "radius": "1/255"}, "one of the two"),
@@ -323,6 +359,11 @@ def test_the_command_prints_what_is_counted_apart_from_what_is_estimated(tmp_pat
     (refused,) = (line for line in printed.splitlines() if line.startswith("refused on test"))
     assert "0 by domain" in refused
     assert "8 by not-certified" in refused
+    assert printed.endswith("radius 1/255, by intervals\n")
+    assert main(["guard", str(out), "--bounds", "crown-ibp", "--no-monitors"]) == 0
+    assert capsys.readouterr().out.endswith("radius 1/255, by crown-ibp\n")
+    assert main(["guard", str(out), "--bounds", "crown", "--no-monitors"]) == 2
+    assert "bounds: 'crown'" in capsys.readouterr().err
     assert main(["guard", str(out), "--coverage", "0.5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found == asi.load(out).folder.read_json(GUARD_FIGURES)

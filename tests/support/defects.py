@@ -81,6 +81,8 @@ _CURVES = "tests/checker/test_curves.py::test_"
 _SMOOTH = "tests/checker/test_smooth.py::test_"
 _ROUGH = "tests/soundness/test_smooth_float32.py::test_"
 _GUARD = "tests/guard/test_graph.py::test_"
+_BACKWARD = "tests/guard/test_backward.py::test_"
+_BACKWARD_SAME = _BACKWARD + ("each_bound_is_at_most_that_of_the_trusted_pass_from_the_same_boxes")
 _ASKED = "tests/guard/test_guard.py::test_"
 _PART = "tests/guard/test_statistical.py::test_"
 _GUARD_CASCADE = "tests/guard/test_cascade.py::test_"
@@ -4224,28 +4226,28 @@ _GUARDS = [
     Defect(
         "guard: no slack on the centre",
         "guard/slack.py",
-        "_up((sizes.both + 8 * _UNIT) * sizes.enlarge),",
-        "_up(0.0),",
+        "raised((sizes.both + 8 * UNIT) * sizes.enlarge),",
+        "raised(0.0),",
         _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[cnn]",
     ),
     Defect(
         "guard: no slack of the bias",
         "guard/slack.py",
-        "constant = _up(((sizes.both + 8 * _UNIT) * bias + sizes.tiny) * sizes.enlarge)",
-        "constant = _up(0 * bias)",
+        "constant = raised(((sizes.both + 8 * UNIT) * bias + sizes.tiny) * sizes.enlarge)",
+        "constant = raised(0 * bias)",
         _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[wide]",
     ),
     Defect(
         "guard: half the width of a box",
         "guard/slack.py",
-        "_up((1 + sizes.deployed) * (1 + 4 * _UNIT) / 2 * sizes.enlarge),",
-        "_up((1 + sizes.deployed) * (1 + 4 * _UNIT) / 4 * sizes.enlarge),",
+        "raised((1 + sizes.deployed) * (1 + 4 * UNIT) / 2 * sizes.enlarge),",
+        "raised((1 + sizes.deployed) * (1 + 4 * UNIT) / 4 * sizes.enlarge),",
         _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[mlp]",
     ),
     Defect(
         "guard: rounded differences of weights",
         "guard/slack.py",
-        "factor = sizes.both + 12 * _UNIT",
+        "factor = sizes.both + 12 * UNIT",
         "factor = 0.0",
         _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[one layer]",
     ),
@@ -4265,7 +4267,7 @@ _GUARDS = [
     ),
     Defect(
         "guard: a region of brighter images only",
-        "guard/graph.py",
+        "guard/forward.py",
         'lower = writer.node("Sub", [INPUT_NAME, reach])',
         'lower = writer.node("Identity", [INPUT_NAME])',
         _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[mlp]",
@@ -4273,13 +4275,13 @@ _GUARDS = [
     Defect(
         "guard: sums without rounding",
         "guard/slack.py",
-        "factor = (gamma32(terms + 1) + 6 * _UNIT) * (1 + 2 * gamma32(16))",
+        "factor = (gamma32(terms + 1) + 6 * UNIT) * (1 + 2 * gamma32(16))",
         "factor = 0.0",
         _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[doubled]",
     ),
     Defect(
         "guard: pixels that are none accepted",
-        "guard/graph.py",
+        "guard/writer.py",
         'above = self.node("GreaterOrEqual", [values,',
         'above = self.node("GreaterOrEqual", [self.node("Abs", [values]),',
         _GUARD + "a_pixel_that_is_none_is_refused[-1e-07]",
@@ -4409,6 +4411,163 @@ _GUARDS = [
         "return len(self._evidence.counts) / self.false_alarms",
         "return 1 / self.false_alarms",
         _DRIFT + "changed_images_raise_the_alarm_soon[change0-mean of channel 0]",
+    ),
+    Defect(
+        "guard backward: a wrong slope from above",
+        "guard/backward.py",
+        'chord = writer.node("Div", [high, width])',
+        'chord = writer.node("Mul", [writer.node("Div", [high, width]), writer.number(0.75)])',
+        _BACKWARD + "what_is_taken_off_is_the_rounding_of_two_runs[mlp]",
+    ),
+    Defect(
+        "guard backward: another slope from below",
+        "guard/backward.py",
+        'writer.node("GreaterOrEqual", [high, depth])',
+        'writer.node("GreaterOrEqual", [depth, high])',
+        _BACKWARD + "what_is_taken_off_is_the_rounding_of_two_runs[mlp]",
+    ),
+    Defect(
+        "guard backward: a chord that is not raised",
+        "guard/backward.py",
+        'lost = writer.node("Add", [height, writer.node("Mul", [chord, rounding])])',
+        'lost = writer.node("Mul", [chord, rounding])',
+        _BACKWARD_SAME + "[mlp]",
+    ),
+    Defect(
+        "guard backward: another slope from above than its height is for",
+        "guard/backward.py",
+        "[falling, self._row(chord, source)]",
+        "[falling, self._row(from_below, source)]",
+        _BACKWARD_SAME + "[mlp]",
+    ),
+    Defect(
+        "guard backward: signs exchanged at a ReLU",
+        "guard/backward.py",
+        'rising, falling = writer.node("Max", [a, zero]), writer.node("Min", [a, zero])\n'
+        '        self._add_spread(writer.node("Neg", [falling]), lost, self._size(source), 0)',
+        'falling, rising = writer.node("Max", [a, zero]), writer.node("Min", [a, zero])\n'
+        '        self._add_spread(writer.node("Neg", [rising]), lost, self._size(source), 0)',
+        _BACKWARD_SAME + "[mlp]",
+    ),
+    Defect(
+        "guard backward: no biases",
+        "guard/backward.py",
+        "        if bias.any():\n            self._add(",
+        "        if bias.any() and not value:\n            self._add(",
+        _BACKWARD_SAME + "[mlp]",
+    ),
+    Defect(
+        "guard backward: spreads added",
+        "guard/backward.py",
+        'lower = writer.node("Sub", [self._sum, self._spread])',
+        'lower = writer.node("Add", [self._sum, self._spread])',
+        _BACKWARD_SAME + "[one layer]",
+    ),
+    Defect(
+        "guard backward: half the width of the image",
+        "guard/backward.py",
+        "raised((1 + 2 * UNIT) / 2)",
+        "raised((1 + 2 * UNIT) / 4)",
+        _BACKWARD_SAME + "[one layer]",
+    ),
+    Defect(
+        "guard backward: coefficients of one reader alone",
+        "guard/backward.py",
+        "pending[source] = given if so_far is None else self._joined(source, so_far, given)",
+        "pending[source] = given",
+        _BACKWARD_SAME + "[residual]",
+    ),
+    Defect(
+        "guard backward: a pool's chord that is not raised",
+        "guard/backward.py",
+        "[falling, self._column(height, value)]",
+        "[rising, self._column(height, value)]",
+        _BACKWARD_SAME + "[pooling]",
+    ),
+    Defect(
+        "guard backward: padding is a number",
+        "guard/backward.py",
+        'return writer.node("Where", [writer.constant(inside), found, nothing])',
+        "return found",
+        _BACKWARD_SAME + "[pooling]",
+    ),
+    Defect(
+        "guard backward: a pool's lower bound by another number",
+        "guard/backward.py",
+        'on_below = writer.node("Cast", [below], to=1)',
+        'on_below = writer.node("Cast", [top], to=1)',
+        _BACKWARD + "what_is_taken_off_is_the_rounding_of_two_runs[pooling]",
+    ),
+    Defect(
+        "guard backward: another label's differences",
+        "guard/backward.py",
+        'chosen = writer.node("Gather", [labels, label])',
+        'chosen = writer.node("Gather", [labels, writer.node("Mul", [label, writer.integers(0)])])',
+        _BACKWARD_SAME + "[mlp]",
+    ),
+    Defect(
+        "guard backward: layers without rounding",
+        "guard/backward_slack.py",
+        "return raised(deployed + back), spread",
+        "return raised(0.0), spread",
+        _BACKWARD_SAME + "[mlp]",
+    ),
+    Defect(
+        "guard backward: coefficients without rounding",
+        "guard/backward_slack.py",
+        "return raised(deployed + back), spread",
+        "return raised(deployed), spread",
+        _BACKWARD + "terms_that_the_pass_itself_loses_are_covered[1000-25]",
+    ),
+    Defect(
+        "guard backward: biases without rounding",
+        "guard/backward_slack.py",
+        "constant = raised((deployed + self.of_sum(numbers)) * bias)",
+        "constant = raised(0 * bias)",
+        _BACKWARD_SAME + "[wide]",
+    ),
+    Defect(
+        "guard backward: sums without rounding",
+        "guard/backward_slack.py",
+        "return gamma32(_few_enough(numbers + self.addends + 8))",
+        "return 0.0",
+        _BACKWARD + "the_constants_pay_for_every_rounding[1000]",
+    ),
+    Defect(
+        "guard backward: spreads as they are summed",
+        "guard/backward_slack.py",
+        "return raised(1 + 2 * gamma32(_few_enough(numbers + terms + self.addends + 32)))",
+        "return raised(1.0)",
+        _BACKWARD + "the_constants_pay_for_every_rounding[1000]",
+    ),
+    Defect(
+        "guard backward: deployed sums without rounding",
+        "guard/backward_slack.py",
+        "return raised(gamma32(terms + 1))",
+        "return raised(0.0)",
+        _BACKWARD_SAME + "[long sum]",
+    ),
+    Defect(
+        "guard backward: logits without rounding",
+        "guard/backward_slack.py",
+        "raised((deployed + 4 * UNIT) * both * enlarge)",
+        "raised(4 * UNIT * both * enlarge)",
+        _BACKWARD
+        + "each_bound_is_at_most_that_of_the_trusted_pass_from_the_same_boxes[nearly equal]",
+    ),
+    Defect(
+        "guard backward: coefficients that may overflow",
+        "guard/backward_slack.py",
+        "        small_enough(total)\n",
+        "",
+        _BACKWARD + "what_could_overflow_or_is_too_long_is_refused",
+    ),
+    Defect(
+        "guard backward: the worse of two bounds",
+        "guard/graph.py",
+        'of_label = writer.node("Max", [of_label, linear])',
+        'of_label = writer.node("Min", [of_label, linear])',
+        _BACKWARD + "it_answers_whatever_intervals_answer[mlp]",
     ),
 ]
 

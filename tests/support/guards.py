@@ -1,11 +1,14 @@
-"""A model and images for guards: whether a square is bright, clearly or only just."""
+"""For guards: a model and images of squares, bright clearly or only just; graphs in float64."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from asi_verify.data import Dataset, Samples, Task
@@ -44,3 +47,20 @@ def square_model() -> Any:
         last.weight[:] = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
         last.bias[:] = 0
     return nn.Sequential(nn.Flatten(), first, nn.ReLU(), last)
+
+
+def in_float64(file: bytes) -> ReferenceEvaluator:
+    """The same graph with every float32 of it as a float64."""
+    model = onnx.load_model_from_string(file)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            wide = numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    for made in model.graph.node:
+        for attribute in made.attribute:
+            if made.op_type == "Cast" and attribute.i == onnx.TensorProto.FLOAT:
+                attribute.i = onnx.TensorProto.DOUBLE
+    return ReferenceEvaluator(model)
