@@ -62,11 +62,11 @@ def audit_dataset(
     """
     from asi_verify.audit import audit_splits, cleanlab_version, readiness
 
-    data = load_dataset(dataset, data_root=data_root)
-    family = family_for(radius, data)
     place = None if out is None else Path(out)
     if place is not None and (place.is_dir() or not place.absolute().parent.is_dir()):
         raise UsageError(f"out: {place} cannot be written; give a file in a folder that is there")
+    data = load_dataset(dataset, data_root=data_root)
+    family = family_for(radius, data)
     if suspects:
         cleanlab_version()  # refused before minutes are spent
         data.split("train")

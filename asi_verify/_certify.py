@@ -110,14 +110,16 @@ def certify(
     require_target(target)
     require_cores(cores)
     arithmetic = Semantics.of(semantics)
+    folder = RunFolder.in_memory() if out is None else RunFolder.at(out)  # refused first
     data = load_dataset(dataset, data_root=data_root)
     data.split(split)  # refused before anything is written
     family = family_for(radius, data)
     larger = _never_miss_in(family, never_miss, never_miss_radius, data, split, target)
     ready = readiness_of(readiness, data)
-    folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
+    artifact = _given_model(model, data, preprocess)
+    if folder.read_json(RESULT_FILE) is None:
+        _refuse_unprocessed(artifact, data.split(split), preprocess)
     with folder.locked():
-        artifact = _given_model(model, data, preprocess)
         folder.configure(
             {
                 **run_configuration("certify", data, family, arithmetic, split),
@@ -130,7 +132,6 @@ def certify(
         note_readiness(ready, folder)
         if folder.read_json(RESULT_FILE) is None:
             subject = audited(data, family, arithmetic, split, folder, progress, target, larger)
-            _refuse_unprocessed(artifact, subject.samples, preprocess)
             found = _examine_given(artifact, subject, folder, stages, progress, cores)
             folder.write_json(
                 RESULT_FILE,
@@ -211,6 +212,7 @@ def correct(
 
     require_cores(cores)
     family, arithmetic = linf_for(radius), Semantics.of(semantics)
+    folder = RunFolder.in_memory() if out is None else RunFolder.at(out)  # refused first
     data = load_dataset(dataset, data_root=data_root)
     train = data.split("train")  # refused before anything is written
     larger = never_miss_for(never_miss, never_miss_radius, data, "train", family)
@@ -218,9 +220,10 @@ def correct(
     chosen = corrector if corrector is not None else CertifiedTraining()
     loop = Loop.of(chosen, rounds, last_layer, LocalPatch.of(memorise, len(train)))
     ready = readiness_of(readiness, data)
-    folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
+    artifact = _given_model(model, data, preprocess)
+    if folder.read_json(RESULT_FILE) is None:
+        _refuse_unprocessed(artifact, train, preprocess)
     with folder.locked():
-        artifact = _given_model(model, data, preprocess)
         folder.configure(
             {**run_configuration("correct", data, family, arithmetic), "model": artifact.digest}
             | {"corrector": chosen.settings(), "last_layer": last_layer}
@@ -232,7 +235,6 @@ def correct(
         )
         note_readiness(ready, folder)
         if folder.read_json(RESULT_FILE) is None:
-            _refuse_unprocessed(artifact, data.split("train"), preprocess)
             corrected(
                 artifact,
                 data,

@@ -9,15 +9,16 @@ from typing import Any
 
 from asi_verify._configuration import noted_dataset
 from asi_verify._never_miss import checked_never_miss
-from asi_verify._result import CERTIFICATES
-from asi_verify.checker import CheckResult, check_files, read_claims
-from asi_verify.checker.folder import Margins, reader_of
+from asi_verify._result import CERTIFICATES, RESULT_FILE
+from asi_verify.checker import CheckResult, check_folder, read_claims
+from asi_verify.checker.folder import Margins
+from asi_verify.core.claims import CLAIMS_FILE, Claims
 from asi_verify.core.cores import require_cores
 from asi_verify.data import DatasetLike, load_dataset
 from asi_verify.errors import CertificateError
 from asi_verify.store import RUN_FILE
 
-__all__ = ["check"]
+__all__ = ["check", "of_another_run"]
 
 
 def check(
@@ -38,18 +39,20 @@ def check(
 
     Returns:
         Outcomes for all samples; ``never_miss`` of it is the same for a run that was asked never to
-        miss some classes, and what holds has to hold of both.
+        miss some classes, and what holds has to hold of both. Certificates in a run folder that are
+        about something else than the run was asked for, or than the model it ended with, are
+        refused, and nothing else of them is looked at.
 
     Raises:
-        CertificateError: there are no certificates to be read, as where the run is not finished.
+        CertificateError: there are no certificates to be read, as where the run is not finished, or
+            a file that says what they are about was damaged.
         DataError: the data set cannot be found or used.
     """
     require_cores(cores)
     place = Path(folder)
     if not place.is_dir():
-        raise CertificateError(
-            f"{place}: there is no such folder; give a run's, or one of certificates"
-        )
+        what = "not a folder" if place.exists() else "there is no such folder"
+        raise CertificateError(f"{place}: {what}; give a run's, or one of certificates")
     of_run = (place / CERTIFICATES).is_dir()
     if not of_run and (place / RUN_FILE).is_file():
         raise CertificateError(
@@ -57,18 +60,62 @@ def check(
         )
     if of_run:
         place = place / CERTIFICATES
+    elif not (place / CLAIMS_FILE).exists():
+        raise CertificateError(
+            f"{place}: neither a run nor certificates lie here (there is no {CLAIMS_FILE}); give "
+            "the folder that a run wrote, or the certificates in it"
+        )
+    settings = _noted(Path(folder) / RUN_FILE) if of_run else {}
     claims = read_claims(place)
+    ended = _noted(Path(folder) / RESULT_FILE) if of_run else {}
+    if foreign := of_another_run(claims, settings, ended):
+        return CheckResult(claims, {}, {}, {}, frozenset(), foreign, frozenset())
     given = dataset is not None
     data = load_dataset(dataset, data_root=data_root) if given else noted_dataset(folder, data_root)
     samples = data.split(claims.dataset.split)
     margins = _margins_on(cores)
-    result = check_files(reader_of(place), samples.images, samples.labels, margins)
+    result = check_folder(place, samples.images, samples.labels, margins)
     if not of_run:
         return result
-    named = checked_never_miss(
-        Path(folder), _noted_settings(Path(folder)), claims, samples, margins
-    )
+    named = checked_never_miss(Path(folder), settings, claims, samples, margins)
     return replace(result, never_miss=named)
+
+
+def of_another_run(
+    claims: Claims, settings: dict[str, Any], result: dict[str, Any]
+) -> tuple[str, ...]:
+    """How certificates differ from what a run was asked for, and from what it ended with.
+
+    What the run does not say is not compared. A correction begins with the model that is noted
+    among the settings and ends with another, which the result names.
+
+    Args:
+        claims: those in the run's folder.
+        settings: what the run was asked for, as its folder notes it.
+        result: what it ended with, likewise.
+    """
+    claimed = claims.dataset
+    if settings.get("kind") == "certify":
+        model, target = settings.get("model"), settings.get("target")
+    else:
+        model, target = _at(result, "after", "model"), "label"
+    asked = {
+        "model": (claims.artifact, model),
+        "target": (claimed.target, target),
+        "regions": (claims.family.to_json(), settings.get("family")),
+        "semantics": (claims.semantics.value, settings.get("semantics")),
+        "split": (claimed.split, settings.get("split")),
+        "data set": (claimed.name, _at(settings, "dataset", "name")),
+    } | {
+        what: (digest, _at(settings, "dataset", "digests", claimed.split, what))
+        for what, digest in (("images", claimed.images), ("labels", claimed.labels))
+    }
+    return tuple(
+        f"{CERTIFICATES}{CLAIMS_FILE}: {what}: {told!r}, but {wanted!r} in the run of this folder; "
+        "these are another run's certificates: put its own back"
+        for what, (told, wanted) in asked.items()
+        if wanted is not None and wanted != told
+    )
 
 
 def _margins_on(cores: int) -> Margins | None:
@@ -80,14 +127,24 @@ def _margins_on(cores: int) -> Margins | None:
     return margins_on(cores)
 
 
-def _noted_settings(folder: Path) -> dict[str, Any]:
-    """What a run folder says that it was asked for; nothing if it does not say."""
+def _at(value: Any, *keys: str) -> Any:
+    """What stands below some keys, one below the other; None if nothing does."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    """What a file of a run folder says; nothing if there is no such file."""
     try:
-        noted = json.loads((folder / RUN_FILE).read_bytes())
+        noted = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError):
         noted = None
     if not isinstance(noted, dict):
-        raise CertificateError(f"{folder / RUN_FILE}: it cannot be read as the settings of a run")
+        raise CertificateError(
+            f"{path}: the file was damaged and cannot be read as that of a run: take it from a "
+            "copy of the folder"
+        )
     return noted

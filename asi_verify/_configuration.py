@@ -12,7 +12,7 @@ from asi_verify.core.family import RegionFamily
 from asi_verify.core.semantics import Semantics
 from asi_verify.data import Dataset, DatasetLike, load_dataset, medmnist_sets
 from asi_verify.errors import CertificateError, DataError, UsageError
-from asi_verify.store import RunFolder
+from asi_verify.store import RUN_FILE, RunFolder
 
 if TYPE_CHECKING:
     from asi_verify.prove import Stage
@@ -96,13 +96,15 @@ def dataset_of(
 
 def noted_dataset(folder: str | Path, data_root: str | Path | None = None) -> Dataset:
     """The data set that a run folder names, from where it was read or by its name."""
+    is_run = (Path(folder) / RUN_FILE).is_file()
     try:
-        noted = RunFolder.open(Path(folder)).configuration["dataset"]
+        noted = RunFolder.open(folder).configuration["dataset"] if is_run else {}
         name = str(noted["name"])
         source = None if noted["source"] is None else Path(noted["source"])
-    except (KeyError, TypeError, ValueError, RecursionError):  # a UsageError is a ValueError
+    except (KeyError, TypeError):
         raise CertificateError(
-            f"{folder} does not say which data set it is about; pass it along"
+            f"{folder} does not say which data set it is about; pass it along (dataset, on the "
+            "command line --dataset)"
         ) from None
     if source is None and not name.startswith("phantom-"):
         raise DataError(f"{name} was given as arrays; pass the data set along")

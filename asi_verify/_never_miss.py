@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from asi_verify.checker import CheckResult, check_files, read_claims
-from asi_verify.checker.folder import Margins, reader_of
+from asi_verify.checker import CheckResult, check_folder, read_claims
+from asi_verify.checker.folder import Margins
 from asi_verify.core.claims import CLAIMS_FILE, Claims
 from asi_verify.core.linf import LInf
 from asi_verify.core.never_miss import NeverMiss
@@ -150,7 +150,7 @@ def checked_never_miss(
         configuration: what the run was asked for, as far as it can be read.
         main: the claims about all samples.
         samples: the certified split.
-        margins: as for ``checker.check_files``.
+        margins: as for ``checker.check_folder``.
 
     Returns:
         None if the run was not asked and has no such folder.
@@ -163,7 +163,7 @@ def checked_never_miss(
     except CertificateError as error:
         nothing: frozenset[int] = frozenset()
         return CheckResult(None, {}, {}, {}, nothing, (f"{NEVER_MISS}: {error}",), nothing)
-    result = check_files(reader_of(place), samples.images, samples.labels, margins)
+    result = check_folder(place, samples.images, samples.labels, margins)
     return replace(result, refused=(*foreign_claims(claims, main, noted), *result.refused))
 
 

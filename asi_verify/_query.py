@@ -11,7 +11,7 @@ from asi_verify.core.radius import RadiusLike
 from asi_verify.data import DatasetLike, load_dataset
 from asi_verify.errors import ModelError, UsageError
 from asi_verify.lowering import read_network
-from asi_verify.lowering.files import FileLike, read_file
+from asi_verify.lowering.files import FileLike, naming, read_file
 from asi_verify.lowering.vnnlib import write_vnnlib
 
 __all__ = ["write_query"]
@@ -46,7 +46,9 @@ def write_query(
     samples = load_dataset(dataset, data_root=data_root).split(split)
     if not 0 <= row < len(samples):
         raise UsageError(f"row: {row}; {split} has the rows 0..{len(samples) - 1}")
-    network = read_network(read_file(model, LARGEST_ARTIFACT, ModelError))
+    data = read_file(model, LARGEST_ARTIFACT, ModelError)
+    with naming(model):
+        network = read_network(data)
     images = samples.images[[row]]
     if network.head is not None or network.input_shape != images.shape[1:]:
         raise ModelError(

@@ -44,7 +44,9 @@ def _readiness_at(path: Path) -> Readiness:
     except OSError as error:
         raise CertificateError(f"readiness: {path} cannot be read: {error.strerror}") from None
     except CertificateError as error:
-        raise CertificateError(f"readiness: {path}: {error}") from None
+        raise CertificateError(
+            f"readiness: {path}: {error}; give the file that audit_dataset wrote, unaltered"
+        ) from None
 
 
 def readiness_settings(ready: Readiness | None) -> dict[str, str]:

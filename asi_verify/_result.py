@@ -95,7 +95,8 @@ class Result:
     @property
     def claims(self) -> Claims:
         """What the certificates claim."""
-        return Claims.from_bytes(self.folder.files.require(CERTIFICATES + CLAIMS_FILE))
+        name = CERTIFICATES + CLAIMS_FILE
+        return Claims.from_bytes(self.folder.files.require(name), f"{self.folder.files}/{name}")
 
     @property
     def claims_digest(self) -> str:

@@ -92,6 +92,7 @@ def run(
 
     require_cores(cores)
     family, arithmetic = linf_for(radius), Semantics.of(semantics)
+    folder = RunFolder.in_memory() if out is None else RunFolder.at(out)  # refused first
     data = load_dataset(dataset, data_root=data_root)
     normed: bool = architecture_named(architecture).batch_norm
     training = ordinary if ordinary is not None else OrdinaryTraining(batch_norm=normed)
@@ -104,7 +105,6 @@ def run(
     loop = Loop.of(chosen, rounds, last_layer, patch)
     ready = readiness_of(readiness, data)
     start = untrained_network(architecture, data, seed, options)
-    folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
         folder.configure(
             run_configuration("run", data, family, arithmetic)

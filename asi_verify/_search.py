@@ -103,6 +103,7 @@ def search(
     )
 
     family, arithmetic = linf_for(radius), Semantics.of(semantics)
+    folder = RunFolder.in_memory() if out is None else RunFolder.at(out)  # refused first
     whole = load_dataset(dataset, data_root=data_root)
     whole.split("train")  # refused before anything is written
     data = replace(
@@ -112,7 +113,6 @@ def search(
     _refuse_unusable(chosen, budget)
     stages = halving_stages(len(chosen), budget)
     starts = [untrained_network(c.architecture, data, seed, c.options) for c in chosen]
-    folder = RunFolder.in_memory() if out is None else RunFolder.at(out)
     with folder.locked():
         folder.configure(
             run_configuration("search", data, family, arithmetic)

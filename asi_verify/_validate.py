@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asi_verify._check import of_another_run
 from asi_verify._configuration import dataset_of
 from asi_verify._never_miss import NEVER_MISS, foreign_claims
 from asi_verify._result import CERTIFICATES, Result, load
@@ -58,7 +59,7 @@ def validate(
 
     found = result if isinstance(result, Result) else load(result)
     read = found.folder.files.require
-    claims = Claims.from_bytes(read(CERTIFICATES + CLAIMS_FILE))
+    claims = found.claims
     data = dataset_of(found, dataset, data_root)
     samples = data.split(claims.dataset.split)
     others = {name: data.split(name) for name in ("val", "test") if name in data.splits}
@@ -71,12 +72,15 @@ def validate(
         progress,
         (lambda name: read(NEVER_MISS + name)) if has_larger else None,
     )
+    # What was tried may hold, and yet not be what the run claims.
+    settings = found.folder.configuration
+    wrong = [("check", reason) for reason in of_another_run(claims, settings, found.summary)]
     if has_larger:
-        # What was tried may hold, and yet not be what the run claims.
-        larger = Claims.from_bytes(read(NEVER_MISS + CLAIMS_FILE))
-        wrong = foreign_claims(larger, claims, found.folder.configuration.get("never_miss"))
-        alarms = [Alarm("never miss: check", None, f"the folder is refused: {w}") for w in wrong]
-        validation = replace(validation, alarms=(*validation.alarms, *alarms))
+        larger = Claims.from_bytes(read(NEVER_MISS + CLAIMS_FILE), NEVER_MISS + CLAIMS_FILE)
+        reasons = foreign_claims(larger, claims, settings.get("never_miss"))
+        wrong += [("never miss: check", reason) for reason in reasons]
+    alarms = [Alarm(trial, None, f"the folder is refused: {reason}") for trial, reason in wrong]
+    validation = replace(validation, alarms=(*validation.alarms, *alarms))
     found.folder.write_json(VALIDATION_FILE, validation.to_json())
     rewrite_report(found.folder, data)
     return validation

@@ -57,7 +57,7 @@ from asi_verify.errors import (
     SoundnessAlarm,
     UsageError,
 )
-from asi_verify.lowering.files import FileLike, read_file
+from asi_verify.lowering.files import FileLike, naming, read_file
 from asi_verify.lowering.vnnlib import Specification, read_vnnlib
 from asi_verify.runtime import Session
 from asi_verify.runtime.corners import corner_search
@@ -163,14 +163,21 @@ class VnnlibResult:
         if not self.files:
             raise UsageError(f"the answer is {self.answer.value}: there is no proof to write")
         place = Path(folder)
+        refuse_other_things(place)
         place.mkdir(parents=True, exist_ok=True)
-        if {path.name for path in place.iterdir()} - _NAMES:
-            raise UsageError(f"{folder}: there are other things in it; name a new folder")
         # The main file goes first and comes last: without it, what lies there is no proof.
         for name in sorted(_NAMES, key=lambda name: name != PROOF_FILE):
             (place / name).unlink(missing_ok=True)
         for name in sorted(self.files, key=lambda name: name == PROOF_FILE):
             (place / name).write_bytes(self.files[name])
+
+
+def refuse_other_things(folder: Path) -> None:
+    """Refuse a place for a proof that is a file, or a folder with other things than a proof's."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; name a new folder")
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - _NAMES:
+        raise UsageError(f"{folder}: there are other things in it; name a new folder")
 
 
 def solve_vnnlib(
@@ -211,8 +218,11 @@ def solve_vnnlib(
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout: {timeout}; more than 0 seconds are expected")
     text = read_file(property_, LARGEST_VNNLIB, PropertyError)
-    asked = read_vnnlib(text)
-    subject = _subject(read_file(model, LARGEST_ARTIFACT, ModelError))
+    with naming(property_):
+        asked = read_vnnlib(text)
+    data = read_file(model, LARGEST_ARTIFACT, ModelError)
+    with naming(model):
+        subject = _subject(data)
     require_fit(asked, subject.network)
     deadline = None if timeout is None else started + (1 - _RESERVED) * timeout
     return _Search(subject, asked, text, arithmetic, started, deadline, cores).answer(stages)

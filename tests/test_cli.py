@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.runs import trained
 from typer.main import get_command
 
@@ -228,6 +230,68 @@ def test_wrong_use_is_one_line_and_exit_code_2(arguments, folder, tmp_path, monk
     lines = [line for line in printed.err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 or "Usage:" in printed.err
     assert not (tmp_path / "out" / "run.json").exists()
+
+
+STRANGE = [
+    (["certify", "nowhere.onnx", "{data}"], "nowhere.onnx: there is no such file; give an"),
+    (["certify", "empty", "{data}"], "empty: a folder; give an ONNX file"),
+    (["certify", "text.onnx", "{data}"], "text.onnx: not an ONNX file, or a truncated one; export"),
+    (["errors", "text.onnx", "{data}"], "text.onnx: not an ONNX file"),
+    (["query", "text.onnx", "{data}", "0"], "text.onnx: not an ONNX file"),
+    (["certify", "{model}", "images.npz"], "images.npz: not an NPZ file in MedMNIST's layout"),
+    (["certify", "{model}", "text.npz"], "and train_labels: it is of another kind"),
+    (["certify", "{model}", "other.npz"], "other.npz: no train_images, val_images or test"),
+    (["certify", "{model}", "short.npz"], "short.npz: 30 images, but 5 labels"),
+    (["certify", "{model}", "broken"], "broken/a/x.png: not a readable image: "),
+    (["certify", "{model}", "brestmnist"], "'brestmnist' is neither a data set's name nor"),
+    (["certify", "{model}", ""], "'' is neither a data set's name nor a folder"),
+    (["certify", "{model}", "{data}", "--radius", "abc"], "radius: 'abc' is not a number; write"),
+    (["certify", "{model}", "{data}", "--radius=-1/255"], "radius: '-1/255' is negative; write it"),
+    (["certify", "{model}", "{data}", "--split", "x"], "no split 'x'; it has train, val, test"),
+    (["certify", "{model}", "{data}", "--out", "text.onnx"], "text.onnx is a file; give a folder"),
+    (["certify", "{model}", "{data}", "--out", "broken"], "broken holds other things (a, ...)"),
+    (["certify", "{model}", "{data}", "--out", "/proc/a/out"], "/proc/a/out: "),
+    (["certify", "{model}", "{data}", "--readiness", "text.onnx"], "give the file that audit"),
+    (["vnnlib", "{model}", "open.vnnlib"], "open.vnnlib: line 2: the file ends inside 3 open pare"),
+    (["vnnlib", "{model}", "word.vnnlib"], "word.vnnlib: line 3: 'banana' is neither a"),
+    (["vnnlib", "{model}", "empty"], "empty: a folder; give a file"),
+    (["vnnlib", "{model}", "word.vnnlib", "--out", "broken"], "broken: there are other things"),
+    (["check", "empty"], "empty: neither a run nor certificates lie here"),
+    (["check", "nowhere"], "nowhere: there is no such folder; give a run's"),
+    (["check", "text.onnx"], "text.onnx: not a folder; give a run's"),
+    (["report", "empty"], "empty: no run.json; this is not the folder of a run; give the one that"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "says"), STRANGE, ids=lambda a: " ".join(a)[:40])
+def test_what_a_stranger_tries_is_refused_with_value_and_remedy(
+    arguments, says, folder, tmp_path, monkeypatch, capsys
+):
+    """One line and exit code 2; the place is left as it was."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("broken", "a").mkdir(parents=True)
+    Path("broken", "b").mkdir()
+    whole = io.BytesIO()
+    Image.effect_noise((28, 28), 9).save(whole, "png")
+    Path("broken", "a", "x.png").write_bytes(whole.getvalue()[:200])
+    for name in ("text.onnx", "text.npz"):
+        Path(name).write_text("hello")
+    Path("open.vnnlib").write_text("(declare-const X_0 Real)\n(assert (<= X_0 (+ 1 2\n")
+    Path("word.vnnlib").write_text(
+        "(declare-const X_0 Real)\n(declare-const Y_0 Real)\n(assert (<= X_0 banana))\n"
+    )
+    arrays = dict(np.load(folder / "data.npz"))
+    np.savez("images.npz", **{k: v for k, v in arrays.items() if k.endswith("images")})
+    np.savez("short.npz", **arrays | {"train_labels": arrays["train_labels"][:5]})
+    np.savez("other.npz", weights=np.zeros(3))
+    before = sorted(Path().rglob("*"))
+    places = {"model": folder / "model.onnx", "data": folder / "data.npz"}
+    assert main([part.format(**places) for part in arguments]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert says in shown
+    assert sorted(Path().rglob("*")) == before
 
 
 def test_a_soundness_alarm_ends_with_exit_code_1(monkeypatch, capsys):

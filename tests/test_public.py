@@ -281,6 +281,42 @@ def test_wrong_use_gets_one_clear_error(call, error, says):
     assert isinstance(refusal.value, UsageError)
 
 
+def calls(out):
+    """Every public function that writes a run folder, with data that it would have to read."""
+    model = torch.nn.Identity()
+    return [
+        lambda data: asi.certify(model, data, out=out),
+        lambda data: asi.correct(model, data, out=out),
+        lambda data: asi.run(data, out=out),
+        lambda data: asi.search(data, budget=40, out=out),
+    ]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_folder_of_somebody_elses_is_refused_before_the_data_are_read(tmp_path, number):
+    """Reading them can take minutes; and where they cannot be read, no folder is left behind."""
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(RunFolderError, match=r"thesis\.txt"):
+        calls(tmp_path)[number]("nowhere")
+    with pytest.raises(DataError, match="nowhere"):
+        calls(tmp_path / "out")[number]("nowhere")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_model_that_is_refused_leaves_no_folder_behind(tmp_path):
+    """So that the same folder can be given again, with the remedy that the error names."""
+    data, out = small(), tmp_path / "out"
+    inverted = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
+    with torch.no_grad():
+        inverted[1].weight.zero_()
+        inverted[1].bias[:] = torch.tensor([0.0, 0.0])
+    for ask in (asi.certify, asi.correct):
+        for model, says in (("nowhere.onnx", "no such file"), (inverted, "preprocess=Preprocess")):
+            with pytest.raises(ModelError, match=says):
+                ask(model, data, out=out)
+        assert not out.exists()
+
+
 def test_a_check_says_that_the_run_is_not_finished(tmp_path):
     """Before there are any certificates; not that a file of them is missing."""
     RunFolder.at(tmp_path).configure({"kind": "run"})

@@ -68,9 +68,9 @@ class RunFiles:
     def _claims(self, place: str) -> Claims:
         name = place + CLAIMS_FILE
         try:
-            return Claims.from_bytes(self._read(name))
+            return Claims.from_bytes(self._read(name), name)
         except CertificateError as error:
-            raise AttestationError(f"{name}: {error}") from None
+            raise AttestationError(str(error)) from None
 
     def asks_for_classes(self) -> bool:
         """Whether the run was asked never to miss some classes."""

@@ -170,11 +170,14 @@ def read_claims(folder: str | Path) -> Claims:
     Raises:
         CertificateError: the folder has no claims, or they cannot be read.
     """
-    return Claims.from_bytes(reader_of(folder)(CLAIMS_FILE))
+    return Claims.from_bytes(reader_of(folder)(CLAIMS_FILE), str(Path(folder) / CLAIMS_FILE))
 
 
 def check_folder(
-    folder: str | Path, images: npt.NDArray[Any], labels: npt.NDArray[Any]
+    folder: str | Path,
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    margins: Margins | None = None,
 ) -> CheckResult:
     """Check every certificate of a folder against the artifact in it and a data set.
 
@@ -182,6 +185,7 @@ def check_folder(
         folder: holds ``claims.json``, ``artifact.onnx`` and the shards.
         images: the split's images, ``(N, C, *spatial)``, uint8 or float32 in [0, 1].
         labels: the split's labels, ``(N,)`` or ``(N, decisions)``, integers.
+        margins: computes ``region_margins``, in other processes as it may be.
 
     Returns:
         Outcomes for all rows; a certificate that is refused has a reason, and so has a folder.
@@ -190,7 +194,7 @@ def check_folder(
         CertificateError: the folder has no claims, or they cannot be read.
         DataError: the images are not images.
     """
-    return check_files(reader_of(folder), images, labels)
+    return _checked(read_claims(folder), reader_of(folder), images, labels, margins)
 
 
 def check_files(
@@ -199,16 +203,19 @@ def check_files(
     labels: npt.NDArray[Any],
     margins: Margins | None = None,
 ) -> CheckResult:
-    """``check_folder`` for files that lie elsewhere than in a folder, or with help.
+    """``check_folder`` for files that lie elsewhere than in a folder."""
+    return _checked(Claims.from_bytes(read(CLAIMS_FILE)), read, images, labels, margins)
 
-    Args:
-        read: gives the files.
-        images: as for ``check_folder``.
-        labels: as for ``check_folder``.
-        margins: computes ``region_margins``, in other processes as it may be.
-    """
+
+def _checked(
+    claims: Claims,
+    read: Reader,
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    margins: Margins | None,
+) -> CheckResult:
+    """Check every certificate that the claims name."""
     refuse_unusable_images(images)
-    claims = Claims.from_bytes(read(CLAIMS_FILE))
     refused: list[str] = []
     try:
         trusted = _artifact(read(ARTIFACT_FILE), claims, images.shape[1:])
@@ -277,7 +284,7 @@ def check_certificates(
         images: the whole split's images.
         labels: the whole split's labels.
         parts: the shard's binary parts.
-        margins: as for ``check_files``.
+        margins: as for ``check_folder``.
     """
     of_regions = margins or region_margins
     found: list[tuple[Outcome, str]] = [(Outcome.REJECTED, "not looked at")] * len(certificates)
@@ -443,7 +450,10 @@ def _artifact(data: bytes, claims: Claims, shape: tuple[int, ...]) -> TrustedPas
             f"{ARTIFACT_FILE} has the digest {bytes_digest(data)}, the claims are about the model "
             f"{claims.artifact}: this is another model"
         )
-    network = read_network(data)
+    try:
+        network = read_network(data)
+    except ModelError as error:
+        raise ModelError(f"{ARTIFACT_FILE}: {error}") from None
     if network.input_shape != shape:
         raise ModelError(f"the model reads images of shape {network.input_shape}, not {shape}")
     if network.logits > MOST_LOGITS:

@@ -91,12 +91,12 @@ def check_vnnlib(folder: str | Path) -> VnnlibCheck:
     Raises:
         CertificateError: there is no ``proof.json``, or it cannot be read.
     """
-    return check_vnnlib_files(reader_of(folder))
+    return check_vnnlib_files(reader_of(folder), str(Path(folder) / PROOF_FILE))
 
 
-def check_vnnlib_files(read: Reader) -> VnnlibCheck:
-    """``check_vnnlib`` for files that lie elsewhere than in a folder."""
-    proof = VnnlibProof.from_bytes(read(PROOF_FILE))
+def check_vnnlib_files(read: Reader, name: str = PROOF_FILE) -> VnnlibCheck:
+    """``check_vnnlib`` for files that lie elsewhere than in a folder; errors name the proof so."""
+    proof = VnnlibProof.from_bytes(read(PROOF_FILE), name)
     try:
         outcome, reason = _checked(read, proof)
     except AsiVerifyError as error:

@@ -20,19 +20,12 @@ def report(
     no_images: NoImagesOption = False,
 ) -> None:
     """Write report.json and report.html again."""
-    from asi_verify._configuration import noted_dataset
-    from asi_verify.data import load_dataset
+    from asi_verify._configuration import dataset_of
+    from asi_verify._result import load
     from asi_verify.report import HTML_FILE, write_report
-    from asi_verify.store import RunFolder
 
-    place = RunFolder.open(folder)
-    data = None
-    if not no_images:
-        given = dataset is not None
-        data = (
-            load_dataset(dataset, data_root=data_root)
-            if given
-            else noted_dataset(folder, data_root)
-        )
-    console.print(write_report(place, data)["headline"])
+    result = load(folder)
+    # Of another data set, the pictures would be of other images than the rows beside them.
+    data = None if no_images else dataset_of(result, dataset, data_root)
+    console.print(write_report(result.folder, data)["headline"])
     console.print(f"report: {folder / HTML_FILE}")

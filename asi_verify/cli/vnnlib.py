@@ -46,7 +46,7 @@ def vnnlib(
     ),
 ) -> None:
     """Answer a VNN-LIB query: sat with a counterexample, unsat, timeout or unknown."""
-    from asi_verify._vnnlib import Answer, solve_vnnlib
+    from asi_verify._vnnlib import Answer, refuse_other_things, solve_vnnlib
 
     if batch is not None:
         if model is not None:
@@ -54,6 +54,8 @@ def vnnlib(
         _answer_batch(batch, timeout, semantics, cores, out, results)
     if model is None or property_ is None:
         raise UsageError("give an ONNX file and a VNN-LIB file, or --batch with a list of them")
+    if out is not None:
+        refuse_other_things(out)  # before it takes minutes
     seconds = 60.0 if timeout is None else timeout
     found = solve_vnnlib(model, property_, timeout=seconds, semantics=semantics, cores=cores)
     sys.stdout.write(f"{found.answer.value}\n")

@@ -8,10 +8,11 @@ from typing import Any
 
 from asi_verify.core.canonical import canonical_json, digest
 from asi_verify.core.evidence import Evidence, evidence_from_json
+from asi_verify.core.limits import LONGEST_REASON
 from asi_verify.core.query import Query
-from asi_verify.errors import CertificateError
+from asi_verify.errors import CertificateError, UsageError
 
-__all__ = ["SCHEMA", "Certificate", "parse_json"]
+__all__ = ["SCHEMA", "Certificate", "damaged", "parse_json"]
 
 SCHEMA = "asi-verify/certificate/1"
 _KEYS = {"digest", "evidence", "provenance", "query", "row", "schema"}
@@ -41,6 +42,16 @@ def parse_json(line: bytes, longest: int = _LONGEST_LINE) -> Any:
     if canonical != line:
         raise CertificateError("the JSON is not in its canonical form (RFC 8785)")
     return value
+
+
+def damaged(name: str, error: UsageError) -> CertificateError:
+    """The error for a file that cannot be read: its name, what is wrong in it, and the remedy."""
+    reason = str(error)
+    if len(reason) > LONGEST_REASON // 2:  # it quotes the file; who prints it cuts off its end
+        reason = f"{reason[: LONGEST_REASON // 4]} ... {reason[-LONGEST_REASON // 4 :]}"
+    return CertificateError(
+        f"{name}: {reason}; the file was damaged or is another's: take it from a copy of the folder"
+    )
 
 
 def _depth(line: bytes) -> int:

@@ -12,14 +12,14 @@ from itertools import pairwise
 from typing import Any
 
 from asi_verify.core.canonical import canonical_json
-from asi_verify.core.certificate import parse_json
+from asi_verify.core.certificate import damaged, parse_json
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.limits import LARGEST_CLAIMS, MOST_PER_SHARD
 from asi_verify.core.never_miss import NeverMiss
 from asi_verify.core.query import is_digest
 from asi_verify.core.region import family_from_json
 from asi_verify.core.semantics import Semantics
-from asi_verify.errors import CertificateError
+from asi_verify.errors import CertificateError, UsageError
 
 __all__ = ["ARTIFACT_FILE", "CLAIMS_FILE", "SCHEMA", "Claims", "DatasetClaim", "Shard"]
 
@@ -134,12 +134,23 @@ class Claims:
         )
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Claims:
+    def from_bytes(cls, data: bytes, name: str = CLAIMS_FILE) -> Claims:
         """Read claims; everything in them is untrusted.
+
+        Args:
+            data: the file's bytes.
+            name: what an error calls the file.
 
         Raises:
             CertificateError: they are not canonical JSON of this schema.
         """
+        try:
+            return cls._from_bytes(data)
+        except UsageError as error:
+            raise damaged(name, error) from None
+
+    @classmethod
+    def _from_bytes(cls, data: bytes) -> Claims:
         value = parse_json(data, longest=LARGEST_CLAIMS)
         match value:
             case {

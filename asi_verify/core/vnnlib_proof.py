@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asi_verify.core.canonical import canonical_json
-from asi_verify.core.certificate import parse_json
+from asi_verify.core.certificate import damaged, parse_json
 from asi_verify.core.evidence import Evidence, evidence_from_json
 from asi_verify.core.limits import LARGEST_CLAIMS, MOST_CASES
 from asi_verify.core.query import is_digest
 from asi_verify.core.semantics import Semantics
-from asi_verify.errors import CertificateError
+from asi_verify.errors import CertificateError, UsageError
 
 __all__ = ["PARTS_FILE", "PROOF_FILE", "PROPERTY_FILE", "SCHEMA", "CaseProof", "VnnlibProof"]
 
@@ -73,12 +73,23 @@ class VnnlibProof:
         )
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> VnnlibProof:
+    def from_bytes(cls, data: bytes, name: str = PROOF_FILE) -> VnnlibProof:
         """Read a proof; everything in it is untrusted.
+
+        Args:
+            data: the file's bytes.
+            name: what an error calls the file.
 
         Raises:
             CertificateError: it is not canonical JSON of this schema.
         """
+        try:
+            return cls._from_bytes(data)
+        except UsageError as error:
+            raise damaged(name, error) from None
+
+    @classmethod
+    def _from_bytes(cls, data: bytes) -> VnnlibProof:
         match parse_json(data, longest=LARGEST_CLAIMS):
             case {
                 "artifact": artifact,

@@ -57,8 +57,11 @@ def _samples(place: Path, files: list[tuple[Path, int]], mode: str) -> Samples:
         raise DataError(f"{place}: no images ({', '.join(sorted(_ENDINGS))})")
     pictures = []
     for path, _ in files:
-        with Image.open(path) as image:
-            pictures.append(np.asarray(image.convert(mode), dtype=np.uint8))
+        try:
+            with Image.open(path) as image:
+                pictures.append(np.asarray(image.convert(mode), dtype=np.uint8))
+        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
+            raise DataError(f"{path}: not a readable image: {error}") from None
         if pictures[-1].shape != pictures[0].shape:
             raise DataError(
                 f"{path}: size {pictures[-1].shape}, the first image has {pictures[0].shape}; "

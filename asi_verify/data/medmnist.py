@@ -34,6 +34,7 @@ __all__ = [
     "find_file",
     "load_medmnist",
     "medmnist_sets",
+    "not_an_npz",
     "search_path",
 ]
 
@@ -196,8 +197,18 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, Samples]:
             }
     except UNREADABLE_NPZ as error:
         if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not an NPZ file in MedMNIST's layout: {error}") from None
+            raise type(error)(f"{path}: {error}") from None
+        raise not_an_npz(path, error) from None
+
+
+def not_an_npz(path: Path, error: Exception) -> DataError:
+    """The error for what reading an NPZ file raised."""
+    # numpy calls whatever it does not know pickled, and advises to unpickle it.
+    reason = "it is of another kind" if "pickle" in str(error) else str(error)
+    return DataError(
+        f"{path}: not an NPZ file in MedMNIST's layout, with arrays such as train_images and "
+        f"train_labels: {reason}"
+    )
 
 
 def _download(

@@ -6,7 +6,9 @@ unless a pair was planted, because its background noise is.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ from asi_verify.core.images import channels_first
 from asi_verify.data.samples import Dataset, Samples, Task
 from asi_verify.errors import UsageError
 
-__all__ = ["Planted", "phantom"]
+__all__ = ["Planted", "phantom", "phantom_named"]
 
 _SIDE = 28
 _CLASSES = ("no lesion", "lesion")
@@ -57,6 +59,11 @@ def phantom(
         near: for each entry, a planted pair in train with different labels that differs by exactly
             so many grey levels somewhere and by no more anywhere.
 
+    Returns:
+        The set, and what was planted. The set's name tells its arguments, those that are not the
+        usual ones behind the seed: ``phantom-3``, ``phantom-3-80-20-20-d0-n2-40``.
+        ``load_dataset`` makes it again from that name.
+
     Raises:
         UsageError: train is too small for what is to be planted.
     """
@@ -96,13 +103,60 @@ def phantom(
         split: Samples(channels_first(images[split]).copy(), labels[split]) for split in images
     }
     dataset = Dataset(
-        f"phantom-{seed}",
+        _name(
+            seed,
+            samples=tuple(samples),
+            duplicates=(duplicates,),
+            across=(across,),
+            dual_labels=(dual_labels,),
+            near=tuple(near),
+        ),
         Task.BINARY,
         _CLASSES,
         splits,
         notes=("Synthetic images; no patient is behind them.",),
     )
     return dataset, Planted(tuple(planted_duplicates), tuple(planted_dual), tuple(planted_near))
+
+
+_USUAL: dict[str, Any] = phantom.__kwdefaults__ or {}
+
+
+def phantom_named(name: str) -> Dataset | None:
+    """The phantom set of a name; None if it is the name of none, or of more than 99,999 a split.
+
+    Raises:
+        UsageError: train is too small for what is to be planted.
+    """
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    given: dict[str, Any] = {}
+    for key, usual in _USUAL.items():
+        if (text := found[key]) is not None:
+            numbers = tuple(map(int, text.split("-"))) if text else ()
+            given[key] = numbers if isinstance(usual, tuple) else numbers[0]
+    return phantom(int(found["seed"] or 0), **given)[0]
+
+
+_NAME = re.compile(
+    "phantom(-(?P<seed>[0-9]{1,40})"
+    "(-(?P<samples>[0-9]{1,5}-[0-9]{1,5}-[0-9]{1,5}))?"
+    "(-d(?P<duplicates>[0-9]{1,5}))?"
+    "(-a(?P<across>[0-9]{1,5}))?"
+    "(-l(?P<dual_labels>[0-9]{1,5}))?"
+    "(-n(?P<near>([0-9]{1,3}(-[0-9]{1,3})*)?))?)?"
+)
+_LETTERS = {"samples": "", "duplicates": "d", "across": "a", "dual_labels": "l", "near": "n"}
+
+
+def _name(seed: int, **arguments: tuple[int, ...]) -> str:
+    """One name for one set: what notes a name is never about another set of the same one."""
+    parts = [f"phantom-{seed}"]
+    for key, letter in _LETTERS.items():
+        if arguments[key] not in (_USUAL[key], (_USUAL[key],)):
+            parts.append(letter + "-".join(map(str, arguments[key])))
+    return "-".join(parts)
 
 
 def _image(generator: np.random.Generator, lesion: bool) -> npt.NDArray[np.uint8]:

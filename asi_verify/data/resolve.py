@@ -9,8 +9,14 @@ import numpy as np
 
 from asi_verify.data.arrays import SizedDataset, from_arrays, from_torch_dataset
 from asi_verify.data.folder import from_folder
-from asi_verify.data.medmnist import UNREADABLE_NPZ, load_medmnist, medmnist_sets, read_npz
-from asi_verify.data.phantom import phantom
+from asi_verify.data.medmnist import (
+    UNREADABLE_NPZ,
+    load_medmnist,
+    medmnist_sets,
+    not_an_npz,
+    read_npz,
+)
+from asi_verify.data.phantom import phantom_named
 from asi_verify.data.samples import Dataset, refuse_different_splits
 from asi_verify.errors import DataError
 
@@ -18,8 +24,6 @@ __all__ = ["DatasetLike", "load_dataset"]
 
 DatasetLike = Any
 """A name, a path, ``(images, labels)``, a torch data set, or a ``Dataset``."""
-
-_PHANTOM = "phantom"
 
 
 def load_dataset(
@@ -33,9 +37,9 @@ def load_dataset(
 
     Args:
         given: a ``Dataset``; the name of a MedMNIST set (``"breastmnist"``, ``"breastmnist_64"``)
-            or ``"phantom"``, ``"phantom-3"`` (the seed); the path of a folder of images by class,
-            or of an NPZ file in MedMNIST's layout; ``(images, labels)``; a torch data set or a
-            MedMNIST object.
+            or ``"phantom"``, ``"phantom-3"`` (the seed), or any name that ``phantom`` gives; the
+            path of a folder of images by class, or of an NPZ file in MedMNIST's layout;
+            ``(images, labels)``; a torch data set or a MedMNIST object.
         data_root: where MedMNIST files are looked for first.
         download: whether a missing MedMNIST file is downloaded.
         progressbar: show the download's progress.
@@ -69,17 +73,23 @@ def _named(name: str, data_root: str | Path | None, download: bool, progressbar:
             download=download,
             progressbar=progressbar,
         )
-    kind, _, seed = name.partition("-")
-    if kind == _PHANTOM and (not seed or seed.isdigit()):
-        return phantom(int(seed or 0))[0]
+    if (made := phantom_named(name)) is not None:
+        return made
     path = Path(name)
-    if path.is_dir():
+    try:
+        is_folder, is_npz = bool(name) and path.is_dir(), path.suffix == ".npz" and path.is_file()
+    except OSError as error:  # no right to look there, or a name that no file can have
+        raise DataError(
+            f"{name[:100]!r} cannot be looked at ({error.strerror}); give the name of a data set, "
+            "or a folder or NPZ file that can be read"
+        ) from None
+    if is_folder:
         return from_folder(path)
-    if path.suffix == ".npz" and path.is_file():
+    if is_npz:
         return _npz(path)
     raise DataError(
         f"{name!r} is neither a data set's name nor a folder or NPZ file; names: "
-        f"{', '.join(medmnist_sets())}, {_PHANTOM}"
+        f"{', '.join(medmnist_sets())}, phantom"
     )
 
 
@@ -89,9 +99,12 @@ def _npz(path: Path) -> Dataset:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             present = tuple(name for name in names if f"{name}_images" in file.files)
     except UNREADABLE_NPZ as error:
-        raise DataError(f"{path}: not an NPZ file: {error}") from None
+        raise not_an_npz(path, error) from None
     if not present:
-        raise DataError(f"{path}: no train_images, val_images or test_images")
+        raise DataError(
+            f"{path}: no train_images, val_images or test_images; give an NPZ file in MedMNIST's "
+            "layout, with these and train_labels, ..."
+        )
     splits = read_npz(path, present)
     refuse_different_splits(path.stem, splits)
     whole = from_arrays(

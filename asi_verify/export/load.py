@@ -18,6 +18,7 @@ from asi_verify.export.parity import probes, require_agreement, with_head
 from asi_verify.export.torch_export import network_from_torch
 from asi_verify.export.torch_module import NetworkModule
 from asi_verify.lowering import read_network
+from asi_verify.lowering.files import naming
 from asi_verify.runtime import Session
 
 __all__ = ["ModelLike", "load_model"]
@@ -48,6 +49,11 @@ def load_model(
     if isinstance(model, nn.Module):
         return _from_torch(model, image_shape, prefix)
     data = _bytes(model)
+    with naming(model):
+        return _from_onnx(data, image_shape, prefix)
+
+
+def _from_onnx(data: bytes, image_shape: Shape, prefix: Network | None) -> Artifact:
     if prefix is None:
         return Artifact.from_bytes(data)
     network = read_network(data)
@@ -66,7 +72,8 @@ def _bytes(model: str | Path | bytes) -> bytes:
         return model
     path = Path(model)
     if not path.is_file():
-        raise ModelError(f"{path}: there is no such file; give an ONNX file")
+        what = "a folder" if path.is_dir() else "there is no such file"
+        raise ModelError(f"{path}: {what}; give an ONNX file")
     return path.read_bytes()
 
 

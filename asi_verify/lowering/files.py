@@ -5,16 +5,29 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from asi_verify.errors import UsageError
 
-__all__ = ["FileLike", "read_file"]
+__all__ = ["FileLike", "naming", "read_file"]
 
 FileLike = str | Path | bytes
 """A path, or a file's bytes."""
 
 _GZIP = b"\x1f\x8b"
+
+
+@contextmanager
+def naming(given: object) -> Iterator[None]:
+    """Put a file's path in front of what is wrong in it; bytes have none."""
+    try:
+        yield
+    except UsageError as error:
+        if not isinstance(given, str | Path):
+            raise
+        raise type(error)(f"{given}: {error}") from None
 
 
 def read_file(given: FileLike, largest: int, error: type[UsageError]) -> bytes:
@@ -44,6 +57,8 @@ def read_file(given: FileLike, largest: int, error: type[UsageError]) -> bytes:
 
 def _contents(path: Path, largest: int, error: type[UsageError]) -> bytes:
     if not path.is_file():  # a pipe would be waited for
-        raise error(f"{path}: there is no such file")
+        raise error(
+            f"{path}: {'a folder' if path.is_dir() else 'there is no such file'}; give a file"
+        )
     with path.open("rb") as file:
         return file.read(largest + 1)

@@ -71,7 +71,7 @@ def build_report(folder: RunFolder) -> dict[str, Any]:
         raise RunFolderError(f"{folder.files}: the run is not finished; start it again")
     configuration = folder.configuration
     audit = _required(folder, "audit.json")
-    claims = Claims.from_bytes(folder.files.require(_CERTIFICATES + CLAIMS_FILE))
+    claims = _claims(folder, _CERTIFICATES)
     before = _required(folder, "rounds/00/examination.json")
     after = _required(folder, f"rounds/{result['round']:02d}/examination.json")
     status = status_of(result)
@@ -265,13 +265,19 @@ def _delegated(examination: dict[str, Any]) -> int:
     )
 
 
+def _claims(folder: RunFolder, place: str) -> Claims:
+    """What the certificates in a part of the folder claim."""
+    name = place + CLAIMS_FILE
+    return Claims.from_bytes(folder.files.require(name), f"{folder.files}/{name}")
+
+
 def _never_miss(
     folder: RunFolder, result: dict[str, Any], after: dict[str, Any], audit: dict[str, Any]
 ) -> dict[str, Any] | None:
     """Of the classes that must never be missed; None if there are none."""
     if "never_miss" not in result:
         return None
-    claims = Claims.from_bytes(folder.files.require(_NEVER_MISS + CLAIMS_FILE))
+    claims = _claims(folder, _NEVER_MISS)
     return never_miss_section(
         claims,
         result["never_miss"],

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.runs import tiny_model
 
+import asi_verify as asi
+from asi_verify.cli import main
 from asi_verify.core.canonical import array_digest
-from asi_verify.data import load_dataset, phantom
-from asi_verify.errors import UsageError
+from asi_verify.data import Preprocess, load_dataset, phantom
+from asi_verify.errors import DataError, UsageError
+from asi_verify.prove import Intervals
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -47,3 +51,69 @@ def test_too_few_samples_for_what_is_to_be_planted_are_refused():
     """Instead of planting less than was asked for."""
     with pytest.raises(UsageError, match="cannot hold"):
         phantom(0, samples=(5, 2, 2))
+
+
+ARGUMENTS = [
+    {},
+    {"samples": (60, 20, 20)},
+    {"samples": (40, 10, 10), "duplicates": 0, "across": 0, "dual_labels": 0, "near": ()},
+    {"duplicates": 1},
+    {"across": 0},
+    {"dual_labels": 1},
+    {"near": (2, 40)},
+    {"near": ()},
+]
+
+
+def test_a_name_is_that_of_one_set():
+    """Other arguments, another name; the usual ones and the seed alone are as they always were."""
+    made = [phantom(seed, **arguments)[0] for seed in (0, 3) for arguments in ARGUMENTS]
+    assert len({data.name for data in made}) == len(made)
+    assert made[0].name == "phantom-0"
+    assert made[len(ARGUMENTS)].name == "phantom-3"
+    assert made[2].name == "phantom-0-40-10-10-d0-a0-l0-n"
+    assert phantom(0, samples=[240, 60, 60], near=[2])[0].name == "phantom-0"
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
+def test_a_set_is_made_again_from_its_name(arguments):
+    """To the same bytes."""
+    data, _ = phantom(3, **arguments)
+    again = load_dataset(data.name)
+    assert again.name == data.name
+    for name, samples in data.splits.items():
+        assert array_digest(again.split(name).images) == array_digest(samples.images)
+        assert array_digest(again.split(name).labels) == array_digest(samples.labels)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["phantom-", "phantom-\N{SUPERSCRIPT TWO}", "phantom-0-40", "phantom-0-d", "phantom-x",
+     "phantom-0-999999-1-1", "phantom-0-a1-d1", "phantom-" + "1" * 50],
+)  # fmt: skip
+def test_what_is_no_phantoms_name_is_refused(name):
+    """In words, and before anything large is made."""
+    with pytest.raises(DataError, match="neither a data set's name"):
+        load_dataset(name)
+
+
+def test_a_name_that_no_file_can_have_is_refused():
+    """In words, and not by an error of the system."""
+    with pytest.raises(DataError, match=r"'phantom-1+' cannot be looked at .*; give the name"):
+        load_dataset("phantom-" + "1" * 5000)
+
+
+def test_a_folder_is_about_the_set_whose_name_it_notes(tmp_path):
+    """Found again by its name alone; under another's name its certificates are refused."""
+    data, _ = phantom(3, samples=(20, 4, 4), duplicates=0, across=0, dual_labels=0, near=())
+    out = tmp_path / "out"
+    asi.certify(tiny_model(data), data, preprocess=Preprocess(), stages=[Intervals()], out=out)
+    checked = asi.check(out)
+    assert not checked.refused
+    for name in ("run.json", "certificates/claims.json"):
+        text = (out / name).read_text()
+        assert data.name in text
+        (out / name).write_text(text.replace(data.name, "phantom-3"))
+    assert "another data set" in asi.check(out).refused[0]
+    assert main(["report", str(out)]) == 2
+    assert main(["report", str(out), "--no-images"]) == 0

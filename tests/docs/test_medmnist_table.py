@@ -68,7 +68,7 @@ def column(text, heading):
 def test_a_run_becomes_a_cell_and_a_page(scripts, monkeypatch):
     """Trained, certified at each radius, put together, kept, drawn: all in one, on a small set."""
     data, _ = asi.phantom(samples=(24, 8, 8), duplicates=0, across=0, dual_labels=0, near=())
-    wanted = scripts.runs.Wanted("phantom-0", 0)
+    wanted = scripts.runs.Wanted(data.name, 0)
     asi.run(
         data,
         ordinary=OrdinaryTraining(epochs=8, batch_size=4),
@@ -95,9 +95,9 @@ def test_a_run_becomes_a_cell_and_a_page(scripts, monkeypatch):
         assert certified[0] <= cell["corrected"][split]
     assert scripts.medmnist_table.finished() == [cell]
     text = scripts.medmnist_page.full([cell]) + scripts.medmnist_page.short([cell])
-    assert f"| phantom-0 | small-cnn | 1/255 | 0 | {result.status} |" in text
+    assert f"| {data.name} | small-cnn | 1/255 | 0 | {result.status} |" in text
     scripts.medmnist_page.draw([cell], wanted.folder / "plot.svg")
-    assert "phantom-0, small-cnn" in (wanted.folder / "plot.svg").read_text()
+    assert f"{data.name}, small-cnn" in (wanted.folder / "plot.svg").read_text()
 
 
 def test_what_is_finished_is_not_done_again(scripts, monkeypatch):

@@ -197,10 +197,13 @@ def test_modules_that_cannot_be_proved_about_are_refused(module, shape, says):
         load_model(module, shape)
 
 
-@pytest.mark.parametrize("path", ["nowhere.onnx", "."])
-def test_a_file_that_is_not_there_is_refused(path):
-    """With its name."""
-    with pytest.raises(ModelError, match="no such file"):
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("nowhere.onnx", r"nowhere\.onnx: there is no such file"), (".", r"\.: a folder; give")],
+)
+def test_a_file_that_is_not_there_is_refused(path, says):
+    """With its name; a folder is called one."""
+    with pytest.raises(ModelError, match=says):
         load_model(path, (1, 2, 2))
 
 

@@ -441,7 +441,7 @@ def test_packed_files_are_unpacked_up_to_a_limit(tmp_path):
         (b"\x1f\x8bnothing", "cannot be unpacked"),
         (bomb, "more than 100000 bytes"),
         (tmp_path / "none", "no such file"),
-        (tmp_path, "no such file"),
+        (tmp_path, "a folder; give a file"),
     ):
         with pytest.raises(PropertyError, match=named):
             read_file(file, 100_000, PropertyError)

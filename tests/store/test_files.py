@@ -96,12 +96,43 @@ def test_a_missing_file_is_named():
 
 
 def test_a_folder_belongs_to_one_run(tmp_path):
-    """Another configuration is refused, and the message names the first difference."""
+    """Another configuration is refused, and the message names what differs, and the remedy."""
     folder = RunFolder.at(tmp_path / "out")
     folder.configure({"radius": "1/255", "seed": 0})
     RunFolder.open(tmp_path / "out").configure({"radius": "1/255", "seed": 0})
-    with pytest.raises(RunFolderError, match="seed = 0 lies here, not 1"):
+    said = "here: seed is 0 there, 1 was asked for; give another folder, or the settings of the run"
+    with pytest.raises(RunFolderError, match=said) as caught:
         RunFolder.open(tmp_path / "out").configure({"radius": "1/255", "seed": 1})
+    assert "1/255" not in str(caught.value)
+
+
+def test_settings_that_differ_are_named_alone_and_in_short(tmp_path):
+    """However deep they stand, highest first; a long value is cut, and many are counted."""
+    folder = RunFolder.at(tmp_path / "out")
+    settings = {
+        "corrector": {"epochs": 300, "learning_rate": 0.5},
+        "never_miss": None,
+        "options": list(range(200)),
+        "seed": 0,
+        "stages": [{"name": "falsify", "steps": 5}, {"name": "crown"}],
+    }
+    folder.configure(settings)
+    other = json.loads(json.dumps(settings))
+    other["corrector"]["epochs"] = 30
+    other["stages"][0]["steps"] = 6
+    del other["never_miss"]
+    with pytest.raises(RunFolderError) as caught:
+        folder.configure(other)
+    assert (
+        ": a run with other settings lies here: corrector.epochs is 300 there, 30 was asked for, "
+        "stages.0.steps is 5 there, 6 was asked for; give another folder"
+    ) in str(caught.value)
+    with pytest.raises(
+        RunFolderError, match=r"options is \[0, 1, .* \.\.\. .*, 199\] there, \[\] was"
+    ):
+        folder.configure({**settings, "options": []})
+    with pytest.raises(RunFolderError, match=r"a is null there, 1 was asked for, .*, and 3 more; "):
+        folder.configure({**settings, **dict.fromkeys("abcdefgh", 1)})
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
@@ -109,10 +140,29 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(RunFolderError, match=r"thesis\.txt"):
         RunFolder.at(tmp_path)
-    with pytest.raises(RunFolderError, match="is a file"):
-        RunFolder.at(tmp_path / "thesis.txt")
+    for place in (tmp_path / "thesis.txt", tmp_path / "thesis.txt" / "a" / "b"):
+        with pytest.raises(RunFolderError, match=r"thesis\.txt is a file; give a folder"):
+            RunFolder.at(place)
     with pytest.raises(RunFolderError, match=r"no run\.json; this is not the folder of a run"):
         RunFolder.open(tmp_path)
+
+
+def test_a_folder_is_made_when_a_run_begins(tmp_path):
+    """Asking for it leaves nothing behind: what is refused later was never there."""
+    folder = RunFolder.at(tmp_path / "a" / "out")
+    assert not list(tmp_path.iterdir())
+    with folder.locked():
+        assert (tmp_path / "a" / "out" / "bugs.sqlite").is_file()
+
+
+def test_a_folder_that_cannot_be_made_is_named():
+    """With the remedy; by whoever is asked first, the rights or the system."""
+    place = "/proc/asi-verify/out"
+    with (
+        pytest.raises(RunFolderError, match=rf"{place}: .*; give another folder"),
+        RunFolder.at(place).locked(),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("data", [b"", b'{"radius":', b"\xff", b"[" * 100_000])

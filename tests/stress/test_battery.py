@@ -127,7 +127,10 @@ def test_certificates_forged_for_a_wrong_model_raise_alarms(data, finished, tmp_
     assert not found.holds
     raised = {alarm.trial for alarm in found.alarms}
     assert {"check", "as they are", "corner", QUICK.attacks[0].name} <= raised
-    assert {alarm.row for alarm in found.alarms if alarm.trial == "check"} == set(range(40))
+    checked = {alarm.row: alarm.detail for alarm in found.alarms if alarm.trial == "check"}
+    assert set(checked) == {None, *range(40)}
+    assert "model: " in checked[None]  # the run ended with another
+    assert "another run's certificates" in checked[None]
     jsonschema.validate(json.loads(json.dumps(found.to_json())), validation_schema())
     file = saved(data, tmp_path / "data.npz")
     assert main(["validate", str(folder), "--dataset", file, "--no-attacks"]) == 1

@@ -4186,6 +4186,20 @@ _NAMED_CLASSES = [
         _NAMED_ROWS + "what_holds_of_all_samples_alone_does_not_hold",
     ),
     Defect(
+        "the certificates of another run pass as those of the run whose folder they lie in",
+        "_check.py",
+        "if wanted is not None and wanted != told",
+        "if wanted is not None and wanted is told",
+        "tests/test_check.py::test_the_certificates_of_a_folder_beside_it_are_not_those_of_this_run",
+    ),
+    Defect(
+        "the model that a correction ended with is not compared with that of its certificates",
+        "_check.py",
+        '_at(result, "after", "model"), "label"',
+        'None, "label"',
+        "tests/test_check.py::test_the_model_of_a_correction_is_the_one_it_ended_with",
+    ),
+    Defect(
         "never miss: certificates of another model in their place",
         "_never_miss.py",
         "claims.artifact != main.artifact",

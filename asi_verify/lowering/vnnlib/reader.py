@@ -27,7 +27,7 @@ from asi_verify.lowering.vnnlib.formula import (
     size,
 )
 from asi_verify.lowering.vnnlib.specification import LARGEST_FLOAT32, Specification, read_as
-from asi_verify.lowering.vnnlib.text import decoded, forms, shown
+from asi_verify.lowering.vnnlib.text import Form, decoded, forms, line_of, shown
 
 __all__ = ["read_vnnlib"]
 
@@ -50,19 +50,27 @@ def read_vnnlib(data: bytes) -> Specification:
     """
     variables: dict[str, Variable] = {}
     assertions: list[Formula] = []
-    for _, form in forms(decoded(data)):
-        match form:
-            case ["declare-const", str(name), "Real"]:
-                _declare(name, variables)
-            case ["assert", asserted]:
-                assertions.append(read_formula(asserted, variables))
-            case _:
-                raise PropertyError(
-                    f"{shown(form)} is not supported; a VNN-LIB 1 file has (declare-const X_0 "
-                    "Real), (declare-const Y_0 Real) and (assert ...)"
-                )
+    text = decoded(data)
+    for end, form in forms(text):
+        try:
+            _read(form, variables, assertions)
+        except PropertyError as error:
+            raise PropertyError(f"{line_of(text, end)}{error}") from None
     inputs, outputs = (_counted(is_output, variables.values()) for is_output in (False, True))
     return _specification(inputs, outputs, tuple(assertions))
+
+
+def _read(form: Form, variables: dict[str, Variable], assertions: list[Formula]) -> None:
+    match form:
+        case ["declare-const", str(name), "Real"]:
+            _declare(name, variables)
+        case ["assert", asserted]:
+            assertions.append(read_formula(asserted, variables))
+        case _:
+            raise PropertyError(
+                f"{shown(form)} is not supported; a VNN-LIB 1 file has (declare-const X_0 "
+                "Real), (declare-const Y_0 Real) and (assert ...)"
+            )
 
 
 def _declare(name: str, variables: dict[str, Variable]) -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from asi_verify.core.limits import DEEPEST_FORM, LARGEST_VNNLIB, LONGEST_NUMERAL
 from asi_verify.errors import PropertyError
 
-__all__ = ["Form", "decoded", "forms", "numeral", "shown"]
+__all__ = ["Form", "decoded", "forms", "line_of", "numeral", "shown"]
 
 Form = str | list["Form"]
 """A token, or what stands between a pair of parentheses."""
@@ -42,17 +42,20 @@ def forms(text: str) -> Iterator[tuple[int, list[Form]]]:
         PropertyError: parentheses do not match or nest too deeply, or a token stands outside.
     """
     open_lists: list[list[Form]] = []
+    outermost = 0
     for match in _TOKEN.finditer(text):
         word = match.group()
         if word == "(":
             if len(open_lists) == DEEPEST_FORM:
                 raise PropertyError(
-                    f"{_line(text, match.start())}parentheses nest more than {DEEPEST_FORM} deep"
+                    f"{line_of(text, match.start())}parentheses nest more than {DEEPEST_FORM} deep"
                 )
+            if not open_lists:
+                outermost = match.start()
             open_lists.append([])
         elif word == ")":
             if not open_lists:
-                raise PropertyError(f"{_line(text, match.start())}a ')' that nothing opened")
+                raise PropertyError(f"{line_of(text, match.start())}a ')' that nothing opened")
             done = open_lists.pop()
             if open_lists:
                 open_lists[-1].append(done)
@@ -61,14 +64,18 @@ def forms(text: str) -> Iterator[tuple[int, list[Form]]]:
         elif word[0] != ";":
             if not open_lists:
                 raise PropertyError(
-                    f"{_line(text, match.start())}{shown(word)} stands outside of parentheses"
+                    f"{line_of(text, match.start())}{shown(word)} stands outside of parentheses"
                 )
             open_lists[-1].append(word)
     if open_lists:
-        raise PropertyError(f"the file ends inside {len(open_lists)} open parentheses")
+        raise PropertyError(
+            f"{line_of(text, outermost)}the file ends inside {len(open_lists)} open parentheses, "
+            "of which the first is opened here"
+        )
 
 
-def _line(text: str, position: int) -> str:
+def line_of(text: str, position: int) -> str:
+    """The line of a position, for messages."""
     return f"line {text.count(chr(10), 0, position) + 1}: "
 
 
