@@ -4,11 +4,13 @@ from asi_verify.bounds.backward_twin import BackwardTwin, Optimised
 from asi_verify.bounds.crown_ibp import crown_ibp_margins
 from asi_verify.bounds.engine import proposer_for
 from asi_verify.bounds.method import Method, Proposer
+from asi_verify.bounds.open_network import OpenNetwork
 from asi_verify.bounds.twin import TwinIntervals, interval_margins
 
 __all__ = [
     "BackwardTwin",
     "Method",
+    "OpenNetwork",
     "Optimised",
     "Proposer",
     "TwinIntervals",

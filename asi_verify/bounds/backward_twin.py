@@ -2,14 +2,15 @@
 
 What it computes is the formula of ``checker.trusted`` and ``checker.relu`` in float32, without the
 outward rounding: rows pushed from the output to the input over given boxes, ReLUs relaxed by given
-slopes, multiples of known phases added. It is differentiable in slopes and multipliers (Xu et al.
+slopes, multiples of known phases added. Slopes and multipliers follow its derivatives (Xu et al.
 2021; Wang et al. 2021), so that what is optimised is what will be checked. It proves nothing.
+The derivatives are written out: recorded by torch they take twice as long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -38,9 +39,6 @@ from asi_verify.export.torch_module import AffineLayer, ConvLayer, Layer
 __all__ = ["LINEAR", "BackwardTwin", "Optimised"]
 
 Array = npt.NDArray[np.float32]
-_Ends = Mapping[int, tuple[torch.Tensor, torch.Tensor]]
-"""The ends of the boxes of the input and of what ReLUs read, one row for each functional."""
-
 LINEAR = (Add, Affine, Concat, Conv, Pad, Reshape, Scale, Select, Transpose)
 """What a backward bound in torch goes through exactly, in pieces of its input or output."""
 
@@ -51,32 +49,56 @@ _FIRST, _SECOND = 0.9, 0.999
 """How slowly the optimiser's two moments forget."""
 
 
-@dataclass
-class _Relaxation:
-    """How ReLUs are relaxed, for ``P`` functionals; keys are the values that ReLUs read.
+@dataclass(frozen=True)
+class _Known:
+    """The phases of some value that are known, those of each functional from the left.
 
     Attributes:
-        slopes: from below, for open phases, shape ``(P, size)``.
-        multipliers: nonnegative multiples of the phases that are known, shape ``(P, size)``.
-        signs: of those phases, same shape; +1 for nonnegative, -1 for nonpositive, 0 for unknown.
+        places: int64, shape ``(P, most)``, different ones in a row.
+        signs: same shape; +1 for nonnegative, -1 for nonpositive, 0 where there are no more.
+        multipliers: nonnegative, same shape.
     """
 
-    slopes: dict[int, torch.Tensor]
-    multipliers: dict[int, torch.Tensor]
-    signs: dict[int, torch.Tensor]
+    places: torch.Tensor
+    signs: torch.Tensor
+    multipliers: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Relaxation:
+    """How ReLUs are relaxed, for ``P`` functionals, neuron by neuron.
+
+    Attributes:
+        lower: of the inputs, shape ``(P, inputs)``; ``upper`` likewise.
+        is_open: which phases, shape ``(P, neurons)``.
+        chord: the slope from above, or of a phase that is not open, same shape.
+        shift: what the chord is above its line through 0, same shape; 0 where no phase is open.
+        slopes: from below, same shape; that of the chord where no phase is open.
+        known: by the values that ReLUs read; none where no phase is known.
+    """
+
+    lower: torch.Tensor
+    upper: torch.Tensor
+    is_open: torch.Tensor
+    chord: torch.Tensor
+    shift: torch.Tensor
+    slopes: torch.Tensor
+    known: dict[int, _Known]
 
     @property
     def free(self) -> list[torch.Tensor]:
         """What is optimised."""
-        return [*self.slopes.values(), *self.multipliers.values()]
+        return [self.slopes, *(known.multipliers for known in self.known.values())]
+
+    def at(self, part: slice, weight: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+        """Some ReLUs relaxed as their outputs' coefficients ask, at what they read."""
+        above = torch.addcmul(self.shift[:, part], read, self.chord[:, part])
+        return torch.where(weight > 0, read * self.slopes[:, part], above)
 
     def copy(self) -> _Relaxation:
         """One that later steps leave as it is."""
-        slopes, multipliers = (
-            {value: part.detach().clone() for value, part in parts.items()}
-            for parts in (self.slopes, self.multipliers)
-        )
-        return _Relaxation(slopes, multipliers, self.signs)
+        known = {v: replace(k, multipliers=k.multipliers.clone()) for v, k in self.known.items()}
+        return replace(self, slopes=self.slopes.clone(), known=known)
 
 
 @dataclass(frozen=True)
@@ -87,8 +109,9 @@ class Optimised:
         lower: float32, shape ``(L, R)``, the rows' constants included.
         slopes: of ReLUs with an open phase, shape ``(L, R, neurons)``.
         multipliers: of known phases, shape ``(L, R, neurons)``.
-        costs: how much bound each ReLU's relaxation costs, over the rows that are not positive,
-            shape ``(L, neurons)``; 0 where the phase is known.
+        costs: how much bound each ReLU's relaxation costs at most, over the rows that are not
+            positive, shape ``(L, neurons)``; 0 where the phase is known.
+        gaps: how much of that it costs at the input at which a row's bound is lowest.
         coefficients: of the rows' bounds in the input, shape ``(L, R, inputs)``.
     """
 
@@ -96,7 +119,19 @@ class Optimised:
     slopes: Array
     multipliers: Array
     costs: Array
+    gaps: Array
     coefficients: Array
+
+    def take(self, samples: npt.NDArray[np.intp]) -> Optimised:
+        """What was found for some of the samples."""
+        return Optimised(
+            self.lower[samples],
+            self.slopes[samples],
+            self.multipliers[samples],
+            self.costs[samples],
+            self.gaps[samples],
+            self.coefficients[samples],
+        )
 
 
 class BackwardTwin:
@@ -105,6 +140,10 @@ class BackwardTwin:
     Args:
         network: the network.
         device: where to compute.
+
+    Attributes:
+        device: as given.
+        relu_inputs: the values that ReLUs read, in order.
 
     Raises:
         UnsupportedOperatorError: an operator that the twin does not relax.
@@ -116,7 +155,7 @@ class BackwardTwin:
                 name = type(node.operator).__name__
                 raise UnsupportedOperatorError(f"{name} has no backward bound in torch")
         self._network = network
-        self._device = device
+        self.device = device
         module = NetworkModule(network).to(device).requires_grad_(False)
         self._steps = module.steps()
         with torch.no_grad():
@@ -124,6 +163,13 @@ class BackwardTwin:
         self.relu_inputs = sorted(
             {n.inputs[0] for n in network.nodes if isinstance(n.operator, Relu)}
         )
+        sizes = [int(np.prod(network.shapes[value])) for value in self.relu_inputs]
+        ends = np.cumsum(sizes).tolist()
+        starts = [0, *ends]
+        self._neurons = {
+            value: slice(start, end)
+            for value, start, end in zip(self.relu_inputs, starts, ends, strict=False)
+        }
 
     def optimised(
         self,
@@ -150,22 +196,29 @@ class BackwardTwin:
             multipliers: same shape; 0 if not given.
         """
         samples, count = len(boxes[0]), rows.shape[-2]
-        functionals, added, ends, relaxation = self._started(
+        functionals, added, relaxation = self._started(
             boxes, rows, constants, signs, slopes, multipliers
         )
-        best, kept = self._climbed(functionals, added, ends, relaxation, steps)
-        costs: dict[int, torch.Tensor] = {}
-        with torch.no_grad():
-            at_input, _ = self._push(functionals, self._network.output, ends, kept, costs)
-        costs = {v: costs.get(v, torch.zeros_like(ends[v][0])) for v in self.relu_inputs}
-        unused = {v: torch.zeros_like(ends[v][0]) for v in self.relu_inputs}
-        counts = (best <= 0).reshape(samples, count, 1).cpu().numpy()
+        best, kept = self._climbed(functionals, added, relaxation, steps)
+        weights: dict[int, torch.Tensor] = {}
+        at_input, total = self._push(functionals, self._network.output, kept, weights)
+        _, lowest = _lowest(at_input, total, kept)
+        costs, gaps = self._costs(weights, self._carried(lowest, weights, kept), kept)
+        counts = (best <= 0)[:, None]
+        dense = torch.zeros_like(kept.slopes)
+        for value, known in kept.known.items():
+            dense[:, self._neurons[value]].scatter_add_(1, known.places, known.multipliers)
+
+        def of_samples(numbers: torch.Tensor) -> Array:
+            return np.asarray(numbers.reshape(samples, count, -1).cpu().numpy())
+
         return Optimised(
-            best.reshape(samples, count).cpu().numpy(),
-            _joined(kept.slopes, samples),
-            _joined(kept.multipliers or unused, samples),
-            (_joined(costs, samples) * counts).sum(axis=1),
-            at_input.reshape(samples, count, -1).cpu().numpy(),
+            of_samples(best)[..., 0],
+            of_samples(kept.slopes),
+            of_samples(dense),
+            of_samples(costs * counts).sum(axis=1),
+            of_samples(gaps * counts).sum(axis=1),
+            of_samples(at_input),
         )
 
     def lower(
@@ -179,11 +232,11 @@ class BackwardTwin:
         multipliers: Array | None = None,
     ) -> Array:
         """The bounds of the rows as they are, shape ``(L, R)``; arguments as of ``optimised``."""
-        functionals, added, ends, relaxation = self._started(
+        functionals, added, relaxation = self._started(
             boxes, rows, constants, signs, slopes, multipliers
         )
-        with torch.no_grad():
-            found = self._lower(functionals, ends, relaxation) + added
+        pushed = self._push(functionals, self._network.output, relaxation)
+        found = _lowest(*pushed, relaxation)[0] + added
         return np.asarray(found.reshape(len(boxes[0]), -1).cpu().numpy())
 
     def affine(
@@ -201,11 +254,9 @@ class BackwardTwin:
         Returns:
             Coefficients ``(P, inputs)`` and constants ``(P,)``.
         """
-        ends = {key: self._ends(box, len(functionals)) for key, box in boxes.items()}
-        relaxation = self._begin(ends, len(functionals), None, None, None)
+        relaxation = self._begin(boxes, len(functionals), None, None, None)
         wanted = self._tensor(functionals).reshape(-1, *self._network.shapes[value])
-        with torch.no_grad():
-            coefficients, constants = self._push(wanted, value, ends, relaxation)
+        coefficients, constants = self._push(wanted, value, relaxation)
         return coefficients.cpu().numpy(), constants.cpu().numpy()
 
     def _started(
@@ -216,123 +267,187 @@ class BackwardTwin:
         signs: npt.NDArray[np.int8] | None,
         slopes: Array | None,
         multipliers: Array | None,
-    ) -> tuple[torch.Tensor, torch.Tensor, _Ends, _Relaxation]:
-        """Functionals, their constants, the boxes' ends and the relaxation, as tensors."""
+    ) -> tuple[torch.Tensor, torch.Tensor, _Relaxation]:
+        """Functionals, their constants and the relaxation, as tensors."""
         samples, count = len(boxes[0]), rows.shape[-2]
-        ends = {value: self._ends(box, count) for value, box in boxes.items()}
-        relaxation = self._begin(ends, count, signs, slopes, multipliers)
+        relaxation = self._begin(boxes, count, signs, slopes, multipliers)
         of_samples = np.broadcast_to(rows, (samples, *rows.shape[-2:]))
         functionals = self._tensor(of_samples).reshape(-1, *self._network.output_shape)
         given = np.zeros(count) if constants is None else constants
         added = self._tensor(np.broadcast_to(given, (samples, count))).reshape(-1)
-        return functionals, added, ends, relaxation
+        return functionals, added, relaxation
 
     def _climbed(
         self,
         functionals: torch.Tensor,
         added: torch.Tensor,
-        ends: _Ends,
         relaxation: _Relaxation,
         steps: int,
     ) -> tuple[torch.Tensor, _Relaxation]:
         """The best bounds on the way, and what gave them."""
         free = relaxation.free
-        for part in free:
-            part.requires_grad_(steps > 0)
         optimiser = _Adam(free)
         kept = relaxation.copy()
-        best = torch.full((len(functionals),), -torch.inf, device=self._device)
+        best = torch.full((len(functionals),), -torch.inf, device=self.device)
         for step in range(steps + 1):
-            lower = self._lower(functionals, ends, relaxation) + added
-            with torch.no_grad():
-                # A row that is positive stays as it is: what else is in the batch, and so goes
-                # on, changes nothing for it.
-                better = (lower > best) & (best <= 0)
-                best = torch.where(better, lower, best)
-                for old, new in zip(kept.free, free, strict=True):
-                    old[better] = new[better]
+            weights: dict[int, torch.Tensor] = {}
+            pushed = self._push(functionals, self._network.output, relaxation, weights)
+            lower, lowest = _lowest(*pushed, relaxation)
+            lower = lower + added
+            # A row that is positive stays as it is: what else is in the batch, and so goes
+            # on, changes nothing for it.
+            better = (lower > best) & (best <= 0)
+            best = torch.where(better, lower, best)
+            for old, new in zip(kept.free, free, strict=True):
+                torch.where(better[:, None], new, old, out=old)
             if step == steps or not bool((best <= 0).any()):
                 break
-            loss = lower[best <= 0].sum().neg()
-            optimiser.step(
-                torch.autograd.grad(loss, free, allow_unused=True, materialize_grads=True)
-            )
-            with torch.no_grad():
-                for slopes in relaxation.slopes.values():
-                    slopes.clamp_(0, 1)
-                for multipliers in relaxation.multipliers.values():
-                    multipliers.clamp_(min=0)
+            carried = self._carried(lowest, weights, relaxation)
+            optimiser.step(self._falls(weights, carried, relaxation))
+            relaxation.slopes.clamp_(0, 1)
+            for known in relaxation.known.values():
+                known.multipliers.clamp_(min=0)
         return best, kept
 
     def _push(
         self,
         functionals: torch.Tensor,
         start: int,
-        ends: _Ends,
         relaxation: _Relaxation,
-        costs: dict[int, torch.Tensor] | None = None,
+        weights: dict[int, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Functionals of value ``start`` as affine lower bounds: coefficients and constants."""
-        total = torch.zeros(len(functionals), device=self._device)
+        """Functionals of value ``start`` as affine lower bounds: coefficients and constants.
+
+        ``weights`` is given the coefficients of the ReLUs' outputs.
+        """
+        count = len(functionals)
+        total = torch.zeros(count, device=self.device)
         pending = {start: functionals}
         for value in range(start, 0, -1):
             if value not in pending:
                 continue
             current = pending.pop(value)
-            if value in relaxation.multipliers:
-                known = relaxation.signs[value] * relaxation.multipliers[value]
-                current = current - known.reshape(current.shape)
+            if value in relaxation.known:
+                known = relaxation.known[value]
+                more = -known.signs * known.multipliers
+                flat = current.reshape(count, -1).scatter_add(1, known.places, more)
+                current = flat.reshape(current.shape)
             layer, inputs = self._steps[value - 1]
             if isinstance(layer.operator, Relu):
-                (key,) = inputs
-                flat = current.reshape(len(current), -1)
-                pushed, lost = _relaxed(flat, *ends[key], relaxation.slopes[key])
-                total = total + lost.sum(1)
-                if costs is not None:
-                    costs[key] = _cost(flat, *ends[key])
+                flat = current.reshape(count, -1)
+                part = self._neurons[inputs[0]]
+                above, below = flat.clamp(min=0), flat.clamp(max=0)
+                pushed = (above * relaxation.slopes[:, part]).addcmul_(
+                    below, relaxation.chord[:, part]
+                )
+                total = total + below.mul_(relaxation.shift[:, part]).sum(1)
+                if weights is not None:
+                    weights[value] = flat
                 parts = [pushed.reshape(current.shape)]
             else:
                 total = total + (current * self._constants[value - 1]).flatten(1).sum(1)
                 parts = self._transposed(layer, inputs, current)
-            for key, part in zip(inputs, parts, strict=True):
-                pending[key] = pending[key] + part if key in pending else part
-        none = torch.zeros_like(ends[0][0])
-        return pending.get(0, none).reshape(len(functionals), -1), total
+            for key, more in zip(inputs, parts, strict=True):
+                pending[key] = pending[key] + more if key in pending else more
+        at_input = pending.get(0, torch.zeros_like(relaxation.lower))
+        return at_input.reshape(count, -1), total
 
-    def _lower(
-        self, functionals: torch.Tensor, ends: _Ends, relaxation: _Relaxation
-    ) -> torch.Tensor:
-        at_input, constant = self._push(functionals, self._network.output, ends, relaxation)
-        lower, upper = ends[0]
-        reach = at_input.abs() * (upper - lower) / 2
-        return constant + (at_input * (lower + upper) / 2 - reach).sum(1)
+    def _carried(
+        self, lowest: torch.Tensor, weights: Mapping[int, torch.Tensor], relaxation: _Relaxation
+    ) -> dict[int, torch.Tensor]:
+        """Inputs carried forward through the relaxed network, to what ReLUs read.
+
+        A bound is a functional at the input where it is lowest; what is carried there is the number
+        by which a coefficient is multiplied, and so the bound's derivative in it.
+        """
+        carried = {}
+        values = {0: lowest.reshape(-1, *self._network.input_shape)}
+        for value in range(1, max(weights, default=0) + 1):
+            layer, inputs = self._steps[value - 1]
+            if not isinstance(layer.operator, Relu):
+                values[value] = layer(*(values[key] for key in inputs))
+                continue
+            (key,) = inputs
+            carried[key] = values[key].reshape(len(lowest), -1)
+            # What nothing weighs may be anything.
+            weight = weights.get(value, torch.ones_like(carried[key]))
+            relaxed = relaxation.at(self._neurons[key], weight, carried[key])
+            values[value] = relaxed.reshape(values[key].shape)
+        return carried
+
+    def _falls(
+        self,
+        weights: Mapping[int, torch.Tensor],
+        carried: Mapping[int, torch.Tensor],
+        relaxation: _Relaxation,
+    ) -> list[torch.Tensor]:
+        """The bounds' derivatives in what is free, with the sign turned."""
+        slopes = torch.zeros_like(relaxation.slopes)
+        for value, weight in weights.items():
+            (key,) = self._steps[value - 1][1]
+            slopes[:, self._neurons[key]].addcmul_(weight.clamp(min=0), carried[key], value=-1)
+        slopes *= relaxation.is_open
+        multipliers = (
+            known.signs * carried[value].gather(1, known.places)
+            for value, known in relaxation.known.items()
+        )
+        return [slopes, *multipliers]
+
+    def _costs(
+        self,
+        weights: Mapping[int, torch.Tensor],
+        carried: Mapping[int, torch.Tensor],
+        relaxation: _Relaxation,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """How far the relaxations are from the ReLUs: at most, and at what is carried."""
+        costs, gaps = torch.zeros_like(relaxation.slopes), torch.zeros_like(relaxation.slopes)
+        for value, weight in weights.items():
+            (key,) = self._steps[value - 1][1]
+            part = self._neurons[key]
+            # A triangle is highest at 0.
+            costs[:, part] += weight.abs() * relaxation.shift[:, part]
+            relaxed = relaxation.at(part, weight, carried[key])
+            gaps[:, part] += (weight * (carried[key].clamp(min=0) - relaxed)).clamp(min=0)
+        return costs, gaps * relaxation.is_open
 
     def _begin(
         self,
-        ends: _Ends,
+        boxes: Mapping[int, Box],
         count: int,
         signs: npt.NDArray[np.int8] | None,
         slopes: Array | None,
         multipliers: Array | None,
     ) -> _Relaxation:
-        canonical = {v: (ends[v][1] >= -ends[v][0]).to(torch.float32) for v in self.relu_inputs}
+        ends = [self._ends(boxes[value], count) for value in self.relu_inputs]
+        nothing = [torch.zeros((len(boxes[0]) * count, 0), device=self.device)]
+        lower, upper = (torch.cat([e[i] for e in ends] or nothing, dim=1) for i in range(2))
+        is_open = (lower < 0) & (upper > 0)
+        chord = torch.where(is_open, upper / (upper - lower).clamp(min=1e-30), lower >= 0)
+        start = torch.where(is_open, upper >= -lower, chord)
         if slopes is not None:
-            for value, given in self._parts(slopes).items():
-                canonical[value] = torch.where(given.isnan(), canonical[value], given)
-        if signs is None or not signs.any():
-            return _Relaxation(canonical, {}, {})
-        of_rows = self._parts(np.repeat(signs[:, None], count, axis=1))
-        start = (
-            np.zeros((len(signs), count, signs.shape[1])) if multipliers is None else multipliers
-        )
-        return _Relaxation(canonical, self._parts(start), of_rows)
+            given = self._tensor(slopes).reshape(start.shape)
+            start = torch.where(is_open & ~given.isnan(), given, start)
+        shift = torch.where(is_open, -lower * chord, 0)
+        known = {}
+        if signs is not None and signs.any():
+            dense = np.zeros((len(signs), count, signs.shape[1]), np.float32)
+            dense = dense if multipliers is None else multipliers
+            for value, part in self._neurons.items():
+                if signs[:, part].any():
+                    known[value] = self._known(signs[:, part], dense[:, :, part], count)
+        return _Relaxation(*self._ends(boxes[0], count), is_open, chord, shift, start, known)
 
-    def _parts(self, dense: npt.NDArray[Any]) -> dict[int, torch.Tensor]:
-        """Numbers ``(L, R, neurons)`` value by value, ``(L * R, size)`` each."""
-        sizes = [int(np.prod(self._network.shapes[value])) for value in self.relu_inputs]
-        flat = self._tensor(dense.reshape(-1, dense.shape[2]))
-        split = torch.split(flat, sizes, dim=1)
-        return {v: part.clone() for v, part in zip(self.relu_inputs, split, strict=True)}
+    def _known(self, signs: npt.NDArray[np.int8], multipliers: Array, count: int) -> _Known:
+        """The phases of one value that are known."""
+        most = int((signs != 0).sum(axis=1).max())
+        places = np.argsort(signs == 0, axis=1, kind="stable")[:, :most]
+        given = np.take_along_axis(multipliers, places[:, None], axis=2)
+        of_places = self._tensor(np.take_along_axis(signs, places, axis=1))
+        return _Known(
+            torch.from_numpy(places).to(self.device).repeat_interleave(count, 0),
+            of_places.repeat_interleave(count, 0),
+            self._tensor(given).reshape(-1, most),
+        )
 
     def _ends(self, box: Box, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         lower, upper = (
@@ -342,34 +457,36 @@ class BackwardTwin:
         return lower, upper
 
     def _tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(array.astype(np.float32)).to(self._device)
+        return torch.from_numpy(array.astype(np.float32)).to(self.device)
 
     def _at_zero(self, position: int) -> torch.Tensor:
         layer, inputs = self._steps[position]
         shapes = (self._network.shapes[value] for value in inputs)
-        result = layer(*(torch.zeros((1, *shape), device=self._device) for shape in shapes))
+        result = layer(*(torch.zeros((1, *shape), device=self.device) for shape in shapes))
         assert isinstance(result, torch.Tensor)
         return result
 
     def _transposed(
         self, layer: Layer, inputs: tuple[int, ...], coefficients: torch.Tensor
     ) -> list[torch.Tensor]:
-        """A linear layer's transpose; differentiable."""
+        """A linear layer's transpose."""
         shapes = [self._network.shapes[value] for value in inputs]
         if isinstance(layer, AffineLayer):
             return [coefficients @ layer.weight]
         if isinstance(layer, ConvLayer):
             return [_transposed_convolution(layer, shapes[0], coefficients)]
+        if isinstance(layer.operator, Add):
+            return [coefficients, coefficients]
         if isinstance(layer.operator, Pad):
             return [coefficients[(slice(None), *layer.operator.inner(shapes[0]))]]
         # What torch.func offers for this imports for seconds, more than many queries take.
         zeros = [
-            torch.zeros((len(coefficients), *shape), device=self._device, requires_grad=True)
+            torch.zeros((len(coefficients), *shape), device=self.device, requires_grad=True)
             for shape in shapes
         ]
         with torch.enable_grad():
             result = layer(*zeros)
-            pulled = torch.autograd.grad(result, zeros, coefficients, create_graph=True)
+            pulled = torch.autograd.grad(result, zeros, coefficients)
         return list(pulled)
 
 
@@ -398,10 +515,12 @@ class _Adam:
             number.addcdiv_(first, (second / scale).sqrt_().add_(1e-8), value=-rate)
 
 
-def _joined(parts: Mapping[int, torch.Tensor], samples: int) -> Array:
-    """Numbers of neurons value by value as ``(L, R, neurons)``."""
-    flat = torch.cat([parts[value] for value in sorted(parts)], dim=1)
-    return np.asarray(flat.reshape(samples, -1, flat.shape[1]).cpu().numpy())
+def _lowest(
+    at_input: torch.Tensor, total: torch.Tensor, relaxation: _Relaxation
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The least that affine functions are in the inputs' boxes, and where."""
+    where = torch.where(at_input > 0, relaxation.lower, relaxation.upper)
+    return total + (at_input * where).sum(1), where
 
 
 def _transposed_convolution(
@@ -429,22 +548,3 @@ def _transposed_convolution(
         slice(before, before + size) for size, (before, _) in zip(shape[1:], conv.pads, strict=True)
     )
     return cast("torch.Tensor", padded[(..., *inner)])
-
-
-def _relaxed(
-    a: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, slopes: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Coefficients on a ReLU's input, and the constants that the chord costs (see checker.relu)."""
-    is_open = (lower < 0) & (upper > 0)
-    chord = torch.where(is_open, upper / (upper - lower).clamp(min=1e-30), lower >= 0)
-    from_below = torch.where(is_open, slopes, chord)
-    b = torch.where(a > 0, a * from_below, a * chord)
-    lost = torch.where(is_open, a.clamp(max=0) * chord * -lower, 0.0)
-    return b, lost
-
-
-def _cost(a: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
-    """How much a ReLU's triangle weighs: the greatest gap between its sides times ``|a|``."""
-    is_open = (lower < 0) & (upper > 0)
-    gap = -lower * upper / (upper - lower).clamp(min=1e-30)
-    return torch.where(is_open, a.abs() * gap, 0.0)

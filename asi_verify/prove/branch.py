@@ -48,7 +48,8 @@ class Branch(Stage):
     Attributes:
         most_leaves: of one sample's tree; a budget, small because every sample of a data set that
             no cheaper stage settles comes here.
-        steps: of the optimiser, for each part.
+        steps: of the optimiser, for a whole region; a part of one begins with what was found for
+            its whole and takes 8 at most.
         few_inputs: if up to so many vary, inputs are cut instead of phases.
         most_bytes: of one sample's tree when written, the evidence that a data set may cost.
         solve_leaves: in parts with up to so many open phases, of networks that are small, the

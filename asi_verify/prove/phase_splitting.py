@@ -1,14 +1,14 @@
 """Branch and bound over the phases of ReLUs.
 
 A part is bounded by the torch twin with slopes and split multipliers of its own (Wang et al. 2021),
-many open parts at once; what the twin closes the trusted pass has to close too, or the part stays
-open. A clause of several rows is bounded by their weighted sum too, with weights of the part's own:
-each row may fail somewhere on a part on which they never fail together. A part with few open phases
-may be handed to a search that goes through their patterns (``prove.conflicts``); the tree that it
-comes back with takes the part's place. Any other part is divided at one
-of the phases whose relaxations cost most: at the one whose two halves, bounded with the slopes and
-multipliers of the whole, are best (Bunel et al. 2020). Where no phase is open the network is affine
-and a linear programme has the last word.
+many open parts at once, over what is left of the network on their region (``prove.part_bounds``).
+What the twin closes the trusted pass has to close too, or the part stays open. A clause of several
+rows is bounded by their weighted sum too, with weights of the part's own: each row may fail
+somewhere on a part on which they never fail together. A part with few open phases may be handed to
+a search that goes through their patterns (``prove.conflicts``); the tree that it comes back with
+takes the part's place. Any other part is divided at one of the phases whose relaxations cost most:
+at the one whose two halves, bounded with the slopes and multipliers of the whole, are best (Bunel
+et al. 2020). Where no phase is open the network is affine and a linear programme has the last word.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from asi_verify.checker.split_tree import leaf_bounds
 from asi_verify.checker.trusted import Advice, Bounds
 from asi_verify.core.box import Box
 from asi_verify.core.evidence import Intermediate
-from asi_verify.core.limits import DEEPEST_TREE, LARGEST_TREE
+from asi_verify.core.limits import DEEPEST_TREE
 from asi_verify.core.properties import Property
 from asi_verify.core.split_tree import LEAF, NODE, PHASE, Cut, Slopes, SplitTree
 from asi_verify.core.verdict import Reason, Refuted, Undecided, Verdict
 from asi_verify.prove.conflicts import ConflictTree, Pattern, searched
 from asi_verify.prove.falsify import descended
 from asi_verify.prove.farkas import balanced, multipliers_for
+from asi_verify.prove.part_bounds import Asked, PartBounds
 from asi_verify.prove.relaxed_programme import Phases, Proof, RelaxedProgramme
 from asi_verify.prove.stage import Batch
-from asi_verify.prove.twins import boxes_for, by_value, coarse, open_slopes
+from asi_verify.prove.twins import boxes_for, by_value, coarse
 
 __all__ = ["CLEAR", "PhaseSearch"]
 
@@ -53,10 +54,23 @@ The trusted pass works in float64, where bounds of order 1 differ by some 1e-14 
 _WEIGHINGS = 6
 """Times that a weight is doubled or halved at the root; below it once for each part."""
 _LARGEST_WEIGHT = 128
-_CANDIDATES = 8
+_STEPS_BELOW = 8
+"""Of the optimiser, for a part of a region: it begins with what was found for its whole. With 20
+trees of an ordinary CNN are a twentieth smaller, and take longer."""
+_CANDIDATES = 4
 """Phases of which one is chosen by bounding both halves: where the product of what they gain is
 largest, as mixed integer programming does it (Achterberg 2007). A sum would prefer phases of which
-one half closes and the other gains nothing, and make chains."""
+one half closes and the other gains nothing, and make chains. Four are taken of those that may cost
+most, which are mostly late ones, and four of those that do where the bound is lowest, mostly early
+ones: each kind alone makes trees several times as large on some images of an ordinary CNN. So does
+the product alone where it compares the kinds, ..."""
+_TRIAL_STEPS = 2
+"""... which is why the best of either are compared again after some steps of the optimiser: what a
+late phase gains shows when slopes and multipliers follow. One step is too few; three take longer
+and make trees no smaller."""
+_SHARE = 0.1
+"""Of what a phase may cost, added to what it does where the bound is lowest: several inputs may be
+nearly as low."""
 _PROGRAMMES = 1024
 """Linear programmes that the patterns of one part may take, and ..."""
 _MOST_TERMS = 20_000
@@ -65,6 +79,8 @@ _MOST_NUMBERS = 1 << 22
 """That are computed to write them down."""
 _LEAST = 1e-3
 """What a half gains at least, as a share of what its whole lacks: a product with 0 says nothing."""
+
+_BEYOND = Undecided(Reason.TOO_LARGE, "bounds leave their range")
 
 
 @dataclass(eq=False)
@@ -129,7 +145,7 @@ class PhaseSearch:
         batch: the samples.
         twin: of their network.
         most_leaves: of one sample's tree.
-        steps: of the optimiser, for each part.
+        steps: of the optimiser, for a whole region; for a part of one fewer.
         solve_leaves: the patterns of parts with up to so many open phases are gone through.
 
     Attributes:
@@ -151,6 +167,8 @@ class PhaseSearch:
         self._property = batch.property_.summed()
         self._rows = self._property.rows()
         self.root = batch.root_bounds(Intermediate.BACKWARD)
+        self._whole = PartBounds.over(twin, self.root)
+        self._own: dict[int, PartBounds] = {}
         self._neurons = max(numbers.stop for numbers in batch.trusted.neurons.values())
         none = np.zeros((len(self._rows), 0), np.float32)
         exact = np.zeros(len(self._rows))
@@ -161,10 +179,12 @@ class PhaseSearch:
         most = _NUMBERS_AT_ONCE // (values * len(self._rows))
         self._at_once = max(1, min(_AT_ONCE, most))
         self._sums = _Sums.of(batch.property_)
+        for sample in np.flatnonzero(~self.root.sound).tolist():
+            self._give_up(sample, _BEYOND)
 
     def run(self) -> None:
         """Divide until nothing is open."""
-        waiting = list(self._trees)
+        waiting = [part for part in self._trees if self.verdicts[part.sample] is None]
         while waiting:
             if self._batch.is_late():
                 for sample in {part.sample for part in waiting}:
@@ -207,36 +227,69 @@ class PhaseSearch:
 
     def _round(self, now: list[_Part]) -> list[_Part]:
         """Bound some parts and divide those that stay open."""
-        bounds = self._bounded(now)
-        for i in np.flatnonzero(~bounds.sound).tolist():
-            self._give_up(now[i].sample, Undecided(Reason.TOO_LARGE, "bounds leave their range"))
-        # What the slopes and multipliers of the whole close needs none of its own.
-        left = np.flatnonzero(~self._closed(self._values(now, bounds), bounds)).tolist()
-        left = [i for i in left if self.verdicts[now[i].sample] is None]
+        halves = []
+        for own, some in self._by_region(now):
+            # What the slopes and multipliers of the whole close needs none of its own.
+            lower = own.lower(self._asked(own, some, self._weights(some)))
+            left = self._left_open(some, lower)
+            if left:
+                halves += self._climbed(own, [some[i] for i in left])
+        return halves
+
+    def _by_region(self, parts: list[_Part]) -> Iterator[tuple[PartBounds, list[_Part]]]:
+        """Whole regions together; the parts of one by themselves, with its own bounds."""
+        whole = [part for part in parts if not part.cuts]
+        if whole:
+            yield self._whole, whole
+        for sample in sorted({part.sample for part in parts if part.cuts}):
+            if sample not in self._own:
+                self._own[sample] = self._whole.of_one(sample, self._batch.artifact.network)
+            yield (
+                self._own[sample],
+                [part for part in parts if part.cuts and part.sample == sample],
+            )
+
+    def _climbed(self, own: PartBounds, now: list[_Part]) -> list[_Part]:
+        """Optimise slopes and multipliers of parts and divide those that stay open."""
+        weights = self._weighed(own, now)
+        asked = self._asked(own, now, weights)
+        steps = min(self._steps, _STEPS_BELOW) if now[0].cuts else self._steps
+        best = own.optimised(asked, steps)
+        slopes = own.own_slopes(asked, best.slopes)
+        for i, part in enumerate(now):
+            dense = np.full((len(self._rows), self._neurons), np.nan, np.float32)
+            dense[:, own.numbers] = slopes[i]
+            part.slopes = Slopes.nearest(dense, weights[i])
+            part.multipliers = coarse(best.multipliers[i][:, own.columns(part.cuts)])
+        left = self._left_open(now, best.lower)
         if not left:
             return []
-        now, bounds = [now[i] for i in left], bounds.take(np.array(left, dtype=np.intp))
-        weights = self._weighed(now, bounds)
-        best = self._optimised(now, bounds, weights)
-        advice = open_slopes(self._batch.trusted, bounds, best.slopes, LARGEST_TREE)
-        for i, part in enumerate(now):
-            part.slopes = Slopes.nearest(advice[i], weights[i])
-            numbers = [cut.number for cut in part.cuts]
-            part.multipliers = coarse(best.multipliers[i][:, numbers])
-        values = self._values(now, bounds)
-        closed = self._closed(values, bounds)
-        for part, promised, kept in zip(now, best.lower, values, strict=True):
-            lost = np.where(np.isfinite(kept), promised - kept, 0.0)
-            part.short = np.maximum(part.short + lost, 0.0)
+        now, best = [now[i] for i in left], best.take(np.array(left, dtype=np.intp))
         self._refute(now, best)
-        open_ = [
-            i for i, part in enumerate(now) if not closed[i] and self.verdicts[part.sample] is None
+        return self._divided(own, now, best)
+
+    def _left_open(self, parts: Sequence[_Part], lower: Array) -> list[int]:
+        """Which parts the trusted pass does not close; it is asked of those that the twin closes.
+
+        Args:
+            parts: which.
+            lower: the twin's bounds of their rows.
+        """
+        asked = np.flatnonzero(self._property.overall(lower.astype(np.float64)) > CLEAR)
+        closed = np.zeros(len(parts), np.bool_)
+        if len(asked):
+            some = [parts[i] for i in asked.tolist()]
+            bounds = self._bounded(some)
+            for i in np.flatnonzero(~bounds.sound).tolist():
+                self._give_up(some[i].sample, _BEYOND)
+            values = self._values(some, bounds)
+            closed[asked] = self._closed(values, bounds)
+            for part, promised, kept in zip(some, lower[asked], values, strict=True):
+                lost = np.where(np.isfinite(kept), promised - kept, 0.0)
+                part.short = np.maximum(part.short + lost, 0.0)
+        return [
+            i for i in np.flatnonzero(~closed).tolist() if self.verdicts[parts[i].sample] is None
         ]
-        if not open_:
-            return []
-        return self._divided(
-            [now[i] for i in open_], bounds.take(np.array(open_, dtype=np.intp)), best, open_
-        )
 
     def _bounded(self, parts: Sequence[_Part]) -> Bounds:
         owners = np.array([part.sample for part in parts], dtype=np.intp)
@@ -282,7 +335,7 @@ class PhaseSearch:
                 weights[i] = part.slopes.weights
         return weights
 
-    def _weighed(self, parts: Sequence[_Part], bounds: Bounds) -> Weights:
+    def _weighed(self, own: PartBounds, parts: Sequence[_Part]) -> Weights:
         """The parts' weights, or better ones: one doubled or halved; at the root several."""
         weights = self._weights(parts)
         if not len(self._sums.rows):
@@ -290,7 +343,6 @@ class PhaseSearch:
         fresh = np.asarray(~weights.any(axis=1))
         is_term = np.asarray(self._sums.terms.any(axis=1))
         weights[fresh[:, None] & is_term] = 1
-        boxes = boxes_for(self._twin, bounds)
         for time in range(_WEIGHINGS if bool(fresh.any()) else 1):
             trials = [weights]
             for term in np.flatnonzero(is_term):
@@ -299,7 +351,7 @@ class PhaseSearch:
                     trial = weights.copy()
                     trial[:, term] = new
                     trials.append(trial)
-            found = [self._twin.lower(boxes, **self._found(parts, trial)) for trial in trials]
+            found = [own.lower(self._asked(own, parts, trial)) for trial in trials]
             pairs = zip(found, trials, strict=True)
             best = np.argmax([self._overall(lower, trial) for lower, trial in pairs], axis=0)
             # What else is in the batch changes nothing for a part.
@@ -307,33 +359,25 @@ class PhaseSearch:
             weights = np.stack(trials)[best, np.arange(len(parts))]
         return weights
 
-    def _optimised(self, parts: Sequence[_Part], bounds: Bounds, weights: Weights) -> Optimised:
-        boxes = boxes_for(self._twin, bounds)
-        return self._twin.optimised(boxes, steps=self._steps, **self._found(parts, weights))
-
-    def _found(self, parts: Sequence[_Part], weights: Weights) -> dict[str, npt.NDArray[Any]]:
+    def _asked(self, own: PartBounds, parts: Sequence[_Part], weights: Weights) -> Asked:
         """Rows of parts and what is known of them, as the twin takes it."""
-        signs = np.zeros((len(parts), self._neurons), np.int8)
-        shape = (len(parts), len(self._rows), self._neurons)
+        shape = (len(parts), len(self._rows), len(own.numbers))
+        phases = np.zeros((len(parts), shape[2]), np.int8)
         slopes, multipliers = np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32)
         for i, part in enumerate(parts):
-            numbers = [cut.number for cut in part.cuts]
-            signs[i, numbers] = [cut.sign for cut in part.cuts]
-            multipliers[i][:, numbers] = part.multipliers
+            columns = own.columns(part.cuts)
+            phases[i, columns] = [cut.sign for cut in part.cuts]
+            multipliers[i][:, columns] = part.multipliers
             if part.slopes is not None:
-                slopes[i] = part.slopes.dense()
+                slopes[i] = part.slopes.dense()[:, own.numbers]
         rows = np.empty((*shape[:2], self._rows.shape[1]))
         constants = np.empty(shape[:2])
         for given, some in _alike(weights):
             wanted = self._batch.property_.summed(given)
             rows[some], constants[some] = wanted.rows(), wanted.constants()
-        return {
-            "constants": constants - np.stack([part.short for part in parts]),
-            "rows": rows,
-            "signs": signs,
-            "slopes": slopes,
-            "multipliers": multipliers,
-        }
+        constants -= np.stack([part.short for part in parts])
+        owners = np.array([part.sample for part in parts], dtype=np.intp)
+        return Asked(owners, phases, rows, constants, slopes, multipliers)
 
     def _refute(self, parts: Sequence[_Part], best: Optimised) -> None:
         """Descend from the inputs at which the parts' worst rows are bounded lowest."""
@@ -357,13 +401,10 @@ class PhaseSearch:
             if witness is not None:
                 self._give_up(sample, Refuted(witness))
 
-    def _divided(
-        self, parts: Sequence[_Part], bounds: Bounds, best: Optimised, places: Sequence[int]
-    ) -> list[_Part]:
+    def _divided(self, own: PartBounds, parts: Sequence[_Part], best: Optimised) -> list[_Part]:
         """The halves of parts; none of one that is settled, or whose budget is used up."""
-        overall = self._overall(best.lower[places], self._weights(parts))
-        costs = best.costs[places]
-        numbers = self._chosen(parts, bounds, costs, overall)
+        overall = self._overall(best.lower, self._weights(parts))
+        numbers = self._chosen(own, parts, best, overall)
         halves: list[_Part] = []
         for i, part in enumerate(parts):
             full = self._leaves[part.sample] >= self._most_leaves
@@ -372,9 +413,9 @@ class PhaseSearch:
             if overall[i] > CLEAR:
                 # The twin closes it and the trusted pass does not: the twin now promises less.
                 halves.append(part)
-            elif costs[i].max() <= 0:
-                self._solve(part, bounds.take(slice(i, i + 1)), best.lower[places[i]])
-            elif (left := self._patterns(part, bounds.take(slice(i, i + 1)))) is not None:
+            elif best.costs[i].max() <= 0:
+                self._solve(part, self._bounded([part]), best.lower[i])
+            elif (left := self._patterns(part)) is not None:
                 halves += left
             elif full or len(part.cuts) >= DEEPEST_TREE:
                 self._give_up(part.sample, Undecided(Reason.BUDGET, self._progress(part.sample)))
@@ -385,60 +426,65 @@ class PhaseSearch:
 
     def _chosen(
         self,
+        own: PartBounds,
         parts: Sequence[_Part],
-        bounds: Bounds,
-        costs: Array,
+        best: Optimised,
         whole: npt.NDArray[np.float64],
     ) -> npt.NDArray[np.intp]:
-        """Of each part's costliest phases, the one that is best to divide at.
+        """Of each part's costly phases, the one that is best to divide at.
 
         Args:
+            own: the bounds over the parts.
             parts: which.
-            bounds: of them.
-            costs: of every phase.
-            whole: the property's bounds over the parts.
+            best: what was found for them.
+            whole: the property's bounds over them.
         """
-        count = min(_CANDIDATES, costs.shape[1])
-        candidates = np.argsort(-costs, axis=1, kind="stable")[:, :count]
-        scores = np.full(candidates.shape, -np.inf)
         weights = self._weights(parts)
-        found = self._found(parts, weights)
-        for column, numbers in enumerate(candidates.T):
-            gains = []
-            for sign in (-1, 1):
-                boxes = boxes_for(self._twin, self._clamped(bounds, numbers, sign))
-                lower = self._overall(self._twin.lower(boxes, **found), weights)
-                gain = np.minimum(lower, 0) - whole
-                gains.append(np.maximum(gain, _LEAST * np.abs(whole)))
-            costly = costs[np.arange(len(parts)), numbers] > 0
-            scores[:, column] = np.where(costly, gains[0] * gains[1], -np.inf)
-        best = scores.argmax(axis=1)
-        return np.asarray(candidates[np.arange(len(parts)), best])
+        asked = self._asked(own, parts, weights)
+        rows, found = np.arange(len(parts)), []
+        for costs in (best.costs, best.gaps + _SHARE * best.costs):
+            some = np.argsort(-costs, axis=1, kind="stable")[:, :_CANDIDATES]
+            scores = self._scores(own, asked, weights, some, whole)
+            scores[np.take_along_axis(costs, some, axis=1) <= 0] = -np.inf
+            found.append(some[rows, scores.argmax(axis=1)])
+        chosen, other = found
+        unsure = np.flatnonzero(chosen != other)
+        if len(unsure):
+            both = np.stack(found, axis=1)[unsure]
+            tried = asked.take(unsure), weights[unsure], both, whole[unsure]
+            first = self._scores(own, *tried, steps=_TRIAL_STEPS).argmax(axis=1)
+            chosen[unsure] = both[np.arange(len(unsure)), first]
+        return np.asarray(own.numbers[chosen])
 
-    def _clamped(self, bounds: Bounds, numbers: npt.NDArray[np.intp], sign: int) -> Bounds:
-        """The bounds with one phase of each part known."""
-        boxes = list(bounds.boxes)
-        for value, part in self._batch.trusted.neurons.items():
-            rows = np.flatnonzero((numbers >= part.start) & (numbers < part.stop))
-            if len(rows) == 0:
-                continue
-            box = boxes[value]
-            lower, upper = np.array(box.lower), np.array(box.upper)
-            places = rows, numbers[rows] - part.start
-            low, high = lower.reshape(len(numbers), -1), upper.reshape(len(numbers), -1)
-            is_open = (low[places] < 0) & (high[places] > 0)
-            end = low if sign > 0 else high
-            end[places] = np.where(is_open, 0.0, end[places])
-            boxes[value] = Box(lower, upper)
-        return Bounds(tuple(boxes), bounds.sound, bounds.empty)
+    def _scores(
+        self,
+        own: PartBounds,
+        asked: Asked,
+        weights: Weights,
+        neurons: npt.NDArray[np.intp],
+        whole: npt.NDArray[np.float64],
+        steps: int = 0,
+    ) -> npt.NDArray[np.float64]:
+        """The products of what both halves gain after some steps, of each part at each neuron."""
+        halves = np.indices((*neurons.shape, 2)).reshape(3, -1)
+        lower = np.empty(halves.shape[1])
+        for start in range(0, len(lower), self._at_once):
+            now = slice(start, start + self._at_once)
+            part, column, side = halves[:, now]
+            some = asked.take(part).divided(neurons[part, column], 2 * side - 1)
+            found = own.optimised(some, steps).lower if steps else own.lower(some)
+            lower[now] = self._overall(found, weights[part])
+        gains = np.minimum(lower.reshape(*neurons.shape, 2), 0) - whole[:, None, None]
+        least = _LEAST * np.abs(whole)[:, None, None]
+        return np.asarray(np.maximum(gains, least).prod(axis=2))
 
-    def _patterns(self, part: _Part, bounds: Bounds) -> list[_Part] | None:
+    def _patterns(self, part: _Part) -> list[_Part] | None:
         """Go through the patterns of a part if there may be few.
 
         Returns:
             What stays open of the part; None if it does as a whole.
         """
-        programme = None if part.searched else self._programme(part, bounds)
+        programme = None if part.searched else self._programme(part)
         if programme is None:
             return None
         part.searched = True
@@ -461,12 +507,15 @@ class PhaseSearch:
             case _:
                 return None
 
-    def _programme(self, part: _Part, bounds: Bounds) -> RelaxedProgramme | None:
+    def _programme(self, part: _Part) -> RelaxedProgramme | None:
         """That of a part; None if it is too large, or too many phases are open."""
+        if self._solve_leaves == 0:
+            return None
+        bounds = self._bounded([part])
         count = sum(int(open_phases(bounds.boxes[v]).sum()) for v in self._twin.relu_inputs)
         columns = count + len(part.cuts) + int(np.prod(self._batch.box.shape))
         values = sum(int(np.prod(shape)) for shape in self._batch.artifact.network.shapes)
-        if self._solve_leaves == 0 or columns * values > _MOST_NUMBERS:
+        if columns * values > _MOST_NUMBERS:
             return None
         cuts = [cut.number for cut in part.cuts]
         root = self.root.take(slice(part.sample, part.sample + 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support.networks import LARGER, TINY, random_box, weights
+from support.networks import LARGER, TINY, mlp, random_box, weights
 
 from asi_verify.bounds import BackwardTwin, backward_twin
 from asi_verify.checker import TrustedPass
@@ -17,6 +17,7 @@ from asi_verify.core.operators import Affine, Concat, Relu
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UnsupportedOperatorError
+from asi_verify.export import NetworkModule
 
 
 def concatenated(generator):
@@ -151,6 +152,57 @@ def test_constants_are_part_of_the_bound():
     np.testing.assert_allclose(found, without + of_samples, atol=1e-5)
     high = twin.optimised(boxes, rows, 5, constants=100 - without).lower
     np.testing.assert_allclose(high, 100, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "grouped", "concatenated"])
+def test_steps_follow_the_bounds_derivatives(name):
+    """Of every slope and multiplier, as differences of bounds show them where there is no kink."""
+    generator, _, _, twin, boxes, rows = asked(name)
+    neurons = sum(int(np.prod(boxes[value].shape)) for value in twin.relu_inputs)
+    shape = (3, len(rows), neurons)
+    signs = generator.integers(-1, 2, (3, neurons)).astype(np.int8)
+    slopes, multipliers = (generator.random(shape).astype(np.float32) for _ in range(2))
+    functionals, _, relaxation = twin._started(boxes, rows, None, signs, slopes, multipliers)
+    weights = {}
+    pushed = twin._push(functionals, twin._network.output, relaxation, weights)
+    lower, lowest = backward_twin._lowest(*pushed, relaxation)
+    falls = twin._falls(weights, twin._carried(lowest, weights, relaxation), relaxation)
+    step, compared = 2.0**-9, 0
+    for free, fall in zip(relaxation.free, falls, strict=True):
+        # Slopes of other phases are not free.
+        may = relaxation.is_open if free is relaxation.slopes else torch.ones_like(free)
+        for place in generator.permutation(free.shape[1])[:20]:
+            changes = []
+            for change in (step, -step):
+                free[:, place] += change * may[:, place]
+                pushed = twin._push(functionals, twin._network.output, relaxation)
+                changes.append((backward_twin._lowest(*pushed, relaxation)[0] - lower) / change)
+                free[:, place] -= change * may[:, place]
+            is_smooth = (changes[0] - changes[1]).abs() < 0.02
+            found, wanted = changes[0][is_smooth], -fall[:, place][is_smooth]
+            torch.testing.assert_close(found, wanted, rtol=0.05, atol=0.05)
+            compared += int((wanted.abs() > 0.2).sum())
+    assert compared > 5
+
+
+def test_gaps_are_what_relaxations_cost_where_a_bound_is_lowest():
+    """With one layer of ReLUs, what a row is there above its bound; 0 where nothing is relaxed."""
+    _, _, _, twin, boxes, rows = asked("cnn")
+    found = twin.optimised(boxes, rows, 3)
+    assert np.all(found.gaps[found.costs == 0] == 0)
+    assert found.gaps.sum() > 0
+    network = mlp(np.random.default_rng(0), 5, 9, 2)
+    box = Box(*random_box(np.random.default_rng(1), (5,), 4, 0.3))
+    bounds = TrustedPass(network, Semantics.REAL).bounds(box, Intermediate.BACKWARD)
+    twin = BackwardTwin(network)
+    boxes = {value: bounds.boxes[value] for value in (0, *twin.relu_inputs)}
+    found = twin.optimised(boxes, SingleLabel(0, 2).rows(), 0)
+    lowest = np.where(found.coefficients[:, 0] > 0, box.lower, box.upper).astype(np.float32)
+    logits = NetworkModule(network).requires_grad_(False)(torch.from_numpy(lowest)).numpy()
+    above = logits @ SingleLabel(0, 2).rows()[0] - found.lower[:, 0]
+    is_open = found.lower[:, 0] <= 0
+    assert is_open.any()
+    np.testing.assert_allclose(found.gaps.sum(axis=1)[is_open], above[is_open], atol=1e-4)
 
 
 def test_the_optimiser_is_adam_with_a_rate_that_decays():
