@@ -211,8 +211,9 @@ def prove(
         progress: told of samples settled or passed on.
         deadline_s: seconds for all samples; what is open then is ``Undecided`` for that reason.
         per_query_s: seconds for one sample; those of a batch share theirs.
-        cores: processes that share the samples, or the parts of a single batch's regions; what is
-            found depends on them only where a clock ends it.
+        cores: processes that share the samples, or the parts of a single batch's regions. More is
+            found with them only where a clock ends it; slopes that are optimised beside others may
+            differ in their last digits, and the tree of a long search with them.
 
     Returns:
         A verdict for every sample; what no stage settles is ``Undecided``. Over the reals, a

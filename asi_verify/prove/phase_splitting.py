@@ -14,8 +14,8 @@ et al. 2020). Where no phase is open the network is affine and a linear programm
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +34,10 @@ from asi_verify.prove.conflicts import ConflictTree, Pattern, searched
 from asi_verify.prove.falsify import descended
 from asi_verify.prove.farkas import balanced, multipliers_for
 from asi_verify.prove.part_bounds import Asked, PartBounds
+from asi_verify.prove.processes import spread
 from asi_verify.prove.relaxed_programme import Phases, Proof, RelaxedProgramme
 from asi_verify.prove.stage import Batch
-from asi_verify.prove.twins import boxes_for, by_value, coarse
+from asi_verify.prove.twins import boxes_for, by_value, coarse, twin_for
 
 __all__ = ["CLEAR", "PhaseSearch"]
 
@@ -77,6 +78,10 @@ _MOST_TERMS = 20_000
 """... how many coefficients these may have, as many as the SMT stage takes: milliseconds each."""
 _MOST_NUMBERS = 1 << 22
 """That are computed to write them down."""
+_MANY = 32
+"""Parts for each process, so that a round is worth the way; a round takes some 0.3 s, and ..."""
+_ROUNDS = 8
+"""... after so many the parts are shared out again, for some processes are done before others."""
 _LEAST = 1e-3
 """What a half gains at least, as a share of what its whole lacks: a product with 0 says nothing."""
 
@@ -147,6 +152,7 @@ class PhaseSearch:
         most_leaves: of one sample's tree.
         steps: of the optimiser, for a whole region; for a part of one fewer.
         solve_leaves: the patterns of parts with up to so many open phases are gone through.
+        root: the bounds over the whole regions, where they are known.
 
     Attributes:
         verdicts: of each sample; None where its tree is whole.
@@ -160,13 +166,14 @@ class PhaseSearch:
         most_leaves: int,
         steps: int,
         solve_leaves: int = 0,
+        root: Bounds | None = None,
     ) -> None:
         self._batch, self._twin = batch, twin
         self._most_leaves, self._steps = most_leaves, steps
         self._solve_leaves, self.declined = solve_leaves, 0
         self._property = batch.property_.summed()
         self._rows = self._property.rows()
-        self.root = batch.root_bounds(Intermediate.BACKWARD)
+        self.root = batch.root_bounds(Intermediate.BACKWARD) if root is None else root
         self._whole = PartBounds.over(twin, self.root)
         self._own: dict[int, PartBounds] = {}
         self._neurons = max(numbers.stop for numbers in batch.trusted.neurons.values())
@@ -190,10 +197,57 @@ class PhaseSearch:
                 for sample in {part.sample for part in waiting}:
                     self._give_up(sample, Undecided(Reason.DEADLINE, self._progress(sample)))
                 return
-            # Depth first, so that few parts wait; of those of one depth the worst.
-            now, waiting = waiting[-self._at_once :], waiting[: -self._at_once]
-            waiting += sorted(self._round(now), key=lambda part: -part.lower)
-            waiting = [part for part in waiting if self.verdicts[part.sample] is None]
+            if self._batch.cores > 1 and len(waiting) >= _MANY * self._batch.cores:
+                waiting = self._shared(waiting)
+            else:
+                waiting = self._next(waiting)
+
+    def _next(self, waiting: list[_Part]) -> list[_Part]:
+        """What waits after one round."""
+        # Depth first, so that few parts wait; of those of one depth the worst.
+        now, rest = waiting[-self._at_once :], waiting[: -self._at_once]
+        rest += sorted(self._round(now), key=lambda part: -part.lower)
+        return [part for part in rest if self.verdicts[part.sample] is None]
+
+    def _shared(self, waiting: list[_Part]) -> list[_Part]:
+        """What waits after some rounds of every other process with parts of its own."""
+        cores = self._batch.cores
+        most = cores * self._at_once
+        now, rest = waiting[-most:], waiting[:-most]
+        shares = [now[start::cores] for start in range(cores)]
+        settings = self._most_leaves, self._steps, self._solve_leaves
+        batch = replace(self._batch, cores=1)
+        so_far = tuple(self._leaves)
+        jobs = (
+            _Share(batch, self._twin.device, self.root, *settings, so_far, some) for some in shares
+        )
+        opened: list[_Part] = []
+        for share, done in zip(shares, spread(_searched, jobs, cores), strict=True):
+            sent = {id(copy): part for part, copy in zip(share, done.parts, strict=True)}
+            for part, copy in zip(share, done.parts, strict=True):
+                vars(part).update(vars(copy))
+            opened += [sent.get(id(part), part) for part in done.waiting]
+            self.declined += done.declined
+            for sample, (verdict, more) in enumerate(zip(done.verdicts, done.more, strict=True)):
+                self._leaves[sample] += more
+                if verdict is not None:
+                    self._give_up(sample, verdict)
+        for sample, leaves in enumerate(self._leaves):
+            if leaves > self._most_leaves:
+                self._give_up(sample, Undecided(Reason.BUDGET, self._progress(sample)))
+        rest += sorted(opened, key=lambda part: -part.lower)
+        return [part for part in rest if self.verdicts[part.sample] is None]
+
+    def rounds(self, parts: list[_Part], leaves: Sequence[int]) -> _Done:
+        """Some rounds with parts of another process's trees, which have so many leaves so far."""
+        self._leaves = list(leaves)
+        waiting = list(parts)
+        for _ in range(_ROUNDS):
+            if not waiting or self._batch.is_late():
+                break
+            waiting = self._next(waiting)
+        more = [now - before for now, before in zip(self._leaves, leaves, strict=True)]
+        return _Done(parts, waiting, self.verdicts, more, self.declined)
 
     def tree(self, sample: int) -> SplitTree:
         """A sample's parts as evidence."""
@@ -635,6 +689,57 @@ class PhaseSearch:
                 coefficients, constants = self._twin.affine(boxes, value, one)
                 return coefficients[0].astype(np.float64), float(constants[0])
         raise IndexError(cut.number)
+
+
+class _Share(NamedTuple):
+    """What another process is given.
+
+    Attributes:
+        batch: the samples.
+        device: where the twin computes.
+        root: as of ``PhaseSearch``, and so are the next three.
+        most_leaves: likewise.
+        steps: likewise.
+        solve_leaves: likewise.
+        leaves: of each sample's tree.
+        parts: the open parts that it goes on with.
+    """
+
+    batch: Batch
+    device: str
+    root: Bounds
+    most_leaves: int
+    steps: int
+    solve_leaves: int
+    leaves: tuple[int, ...]
+    parts: list[_Part]
+
+
+class _Done(NamedTuple):
+    """What comes back.
+
+    Attributes:
+        parts: those that were given, divided further.
+        waiting: of these and the parts below them, what is open.
+        verdicts: of each sample, as of ``PhaseSearch``.
+        more: leaves of each sample's tree.
+        declined: as of ``PhaseSearch``.
+    """
+
+    parts: list[_Part]
+    waiting: list[_Part]
+    verdicts: list[Verdict | None]
+    more: list[int]
+    declined: int
+
+
+def _searched(share: _Share) -> _Done:
+    """Some rounds, in whichever process."""
+    twin = twin_for(share.batch.artifact.network, share.device)
+    assert twin is not None
+    settings = share.most_leaves, share.steps, share.solve_leaves
+    search = PhaseSearch(share.batch, twin, *settings, share.root)
+    return search.rounds(share.parts, share.leaves)
 
 
 @dataclass(frozen=True, eq=False)

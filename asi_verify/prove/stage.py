@@ -68,7 +68,8 @@ class Batch:
         deadline: on the clock of ``time.monotonic``; a stage that has not settled a sample by then
             leaves it ``Undecided`` for that reason. A clock never changes what is found before.
         regions: what the boxes were made from; None where the boxes themselves are asked about.
-        cores: processes among which a stage may divide its work; they change nothing that is found.
+        cores: processes among which a stage may divide its work. Slopes that are optimised beside
+            others may differ in their last digits, and the tree of a long search with them.
     """
 
     artifact: Artifact

@@ -17,6 +17,7 @@ from support.networks import mlp, random_box, small_cnn
 import asi_verify as asi
 from asi_verify.checker import CheckResult, Outcome, check_files
 from asi_verify.checker.folder import reader_of
+from asi_verify.checker.split_tree import tree_margins
 from asi_verify.core.box import Box
 from asi_verify.core.canonical import array_digest
 from asi_verify.core.evidence import IntervalEvidence
@@ -27,7 +28,15 @@ from asi_verify.core.split_tree import SplitTree
 from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided
 from asi_verify.errors import SoundnessAlarm, UsageError
 from asi_verify.export import Artifact
-from asi_verify.prove import Branch, Crown, Falsify, Intervals, input_splitting, prove
+from asi_verify.prove import (
+    Branch,
+    Crown,
+    Falsify,
+    Intervals,
+    input_splitting,
+    phase_splitting,
+    prove,
+)
 from asi_verify.prove.processes import margins_on, portions, spread
 from asi_verify.prove.stage import Batch, Stage, StageResult
 
@@ -95,6 +104,30 @@ def test_a_tree_of_inputs_is_that_of_one_process(monkeypatch):
     late = replace(batch, cores=2, deadline=time.monotonic() + 0.05)
     for verdict in Branch(10**6, confirms=False).attempt(late).verdicts:
         assert not isinstance(verdict, Undecided) or verdict.reason is Reason.DEADLINE
+
+
+def test_a_tree_of_phases_is_found_by_several_as_by_one(monkeypatch):
+    """The same samples are proved and refuted, the checker accepts the trees, and budgets hold."""
+    monkeypatch.setattr(phase_splitting, "_MANY", 1)
+    monkeypatch.setattr(phase_splitting, "_ROUNDS", 2)
+    network = mlp(np.random.default_rng(0), 6, 24, 24, 3)
+    batch = boxes_of(Artifact.from_network(network), 0.4)
+    kinds, most = set(), 0
+    for leaves in (4, 24, 40, 56, 70, 400):
+        stage = Branch(leaves, few_inputs=0)
+        alone, together = (stage.attempt(replace(batch, cores=cores)) for cores in (1, 2))
+        assert [type(v) for v in alone.verdicts] == [type(v) for v in together.verdicts]
+        for row, verdict in enumerate(together.verdicts):
+            kinds.add(type(verdict))
+            if isinstance(verdict, Proved):
+                tree = SplitTree.from_bytes(together.parts[verdict.evidence.tree])
+                most = max(most, len(tree.leaves))
+                assert len(tree.leaves) <= leaves
+                way = verdict.evidence.intermediate
+                box, wanted = batch.box[[row]], batch.property_
+                assert tree_margins(batch.trusted, box, wanted, way, [tree])[0] > 0
+    assert kinds == {Proved, Refuted, Undecided}
+    assert most > 16
 
 
 def checked(made, cores) -> CheckResult:

@@ -2657,6 +2657,13 @@ _OTHERS = [
         _PROCESSES + "the_checker_finds_the_same_with_helpers",
     ),
     Defect(
+        "parts of a tree that are divided elsewhere not counted",
+        "prove/phase_splitting.py",
+        "self._leaves[sample] += more",
+        "self._leaves[sample] += 0",
+        _PROCESSES + "a_tree_of_phases_is_found_by_several_as_by_one",
+    ),
+    Defect(
         "verdicts of processes given to other samples",
         "prove/cascade.py",
         "zip(some.tolist(), proof.verdicts, strict=True)",
