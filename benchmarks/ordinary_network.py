@@ -2,9 +2,10 @@
 
 A CNN of 165,602 parameters, trained ordinarily on PneumoniaMNIST (seed 0, nothing for robustness),
 first 200 test images, at 0.5/255, 1/255 and 2/255, float32 semantics. First the stages that do not
-branch, over all images at once; then branch and bound, one image after the other, on all cores, 60
-s each. Images that were settled before are not done again: results lie in ``out/benchmarks/ordinary-165k``. Of what stays
-undecided: how far attacks come, and what the bounds over the whole region are.
+branch, over all images at once; then branch and bound, one image after the other, on all cores,
+60 s each. Images that were settled before are not done again: results lie in
+``out/benchmarks/ordinary-165k``. Of what stays undecided: how far attacks come, and what the bounds
+over the whole region are.
 """
 
 from __future__ import annotations
