@@ -89,8 +89,8 @@ def certify(
             nothing else depends on it.
         stages: of the cascade (``asi_verify.prove.default_stages()``).
         cores: processes that prove and check, each on a core of its own, and with as much memory as
-            one alone. They decide nothing, but slopes that are optimised beside others may differ in
-            their last digits. Training uses threads.
+            one alone. They decide nothing, but slopes that are optimised beside others may differ
+            in their last digits. Training uses threads.
         out: the run folder; in memory if not given.
         data_root: where MedMNIST files are looked for first.
         progress: told how far things are.

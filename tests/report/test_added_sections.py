@@ -295,6 +295,20 @@ def test_the_guards_figures_are_those_of_its_file(folder):
     assert "other" in text
 
 
+@pytest.mark.parametrize(
+    ("bounds", "told"),
+    [
+        ("intervals", "proved by intervals to be"),
+        ("crown-ibp", "proved by linear bounds (CROWN-IBP)"),
+    ],
+)
+def test_a_guard_says_by_which_bounds_it_certifies(bounds, told, folder):
+    """In the sentence that says what an answer means."""
+    settings = folder.read_json(GUARD_FIGURES)["settings"]
+    changed(folder, GUARD_FIGURES, settings={**settings, "bounds": bounds})
+    assert told in page(folder)
+
+
 def test_bubbles_are_counted_by_radius(folder, data):
     """All images, the smallest first; a chart with them; rows with label and radius."""
     found, bubbles = folder.read_json(BUBBLES_FILE), build_report(folder)["bubbles"]
