@@ -26,7 +26,7 @@ from asi_verify.data import load_dataset
 from asi_verify.prove import AlphaCrown, Branch, Crown, Proof, Stage, prove
 from asi_verify.prove.processes import margins_on
 
-IMAGES = 64
+IMAGES = 24
 STAGES: dict[str, Stage] = {
     "CROWN": Crown(proposes=False),
     "optimised slopes": AlphaCrown(),
