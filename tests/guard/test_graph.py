@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import float32
 from support.float32 import Arithmetic
-from support.guards import in_float64
+from support.guards import asked, images_of, in_float64
 from support.networks import LARGER, TINY, mlp, sampled, seeds, small_cnn, weights
 from support.zoo import shape_for, tiny_network
 
@@ -29,7 +29,7 @@ from asi_verify.core.radius import Radius
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import ModelError, UnsupportedOperatorError
 from asi_verify.export import load_model
-from asi_verify.guard.graph import OUTPUTS, write_guard
+from asi_verify.guard.graph import BOUNDS, OUTPUTS, write_guard
 from asi_verify.guard.reasons import Reason
 from asi_verify.guard.slack import widened_radius
 from asi_verify.lowering import write_artifact
@@ -57,12 +57,6 @@ RADII = ("0", "0.25/255", "1/255", "4/255")
 WAYS = list(itertools.product((False, True), (False, True)))
 
 
-def asked(network, radius, images):
-    """The guard's answers by name, as ONNX Runtime gives them with all its optimisations."""
-    file = write_guard(write_artifact(network), Radius.of(radius))
-    return dict(zip(OUTPUTS, load(file, 1, usual=True).run(None, {"image": images}), strict=True))
-
-
 def trusted_margins(network, box, labels, semantics=Semantics.FLOAT32):
     """The trusted pass's bounds for the labels that the guard gave, by intervals."""
     trusted, bounds = TrustedPass(network, semantics), np.empty(len(labels))
@@ -77,15 +71,6 @@ def region(radius, images):
     """The boxes that the graph itself propagates, a little wider than the family's."""
     reach = widened_radius(Radius.of(radius).value)
     return Box(np.maximum(images - reach, np.float32(0)), np.minimum(images + reach, np.float32(1)))
-
-
-def images_of(generator, network, count=6):
-    """Float images, some pixels of which are 0, 1 or subnormal; the first image is black."""
-    images = generator.random((count, *network.input_shape)).astype(np.float32)
-    kind = generator.integers(0, 12, images.shape)
-    images = np.select([kind == 0, kind == 1, kind == 2], [0, 1, 2.0**-130], images).astype("f4")
-    images[0] = 0
-    return images
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -140,14 +125,15 @@ def test_the_region_in_the_graph_holds_that_of_the_family():
             assert np.all(upper >= box.upper)
 
 
+@pytest.mark.parametrize("bounds", BOUNDS)
 @pytest.mark.parametrize("name", sorted(TINY.keys() - {"moved"}))
-def test_no_summation_order_undercuts_the_margin(name):
+def test_no_summation_order_undercuts_the_margin(name, bounds):
     """Of the model, inside the region and at its corners, fused or not, flushed or not."""
     for seed in range(6):
         generator = np.random.default_rng(seed)
         network = TINY[name](generator)
         images = images_of(generator, network, 2)
-        found = asked(network, "4/255", images)
+        found = asked(network, "4/255", images, bounds)
         box = widened(Box(images.copy(), images.copy()), Fraction(4, 255))
         for row, label in enumerate(found["label"]):
             wanted = property_for(np.array(label), network.logits)

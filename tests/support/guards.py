@@ -11,7 +11,12 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
+from asi_verify.core.network import Network
+from asi_verify.core.radius import Radius
 from asi_verify.data import Dataset, Samples, Task
+from asi_verify.guard.graph import OUTPUTS, write_guard
+from asi_verify.lowering import write_artifact
+from asi_verify.runtime.session import load
 
 SIDE = 12
 
@@ -64,3 +69,18 @@ def in_float64(file: bytes) -> ReferenceEvaluator:
             if made.op_type == "Cast" and attribute.i == onnx.TensorProto.FLOAT:
                 attribute.i = onnx.TensorProto.DOUBLE
     return ReferenceEvaluator(model)
+
+
+def images_of(generator: Any, network: Network, count: int = 6) -> Any:
+    """Float images, some pixels of which are 0, 1 or subnormal; the first image is black."""
+    images = generator.random((count, *network.input_shape)).astype(np.float32)
+    kind = generator.integers(0, 12, images.shape)
+    images = np.select([kind == 0, kind == 1, kind == 2], [0, 1, 2.0**-130], images).astype("f4")
+    images[0] = 0
+    return images
+
+
+def asked(network: Network, radius: str, images: Any, bounds: str = "intervals") -> dict[str, Any]:
+    """A guard's answers by name, as ONNX Runtime gives them with all its optimisations."""
+    file = write_guard(write_artifact(network), Radius.of(radius), bounds=bounds)
+    return dict(zip(OUTPUTS, load(file, 1, usual=True).run(None, {"image": images}), strict=True))
