@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from asi_verify._configuration import noted_dataset
 from asi_verify._never_miss import checked_never_miss
 from asi_verify._result import CERTIFICATES, RESULT_FILE
 from asi_verify.checker import CheckResult, check_folder, read_claims
-from asi_verify.checker.folder import Margins
+from asi_verify.checker.folder import Margins, reader_of
 from asi_verify.core.claims import CLAIMS_FILE, Claims
 from asi_verify.core.cores import require_cores
+from asi_verify.core.limits import LONGEST_REASON
 from asi_verify.data import DatasetLike, load_dataset
 from asi_verify.errors import CertificateError
 from asi_verify.store import RUN_FILE
@@ -111,11 +113,16 @@ def of_another_run(
         for what, digest in (("images", claimed.images), ("labels", claimed.labels))
     }
     return tuple(
-        f"{CERTIFICATES}{CLAIMS_FILE}: {what}: {told!r}, but {wanted!r} in the run of this folder; "
-        "these are another run's certificates: put its own back"
+        f"{CERTIFICATES}{CLAIMS_FILE}: {what}: {_shown(told)}, but {_shown(wanted)} in the run of "
+        "this folder; these are another run's certificates: put its own back"
         for what, (told, wanted) in asked.items()
         if wanted is not None and wanted != told
     )
+
+
+def _shown(value: Any) -> str:
+    """A value, cut: files can hold names of any length."""
+    return repr(value)[:LONGEST_REASON]
 
 
 def _margins_on(cores: int) -> Margins | None:
@@ -136,11 +143,12 @@ def _at(value: Any, *keys: str) -> Any:
 
 def _noted(path: Path) -> dict[str, Any]:
     """What a file of a run folder says; nothing if there is no such file."""
-    try:
-        noted = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return {}
-    except (OSError, ValueError, RecursionError):
+    data = reader_of(path.parent)(path.name)
+    try:
+        noted = json.loads(data)
+    except (ValueError, RecursionError):
         noted = None
     if not isinstance(noted, dict):
         raise CertificateError(

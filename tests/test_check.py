@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -118,6 +119,15 @@ def test_damaged_settings_are_named_with_the_remedy(folder, data):
     for dataset in (None, folder.data):
         with pytest.raises(CertificateError, match=r"run\.json: .*take it from a copy"):
             asi.check(folder.place, dataset)
+
+
+@pytest.mark.parametrize("name", ["run.json", "result.json"])
+def test_a_pipe_in_place_of_settings_is_refused(folder, name):
+    """Nobody waits for what may never come."""
+    (folder.place / name).unlink(missing_ok=True)
+    os.mkfifo(folder.place / name)
+    with pytest.raises(CertificateError, match=f"{name}: not a plain file"):
+        asi.check(folder.place, folder.data)
 
 
 def test_a_damaged_result_is_named_with_the_remedy(folder):

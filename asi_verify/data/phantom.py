@@ -20,6 +20,8 @@ from asi_verify.errors import UsageError
 __all__ = ["Planted", "phantom", "phantom_named"]
 
 _SIDE = 28
+_FURTHEST = 100
+"""Grey levels: every image has a pixel that can be raised by so many."""
 _CLASSES = ("no lesion", "lesion")
 
 
@@ -65,8 +67,13 @@ def phantom(
         ``load_dataset`` makes it again from that name.
 
     Raises:
-        UsageError: train is too small for what is to be planted.
+        UsageError: a split is empty, or train too small for what is to be planted; or images are to
+            be further apart than their grey levels allow.
     """
+    if min(samples) < 1:
+        raise UsageError(f"samples: {samples}; at least one in each of train, val and test")
+    if not all(0 < levels <= _FURTHEST for levels in near):
+        raise UsageError(f"near: {near}; from 1 to {_FURTHEST} grey levels are expected")
     pairs = duplicates + dual_labels + len(near)
     if samples[0] < 2 * pairs + across or samples[2] < across:
         raise UsageError(f"samples: {samples} cannot hold {pairs} pairs and {across} across splits")

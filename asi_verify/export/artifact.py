@@ -48,6 +48,7 @@ class Artifact:
         source: nn.Module | None = None,
         head: str | None = None,
         read: Callable[[bytes], Network] = read_network,
+        threads: int = 0,
     ) -> Artifact:
         """Read an ONNX file and pass the parity gate.
 
@@ -56,6 +57,7 @@ class Artifact:
             source: a torch module that the file must agree with too.
             head: the softmax or sigmoid that the module ends in and the file does not, if any.
             read: how the network follows from the bytes.
+            threads: of ONNX Runtime; 0 lets it choose.
 
         Raises:
             ModelError: it cannot be read.
@@ -64,7 +66,7 @@ class Artifact:
         """
         network = read(data)
         reals = TrustedPass(network, Semantics.REAL)
-        session = Session(data, head=network.head)
+        session = Session(data, network.head, threads)
         parity = require_parity(reals, session, source, head)
         return cls(data, network, session, parity, read)
 
@@ -116,5 +118,5 @@ def _received(numbers: npt.NDArray[np.uint8], read: Callable[[bytes], Network]) 
 
 @lru_cache(maxsize=2)
 def _kept(data: bytes, read: Callable[[bytes], Network]) -> Artifact:
-    """Read once, however many jobs are about it."""
-    return Artifact.from_bytes(data, read=read)
+    """Read once, however many jobs are about it; every process has a core to itself."""
+    return Artifact.from_bytes(data, read=read, threads=1)

@@ -253,8 +253,9 @@ def prove(
         )
         for property_, some in parts_of
     )
-    with progress.task("proving", len(images)) as advance:
-        found = spread(_settled, jobs, max(1, min(cores, len(parts_of))))
+    with ExitStack() as at_work:
+        advance = at_work.enter_context(progress.task("proving", len(images)))
+        found = at_work.enter_context(spread(_settled, jobs, cores))
         for (_, some), proof in zip(parts_of, found, strict=True):
             for row, verdict in zip(some.tolist(), proof.verdicts, strict=True):
                 verdicts[row] = verdict

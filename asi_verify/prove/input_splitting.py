@@ -131,7 +131,8 @@ class InputSearch:
             (self._examiner, parts.take(np.arange(len(parts))[some]))
             for some in portions(len(parts), cores, len(parts))
         ]
-        found = [one for one in spread(examined, jobs, cores) if one is not None]
+        with spread(examined, jobs, cores) as answers:
+            found = [one for one in answers if one is not None]
         return Examined.joined(found) if len(found) == len(jobs) else None
 
     def _too_late(self, parts: InputParts) -> None:

@@ -133,6 +133,10 @@ class _Part:
         self.divided = (below, above)
         return [below, above]
 
+    def become(self, other: _Part) -> None:
+        """What another process made of this part."""
+        vars(self).update(vars(other))
+
     def nodes(self) -> Iterator[_Part]:
         """This part and all below it, in preorder."""
         waiting = [self]
@@ -222,16 +226,22 @@ class PhaseSearch:
             _Share(batch, self._twin.device, self.root, *settings, so_far, some) for some in shares
         )
         opened: list[_Part] = []
-        for share, done in zip(shares, spread(_searched, jobs, cores), strict=True):
-            sent = {id(copy): part for part, copy in zip(share, done.parts, strict=True)}
-            for part, copy in zip(share, done.parts, strict=True):
-                vars(part).update(vars(copy))
-            opened += [sent.get(id(part), part) for part in done.waiting]
-            self.declined += done.declined
-            for sample, (verdict, more) in enumerate(zip(done.verdicts, done.more, strict=True)):
-                self._leaves[sample] += more
-                if verdict is not None:
-                    self._give_up(sample, verdict)
+        settled: list[tuple[int, Verdict]] = []
+        with spread(_searched, jobs, cores) as answers:
+            for share, done in zip(shares, answers, strict=True):
+                sent = {id(copy): part for part, copy in zip(share, done.parts, strict=True)}
+                for part, copy in zip(share, done.parts, strict=True):
+                    part.become(copy)
+                opened += [sent.get(id(part), part) for part in done.waiting]
+                self.declined += done.declined
+                for sample, (verdict, more) in enumerate(
+                    zip(done.verdicts, done.more, strict=True)
+                ):
+                    self._leaves[sample] += more
+                    settled += [] if verdict is None else [(sample, verdict)]
+        # A counterexample before whatever made another process give up.
+        for sample, verdict in sorted(settled, key=lambda one: not isinstance(one[1], Refuted)):
+            self._give_up(sample, verdict)
         for sample, leaves in enumerate(self._leaves):
             if leaves > self._most_leaves:
                 self._give_up(sample, Undecided(Reason.BUDGET, self._progress(sample)))
@@ -252,16 +262,19 @@ class PhaseSearch:
     def tree(self, sample: int) -> SplitTree:
         """A sample's parts as evidence."""
         nodes, multipliers = [], []
-        numbers: dict[int, int] = {}
+        numbers: dict[tuple[bytes, ...], int] = {}
         slopes: list[Slopes] = []
         for part in self._trees[sample].nodes():
             if part.divided:
                 nodes.append((PHASE, part.divided[0].cuts[-1].number, 0.0))
                 continue
-            if part.slopes is not None and id(part.slopes) not in numbers:
-                slopes.append(part.slopes)
-                numbers[id(part.slopes)] = len(slopes)
-            number = 0 if part.slopes is None else numbers[id(part.slopes)]
+            number = 0
+            if part.slopes is not None:
+                key = tuple(array.tobytes() for array in vars(part.slopes).values())
+                if key not in numbers:
+                    slopes.append(part.slopes)
+                    numbers[key] = len(slopes)
+                number = numbers[key]
             nodes.append((LEAF, number, 0.0))
             multipliers.append(part.multipliers)
         return SplitTree(

@@ -7,9 +7,16 @@ compute with one thread each, and they wait a while for more work before they en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import itertools
+import os
+import pickle
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -39,31 +46,87 @@ def portions(count: int, cores: int, most: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, max(size, 1))]
 
 
-def spread(work: Callable[[Job], Found], jobs: Iterable[Job], cores: int) -> Iterator[Found]:
-    """What comes of each job, in the order of the jobs.
+@contextmanager
+def spread(
+    work: Callable[[Job], Found], jobs: Iterable[Job], cores: int
+) -> Iterator[Iterator[Found]]:
+    """What comes of each job, in the order of the jobs; when the context ends, no job goes on.
+
+    One run at a time has processes; another thread's waits.
 
     Args:
         work: a function of a module. What it takes and returns is copied between the processes.
         jobs: what it is asked; few are made ahead.
-        cores: how many processes; with 1, none besides this one.
+        cores: how many processes; with 1, or for a single job, none besides this one.
 
     Raises:
-        UsageError: a process was ended from outside.
+        UsageError: there can be no processes, one was ended from outside, or something cannot be
+            copied.
     """
-    if cores == 1:
-        yield from map(work, jobs)
+    waiting = iter(jobs)
+    ahead = list(itertools.islice(waiting, 2))
+    every = itertools.chain(ahead, waiting)
+    if cores == 1 or len(ahead) < 2:
+        yield map(work, every)
         return
     from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    with parallel_config("loky", n_jobs=cores, inner_max_num_threads=1):
-        pool = Parallel(batch_size=1, return_as="generator")
+    with _ONE_AT_A_TIME:
+        try:
+            with parallel_config("loky", n_jobs=cores, inner_max_num_threads=1):
+                pool = Parallel(batch_size=1, return_as="generator")
+        except AssertionError:
+            raise UsageError(
+                f"cores: {cores}; no processes can be started here; use cores=1"
+            ) from None
+        try:
+            with _ended(pool(delayed(_watched)(work, job, os.getpid()) for job in every)) as found:
+                yield found
+        except TerminatedWorkerError as error:
+            raise UsageError(
+                f"cores: {cores}; one of so many processes was ended from outside, as it is where "
+                "memory runs out; use fewer"
+            ) from error
+        except (BrokenProcessPool, pickle.PicklingError) as error:
+            raise UsageError(
+                f"cores: {cores}; what stages hold, find and raise is copied between processes, "
+                f"and cannot be ({error}); use cores=1"
+            ) from error
+
+
+@contextmanager
+def _ended(found: Generator[Found, None, None]) -> Iterator[Iterator[Found]]:
+    """Answers that nobody waits for any more when the context ends."""
     try:
-        yield from pool(delayed(work)(job) for job in jobs)
-    except BrokenProcessPool as error:
-        raise UsageError(
-            f"cores: {cores}; one of so many processes was ended from outside, as it is where "
-            "memory runs out; use fewer"
-        ) from error
+        yield found
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that there was more to wait for
+            found.close()
+
+
+_ONE_AT_A_TIME = threading.RLock()
+"""joblib has one set of processes, and whoever fails ends it for all."""
+
+
+def _watched(work: Callable[[Job], Found], job: Job, parent: int) -> Found:
+    """Work in a process that ends with the one that asked it, however that one ended."""
+    if os.getppid() == parent:
+        _end_with(parent)
+    return work(job)
+
+
+@lru_cache(maxsize=1)
+def _end_with(parent: int) -> None:
+    """Watch, from a thread, whether this process is somebody else's child by now."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class _Asked(NamedTuple):
@@ -105,5 +168,5 @@ def _margins(
         )
         for some in portions(len(images), cores, len(images))
     ]
-    found = spread(_answered, jobs, min(cores, len(jobs)))
-    return np.concatenate([np.zeros(0), *found])
+    with spread(_answered, jobs, cores) as found:
+        return np.concatenate([np.zeros(0), *found])

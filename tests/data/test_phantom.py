@@ -65,6 +65,24 @@ ARGUMENTS = [
 ]
 
 
+@pytest.mark.parametrize(
+    "arguments", [{"samples": (80, 0, 10)}, {"near": (101,)}, {"near": (0,)}], ids=str
+)
+def test_what_no_set_can_have_is_refused(arguments):
+    """An empty split, and images further apart than grey levels reach from any image."""
+    with pytest.raises(UsageError, match=r"expected|at least one"):
+        phantom(0, **arguments)
+
+
+def test_images_are_as_far_apart_as_is_said():
+    """Up to the furthest that is allowed, by some pixel exactly."""
+    for seed in range(20):
+        data, planted = phantom(seed, near=(100, 1))
+        images = data.split("train").images.astype(int)
+        for first, second, levels in planted.near:
+            assert np.abs(images[first] - images[second]).max() == levels
+
+
 def test_a_name_is_that_of_one_set():
     """Other arguments, another name; the usual ones and the seed alone are as they always were."""
     made = [phantom(seed, **arguments)[0] for seed in (0, 3) for arguments in ARGUMENTS]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import inspect
 import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +31,7 @@ from asi_verify.core.linf import LInf
 from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.split_tree import SplitTree
-from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided
+from asi_verify.core.verdict import Proved, Reason, Refuted, Undecided, Witness
 from asi_verify.errors import SoundnessAlarm, UsageError
 from asi_verify.export import Artifact
 from asi_verify.prove import (
@@ -130,6 +136,29 @@ def test_a_tree_of_phases_is_found_by_several_as_by_one(monkeypatch):
     assert most > 16
 
 
+def test_a_counterexample_comes_before_a_budget(monkeypatch):
+    """One process gives up, the other finds a witness of the same sample: it is refuted."""
+    batch = boxes_of(Artifact.from_network(mlp(np.random.default_rng(0), 6, 24, 24, 3)), 0.4)
+    witness = Refuted(
+        Witness(batch.centres[0], batch.artifact.session.run(batch.centres[:1])[0], "test")
+    )
+
+    @contextlib.contextmanager
+    def two_answers(_, jobs, cores):
+        count = len(batch)
+        for_all = [[Undecided(Reason.BUDGET)] * count, [witness] * count]
+        zeros = [0] * count
+        yield (
+            phase_splitting._Done(job.parts, [], verdicts, zeros, 0)
+            for job, verdicts in zip(jobs, for_all, strict=True)
+        )
+
+    monkeypatch.setattr(phase_splitting, "_MANY", 1)
+    monkeypatch.setattr(phase_splitting, "spread", two_answers)
+    result = Branch(few_inputs=0).attempt(replace(batch, cores=2))
+    assert set(map(type, result.verdicts)) == {Refuted}
+
+
 def checked(made, cores) -> CheckResult:
     return check_files(reader_of(made.place), made.images, made.labels, margins_on(cores))
 
@@ -163,10 +192,128 @@ def margin_of(job: int) -> tuple[int, int]:
 
 def test_answers_come_in_the_order_of_the_jobs():
     """Whichever process is done first; and none of them is this one."""
-    found = list(spread(margin_of, iter(range(20)), 2))
+    found = done(margin_of, iter(range(20)))
     assert [job for job, _ in found] == list(range(20))
     assert os.getpid() not in {process for _, process in found}
-    assert list(spread(margin_of, range(3), 1)) == [(job, os.getpid()) for job in range(3)]
+    for count, cores in ((3, 1), (1, 2), (0, 2)):
+        with spread(margin_of, range(count), cores) as answers:
+            assert list(answers) == [(job, os.getpid()) for job in range(count)]
+
+
+def done(work, jobs=range(1, 7)):
+    with spread(work, jobs, 2) as answers:
+        return list(answers)
+
+
+def jobs_done():
+    """Of four that are shared: whoever asks gets processes, whatever became of those before."""
+    return [job for job, _ in done(margin_of, range(4))]
+
+
+def test_what_cannot_be_copied_is_said():
+    """What a stage holds or finds; memory is not to blame, and others can go on."""
+    with pytest.raises(UsageError, match=r"copied between processes.*use cores=1"):
+        done(margin_of, [threading.Lock(), threading.Lock()])
+    with pytest.raises(UsageError, match=r"copied between processes.*use cores=1"):
+        done(unloadable)
+    assert jobs_done() == [0, 1, 2, 3]
+
+
+class Unloadable:
+    """Can be written down and not be read."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def unloadable(job: int) -> Unloadable:
+    return Unloadable()
+
+
+def begun_and_broken_off():
+    with spread(margin_of, range(40), 2) as answers:
+        next(answers)
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_breaks_off_leaves_the_next_one_alone():
+    """As at Ctrl-C in a notebook, which keeps what was raised, and all that hangs on it."""
+    with pytest.raises(KeyboardInterrupt) as kept:
+        begun_and_broken_off()
+    with spread(margin_of, range(8), 2) as answers:
+        first = next(answers)
+        del kept
+        gc.collect()
+        assert [first[0], *(job for job, _ in answers)] == list(range(8))
+
+
+def failing(job: int) -> int:
+    time.sleep(0.05)
+    raise ValueError(job)
+
+
+def test_a_run_that_fails_does_not_end_that_of_another_thread():
+    """They have the processes one after the other."""
+    with ThreadPoolExecutor(2) as threads:
+        fails = threads.submit(done, failing)
+        works = [threads.submit(jobs_done) for _ in range(3)]
+        assert all(work.result() == [0, 1, 2, 3] for work in works)
+        with pytest.raises(ValueError, match=r"^[1-6]$"):
+            fails.result()
+
+
+ORPHANS = """
+import os, sys
+from asi_verify.prove.processes import spread
+from {module} import slow
+with spread(slow, range(4), 2) as answers:
+    list(answers)
+"""
+
+
+def slow(job: int) -> int:
+    with Path(os.environ["ASI_VERIFY_PROCESSES"]).open("a", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
+    time.sleep(300)
+    return job
+
+
+def test_processes_end_with_whoever_started_them(tmp_path):
+    """Killed, it cannot tell them: they see that they are somebody else's children."""
+    module = tmp_path / "slow_work.py"
+    module.write_text(
+        "import os, time\nfrom pathlib import Path\n" + inspect.getsource(slow), encoding="utf-8"
+    )
+    noted = tmp_path / "processes"
+    script = tmp_path / "script.py"
+    script.write_text(ORPHANS.format(module="slow_work"), encoding="utf-8")
+    paths = [str(tmp_path), *sys.path]
+    environment = os.environ | {
+        "ASI_VERIFY_PROCESSES": str(noted),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment)
+    wait_until(lambda: noted.exists() and len(noted.read_text().split()) == 2)
+    children = [int(number) for number in noted.read_text().split()]
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(map(is_running, children)))
+
+
+def wait_until(is_so, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def is_running(process: int) -> bool:
+    """Not so of one that has ended and waits for somebody to ask how."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text("ascii").rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def died(job: int) -> int:
@@ -176,9 +323,8 @@ def died(job: int) -> int:
 def test_a_process_that_dies_is_an_error_and_no_answer():
     """As where the system ends it for want of memory; the remedy is named."""
     with pytest.raises(UsageError, match=r"cores: 2; .*use fewer"):
-        list(spread(died, range(1, 4), 2))
-    # Whoever asks again gets new processes.
-    assert [job for job, _ in spread(margin_of, range(4), 2)] == [0, 1, 2, 3]
+        done(died)
+    assert jobs_done() == [0, 1, 2, 3]
 
 
 class Alarmed(Stage):
