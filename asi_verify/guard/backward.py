@@ -26,7 +26,7 @@ from asi_verify.core.operators import (
     Shape,
     Transpose,
 )
-from asi_verify.guard.backward_slack import BackwardSlack
+from asi_verify.guard.backward_slack import BackwardSlack, terms_backward
 from asi_verify.guard.forward import Forward, centre_and_width
 from asi_verify.guard.slack import UNIT, LinearOperator, raised, terms_of
 from asi_verify.guard.writer import Writer
@@ -62,8 +62,8 @@ class _Backward:
         self._slack = BackwardSlack.of(network, forward.largest)
         self._classes = max(2, network.logits)
         self._magnitudes: dict[int, str] = {}
-        self._sum = ""
-        self._spread = ""
+        self._sums: list[str] = []
+        self._spreads: list[str] = []
 
     def differences(self, label: str) -> str:
         writer, last = self._writer, self._network.nodes[-1]
@@ -73,22 +73,31 @@ class _Backward:
         d, e, spread = self._slack.last(last.operator)
         rows, size = self._classes - 1, self._size(value)
         coefficients = self._of_label(d, label, size)
-        self._sum = self._of_label(e, label, 1)
+        self._sums.append(self._of_label(e, label, 1))
         each = writer.operator(spread, [self._largest(value)], (size,))
         chosen = writer.of_label(each, label, self._classes)
-        self._spread = writer.node("Reshape", [chosen, writer.integers(-1, rows, 1)])
-        pending = {value: coefficients}
+        self._spreads.append(writer.node("Reshape", [chosen, writer.integers(-1, rows, 1)]))
+        pending, terms = {value: coefficients}, {value: 1}
         for read in range(value, 0, -1):
             if read not in pending:
                 continue
             node = self._network.nodes[read - 1]
             pushed = self._pushed(read, node.operator, node.inputs, pending.pop(read))
+            summed = terms_backward(node.operator, terms.pop(read))
             for source, given in zip(node.inputs, pushed, strict=True):
-                so_far = pending.get(source)
-                pending[source] = given if so_far is None else self._joined(source, so_far, given)
+                if source in pending:
+                    terms[source] += summed
+                    pending[source] = self._joined(source, pending[source], given, terms[source])
+                else:
+                    pending[source], terms[source] = given, summed
         self._at_the_image(pending[0])
-        lower = writer.node("Sub", [self._sum, self._spread])
+        lower = writer.node("Sub", [self._total(self._sums), self._total(self._spreads)])
         return writer.node("Reshape", [lower, writer.integers(-1, rows)])
+
+    def _total(self, addends: list[str]) -> str:
+        """Their sum, ``(N, R, 1)``: by itself, so that no dot product is summed into it."""
+        every = self._writer.node("Concat", addends, axis=2)
+        return self._writer.node("ReduceSum", [every, self._writer.integers(2)], keepdims=1)
 
     def _of_label(self, table: npt.NDArray[np.float32], label: str, size: int) -> str:
         """What a table of all pairs holds for the label, ``(N, R, size)``."""
@@ -267,13 +276,21 @@ class _Backward:
             start = end
         return tuple(found)
 
-    def _joined(self, value: int, first: str, second: str) -> str:
-        """The sum of the coefficients that two readers of a value have."""
+    def _joined(self, value: int, first: str, second: str, terms: int) -> str:
+        """The sum of the coefficients that two readers of a value have.
+
+        Args:
+            value: which.
+            first: those of one.
+            second: those of the other.
+            terms: of the sums that both are made of.
+        """
         writer = self._writer
-        a = writer.node("Add", [first, second])
-        rounding = writer.node("Mul", [self._largest(value), writer.number(raised(2 * UNIT))])
-        self._add_spread(writer.node("Abs", [a]), rounding, self._size(value), 0)
-        return a
+        both = writer.node("Add", [writer.node("Abs", [first]), writer.node("Abs", [second])])
+        factor = writer.number(self._slack.joined(terms))
+        rounding = writer.node("Mul", [self._largest(value), factor])
+        self._add_spread(both, rounding, self._size(value), 2)
+        return writer.node("Add", [first, second])
 
     def _at_the_image(self, a: str) -> None:
         writer, size = self._writer, self._size(0)
@@ -292,7 +309,7 @@ class _Backward:
 
     def _add(self, terms: str) -> None:
         """To ``P``; of what its sums are off by, the caller sees to it."""
-        self._sum = self._writer.node("Add", [self._sum, terms])
+        self._sums.append(terms)
 
     def _add_spread(self, magnitudes: str, weights: str, numbers: int, terms: int) -> None:
         """To ``Q``: a dot product for each functional, of nonnegative numbers.
@@ -306,8 +323,8 @@ class _Backward:
         writer = self._writer
         column = writer.node("Reshape", [weights, writer.integers(0, numbers, 1)])
         product = writer.node("MatMul", [magnitudes, column])
-        enlarged = writer.node("Mul", [product, writer.number(self._slack.enlarge(numbers, terms))])
-        self._spread = writer.node("Add", [self._spread, enlarged])
+        enlarge = writer.number(self._slack.enlarge(numbers, terms))
+        self._spreads.append(writer.node("Mul", [product, enlarge]))
 
     def _largest(self, value: int) -> str:
         """``X``, of the value's shape."""

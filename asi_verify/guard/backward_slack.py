@@ -43,13 +43,16 @@ most ``K`` windows, by ``g(K + 8)`` of their magnitudes: in all ``|a| (g(K + 8) 
 
 *A sum* of two values hands its coefficients on to both, exactly; ``Q`` gets ``|a|`` times what the
 deployed sum is off by, ``g(n + 1) (X_1 + X_2)``. Where a value is read more than once the
-coefficients are added, off by ``u |a| . X``, for which ``2u`` are taken. Reshapes, transposes and
-concatenations move coefficients.
+coefficients ``a_1`` and ``a_2`` are added, and a runtime may begin the sum that makes the one with
+the other. That passes through at most as many roundings as the sums that make both have terms,
+``p``; the products of the sum pass through one more, for which ``g_b`` has room. ``Q`` gets
+``g(p + 8) (|a_1| + |a_2|) . X``. Reshapes, transposes and concatenations move coefficients.
 
 *The image.* ``a . x >= a . c - |a| . (w / 2 (1 + 2u) + 2u |c|)``.
 
-*The sums.* ``P`` and ``Q`` are sums of dot products, over ``n`` numbers each. With at most ``K``
-addends, the final ``P - Q`` among them, a term of ``P`` passes through at most ``n + K + 8``
+*The sums.* ``P`` and ``Q`` are sums of dot products, over ``n`` numbers each; they are added up at
+last, all at once, where no runtime can begin a dot product with the sum of others. With at most
+``K`` addends, the final ``P - Q`` among them, a term of ``P`` passes through at most ``n + K + 8``
 roundings; ``g(n + K + 8)`` of its magnitude is added to ``Q``, where the term is made. All terms of
 ``Q`` are nonnegative, so each dot product is computed up to a factor: it is multiplied by
 ``1 + 2 g(n + m + K + 32)``, with ``m`` the terms of the sum that its factors come from.
@@ -76,7 +79,7 @@ import numpy.typing as npt
 
 from asi_verify.checker.arithmetic import gamma32
 from asi_verify.core.network import Network
-from asi_verify.core.operators import Affine, Conv, MaxPool, Operator, Scale
+from asi_verify.core.operators import Affine, Conv, MaxPool, Operator, Relu, Scale
 from asi_verify.errors import ModelError
 from asi_verify.guard.slack import (
     FOLDED,
@@ -94,7 +97,7 @@ from asi_verify.guard.slack import (
     with_constants,
 )
 
-__all__ = ["BackwardSlack"]
+__all__ = ["BackwardSlack", "terms_backward"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -143,7 +146,7 @@ class BackwardSlack:
             addends += 3 + len(inputs)
             met = (value, *inputs)
             operations = sum(sizes[each] for each in met) * (
-                64 + _terms_forward(operator) + _terms_backward(operator)
+                64 + _terms_forward(operator) + terms_backward(operator)
             )
             flushed += (
                 operations
@@ -198,7 +201,7 @@ class BackwardSlack:
             ModelError: a sum is too long.
         """
         deployed = deployed_slack(operator)
-        back = gamma32(_few_enough(_terms_backward(operator) + FOLDED))
+        back = gamma32(_few_enough(terms_backward(operator) + FOLDED))
         weight, bias = magnitudes_of(operator), np.abs(bias_of(operator))
         constant = raised((deployed + self.of_sum(numbers)) * bias)
         spread = with_constants(operator, weight.astype(np.float32), constant)
@@ -207,6 +210,14 @@ class BackwardSlack:
     def deployed_sum(self, terms: int) -> Floats:
         """``g(n + 1)``; ``n`` is ``terms``, of the longest sum that it may be taken into."""
         return raised(gamma32(terms + 1))
+
+    def joined(self, terms: int) -> Floats:
+        """``g(p + 8)``; ``p`` is ``terms``, of the sums that two readers' coefficients are.
+
+        Raises:
+            ModelError: the sums are too long.
+        """
+        return raised(gamma32(_few_enough(terms + FOLDED)))
 
     def window(self, kernel: int) -> Floats:
         """``g(K + 8) + 8u``: what ``M`` is multiplied by, for windows of so many numbers."""
@@ -233,17 +244,26 @@ def _terms_forward(operator: Operator) -> int:
             return 2
 
 
-def _terms_backward(operator: Operator) -> int:
-    """How many products are summed for one coefficient of the input."""
+def terms_backward(operator: Operator, moved: int = 1) -> int:
+    """How many products are summed for one coefficient of the input.
+
+    Args:
+        operator: which.
+        moved: for one of the output; what moves coefficients hands them on.
+    """
     match operator:
         case Affine(weight=weight):
             return int(weight.shape[0])
         case Conv(weight=weight, groups=groups, kernel=kernel):
             return int(weight.shape[0]) // groups * math.prod(kernel)
         case MaxPool(kernel=kernel):
-            return math.prod(kernel)
-        case _:
+            return 2 * math.prod(kernel)
+        case Scale():
             return 1
+        case Relu():
+            return 2
+        case _:
+            return moved
 
 
 def _largest_weight(operator: Operator) -> float:

@@ -16,8 +16,10 @@ and whatever lies in the box differs from the computed ``c`` by at most
 *A layer* ``y = W x + b`` of ``n`` terms, the bias counted as one. In the deployed network ``y`` is
 off by at most ``g_d (|W| |x| + |b|)`` with ``g_d = g(n + 1)``, one rounding more where a runtime
 adds another value inside the sum, and 8 more for scales (``checker.rules``). The graph computes
-``m = W c + b``, off by ``g_o (|W| |c| + |b|)`` with ``g_o = g(n + 8)``: 8 roundings more than a
-sum has, so that a runtime may also fold a constant into another one. As ``|x| <= |c| + r``,
+``m = W c + b``, off by ``g_o (|W| |c| + |b|)`` with ``g_o = g(2 n + 18)``: 9 roundings more than a
+sum has, so that a runtime may also fold a constant into another one and add another value inside
+the sum, and as many again, for it may begin the sum of the spread below with ``m``. As
+``|x| <= |c| + r``,
 
     |y - m| <= |W| ((1 + g_d) r + (g_d + g_o) |c|) + (g_d + g_o) |b|.                (2)
 
@@ -27,15 +29,16 @@ The new box is ``m - s`` and ``m + s`` as computed, each off by at most ``u (|m|
     |W| (A w + B |c|) + C,    A = (1 + g_d) (1 + 4u) / 2,
                               B = g_d + g_o + 8u,    C = (g_d + g_o + 8u) |b|.
 
-It is computed as a sum of nonnegative terms, each of which passes through at most ``n + 8``
-roundings, so ``A``, ``B`` and ``C`` are enlarged by ``1 + 2 g(2n + 16)``, which serves the last
-layer too.
+It is computed as a sum of nonnegative terms, each of which passes through at most ``n + 9``
+roundings, and as many again where a runtime begins the sum of ``m`` with it, so ``A``, ``B`` and
+``C`` are enlarged by ``1 + 2 g(2n + 16)``, which serves the last layer too.
 
 *The last layer* is taken as differences of logits. For a label ``l`` and another class ``j`` let
 ``d = W_l - W_j`` and ``e = b_l - b_j``, which are rounded to float32: off by at most ``2u |d|`` and
 by a known amount; and ``S = |W_l| + |W_j|``, ``T = |b_l| + |b_j|``, so that ``|d| <= S``. In the
 deployed network ``z_l - z_j`` is off by ``g_d (S |x| + T)``, and the graph's ``d . c + e`` by
-``g_o (S |c| + T)``. With (1) the spread has to be at least
+``g_o (S |c| + T)`` with ``g_o = g(3 n + 27)``, for the spread is a sum of ``2 n`` numbers here.
+With (1) it has to be at least
 
     (|d| (1 + 4u) + g_d S) (1 + 4u) / 2 . w + (g_d + g_o + 12u) S . |c| + (g_d + g_o + 12u) T
 
@@ -106,8 +109,8 @@ _TINY = 32
 _ENCODINGS = Fraction(1, 2**20)
 FOLDED = 8
 """Roundings beyond those of a sum, for constants that a runtime folds."""
-MOST_TERMS = 3 * 2**19
-"""Of one sum: ``g(2n + 16)`` is below 1/4 then."""
+MOST_TERMS = 2**20
+"""Of one sum: ``g(3n + 27)`` is below 1/4 then."""
 _OF_SCALES = 8
 """Roundings of constants that are made at run time, as in ``checker.rules``."""
 
@@ -163,7 +166,7 @@ class _Sizes:
     tiny: float
 
     @classmethod
-    def of(cls, operator: LinearOperator, largest: float) -> _Sizes:
+    def of(cls, operator: LinearOperator, largest: float, sums: int = 2) -> _Sizes:
         terms = terms_of(operator)
         if terms > MOST_TERMS:
             raise ModelError(
@@ -173,7 +176,7 @@ class _Sizes:
         weight = float(magnitudes_of(operator).max(initial=0.0))
         return cls(
             deployed_slack(operator),
-            gamma32(terms + FOLDED),
+            gamma32(sums * (terms + FOLDED + 1)),
             1 + 2 * gamma32(2 * terms + 16),
             float(_TINY * tiny32(terms + 1, max(largest, 1.0), max(weight, 1.0))),
         )
@@ -300,7 +303,7 @@ def differences(operator: Affine, largest: float) -> tuple[Affine, Affine]:
         ModelError: a logit could overflow.
     """
     _largest_made(operator, largest)
-    sizes = _Sizes.of(operator, largest)
+    sizes = _Sizes.of(operator, largest, sums=3)
     d, e, both, together = pairs(operator)
     factor = sizes.both + 12 * UNIT
     on_width = (np.abs(d) * (1 + 4 * UNIT) + sizes.deployed * both) * (1 + 4 * UNIT) / 2

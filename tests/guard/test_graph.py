@@ -17,6 +17,7 @@ from support.networks import LARGER, TINY, mlp, sampled, seeds, small_cnn, weigh
 from support.zoo import shape_for, tiny_network
 
 from asi_verify.checker import TrustedPass
+from asi_verify.checker.arithmetic import gamma32
 from asi_verify.core.box import Box, widened
 from asi_verify.core.evidence import IntervalEvidence
 from asi_verify.core.images import encode
@@ -31,7 +32,7 @@ from asi_verify.errors import ModelError, UnsupportedOperatorError
 from asi_verify.export import load_model
 from asi_verify.guard.graph import BOUNDS, OUTPUTS, write_guard
 from asi_verify.guard.reasons import Reason
-from asi_verify.guard.slack import widened_radius
+from asi_verify.guard.slack import LayerSlack, differences, widened_radius
 from asi_verify.lowering import write_artifact
 from asi_verify.runtime.session import load
 
@@ -257,3 +258,17 @@ def test_the_same_guard_is_the_same_file():
     onnx.checker.check_model(onnx.load_model_from_string(file), full_check=True)
     told = {p.key: p.value for p in onnx.load_model_from_string(file).metadata_props}
     assert (told["radius"], len(told["artifact"])) == ("1/255", 64)
+
+
+def test_a_sum_may_begin_with_another_value():
+    """A runtime may add up a spread beginning with the middle: that is rounded as often again."""
+    generator = np.random.default_rng(0)
+    for size in (1, 7, 300, 5000):
+        layer = Affine(weights(generator, 2, size), weights(generator, 2))
+        terms = size + 1
+        sums = gamma32(terms + 1) + gamma32(2 * (terms + 9))
+        assert LayerSlack.of(layer, 1.0).on_centre >= sums
+        _, spread = differences(layer, 1.0)
+        last = gamma32(terms + 1) + gamma32(terms + 9 + 2 * terms + 18)
+        both = np.abs(layer.weight.astype(np.float64)).sum(axis=0)
+        assert np.all(spread.weight[:, size:] >= last * both)

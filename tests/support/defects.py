@@ -4480,8 +4480,8 @@ _GUARDS = [
     Defect(
         "guard backward: spreads added",
         "guard/backward.py",
-        'lower = writer.node("Sub", [self._sum, self._spread])',
-        'lower = writer.node("Add", [self._sum, self._spread])',
+        'lower = writer.node("Sub", [self._total(self._sums), self._total(self._spreads)])',
+        'lower = writer.node("Add", [self._total(self._sums), self._total(self._spreads)])',
         _BACKWARD_SAME + "[one layer]",
     ),
     Defect(
@@ -4492,9 +4492,23 @@ _GUARDS = [
         _BACKWARD_SAME + "[one layer]",
     ),
     Defect(
+        "guard backward: what a joined sum may lose not paid",
+        "guard/backward.py",
+        "factor = writer.number(self._slack.joined(terms))",
+        "factor = writer.number(raised(2 * UNIT))",
+        _BACKWARD + "coefficients_that_are_lost_in_another_readers_are_paid",
+    ),
+    Defect(
+        "guard: a spread never summed beginning with the middle",
+        "guard/slack.py",
+        "gamma32(sums * (terms + FOLDED + 1))",
+        "gamma32(terms + FOLDED)",
+        _GUARD + "a_sum_may_begin_with_another_value",
+    ),
+    Defect(
         "guard backward: coefficients of one reader alone",
         "guard/backward.py",
-        "pending[source] = given if so_far is None else self._joined(source, so_far, given)",
+        "pending[source] = self._joined(source, pending[source], given, terms[source])",
         "pending[source] = given",
         _BACKWARD_SAME + "[residual]",
     ),
