@@ -57,6 +57,7 @@ from asi_verify.errors import (
     SoundnessAlarm,
     UsageError,
 )
+from asi_verify.lowering import write_artifact
 from asi_verify.lowering.files import FileLike, naming, read_file
 from asi_verify.lowering.vnnlib import Specification, read_vnnlib
 from asi_verify.runtime import Session
@@ -248,6 +249,13 @@ class _Subject:
         return Session(self.data)
 
     @cached_property
+    def batched(self) -> Session:
+        """One that takes many points at once, to search with: claims are asked of the others."""
+        if not self.session.has_fixed_batch:
+            return self.session
+        return Session(write_artifact(self.network.rounded()))
+
+    @cached_property
     def usual(self) -> Session:
         """ONNX Runtime with the file as anybody else would load it."""
         return Session(self.data, usual=True)
@@ -353,7 +361,7 @@ class _Search:
             if self._is_late:
                 return
             claimed = corner_search(
-                self._subject.session,
+                self._subject.batched,
                 self._searched[[case]],
                 self._asked.properties[case],
                 self._deadline,
@@ -445,7 +453,7 @@ class _Search:
         inside = np.clip(point[None].astype(np.float32), lower, upper)
         flat = inside.reshape(-1)
         outputs = [s.run(inside)[0] for s in (self._subject.session, self._subject.usual)]
-        if not all(self._asked.is_unsafe(flat, values) for values in outputs):
+        if not self._asked.is_unsafe(flat, *outputs):
             return False
         self._witness = VnnlibWitness(flat, outputs[-1], self._asked.unreadable)
         return True

@@ -40,7 +40,7 @@ def certify(
     semantics: SemanticsOption = "float32",
     never_miss: NeverMissOption = None,
     never_miss_radius: NeverMissRadiusOption = None,
-    out: OutOption = Path("out"),
+    out: OutOption = Path("out/certify"),
     scale: ScaleOption = None,
     mean: MeanOption = None,
     std: StdOption = None,

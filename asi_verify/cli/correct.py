@@ -43,7 +43,7 @@ def correct(
     dataset: DatasetArgument,
     radius: RadiusOption = "1/255",
     seed: SeedOption = 0,
-    out: OutOption = Path("out"),
+    out: OutOption = Path("out/correct"),
     semantics: SemanticsOption = "float32",
     rounds: RoundsOption = 3,
     last_layer: LastLayerOption = 10,

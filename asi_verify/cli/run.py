@@ -41,7 +41,7 @@ def run(
     dataset: DatasetArgument,
     radius: RadiusOption = "1/255",
     seed: SeedOption = 0,
-    out: OutOption = Path("out"),
+    out: OutOption = Path("out/run"),
     architecture: Annotated[str, typer.Option(help="See 'asi-verify models'.")] = "small-cnn",
     option: Annotated[
         list[str] | None,

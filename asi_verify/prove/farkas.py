@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linprog
+
+from asi_verify.prove.highs import minimised
 
 __all__ = ["Multipliers", "balanced", "multipliers_for"]
 
@@ -53,12 +54,11 @@ def balanced(
     below_top = np.hstack([rows, -np.ones((count, 1))])
     known = np.hstack([-phases, np.zeros((len(phases), 1))])
     bounds = np.vstack([np.stack([lower, upper], axis=1), [-np.inf, np.inf]])
-    found = linprog(
+    found = minimised(
         np.append(np.zeros(n), 1.0),
-        A_ub=np.vstack([below_top, known]),
-        b_ub=np.concatenate([-constants, phase_constants]),
-        bounds=bounds,
-        method="highs",
+        np.vstack([below_top, known]),
+        np.concatenate([-constants, phase_constants]),
+        bounds,
     )
     shares = np.ones(count)
     if found.status != 0:
@@ -84,19 +84,15 @@ def multipliers_for(
         The multipliers, or None if the solver fails.
     """
     bounds = np.stack([lower, upper], axis=1)
-    found = linprog(row, A_ub=-phases, b_ub=constants, bounds=bounds, method="highs")
+    found = minimised(row, -phases, constants, bounds)
     if found.status == 0:
         return Multipliers(np.maximum(-found.ineqlin.marginals, 0), np.asarray(found.x))
     # No such input, then: by how much is some phase violated everywhere? The duals of that show it,
     # and enough of them outweigh the row.
     k, n = phases.shape
     elastic = np.hstack([-phases, -np.ones((k, 1))])
-    found = linprog(
-        np.append(np.zeros(n), 1.0),
-        A_ub=elastic,
-        b_ub=constants,
-        bounds=np.vstack([bounds, [0, np.inf]]),
-        method="highs",
+    found = minimised(
+        np.append(np.zeros(n), 1.0), elastic, constants, np.vstack([bounds, [0, np.inf]])
     )
     if found.status != 0 or found.fun <= 0:
         return None

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import OptimizeResult, linprog
 from scipy.sparse import csc_array, hstack, vstack
 
 from asi_verify.checker.trusted import Bounds, TrustedPass
@@ -22,6 +22,10 @@ from asi_verify.core.network import Network
 from asi_verify.core.operators import Relu
 from asi_verify.core.properties import Property
 from asi_verify.export import NetworkModule
+from asi_verify.prove.highs import minimised
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 __all__ = ["Proof", "RelaxedProgramme", "Violation"]
 
@@ -220,12 +224,11 @@ class RelaxedProgramme:
         others = vstack([self._below, self._chord, matrix], format="csc")
         none = csc_array((others.shape[0], 1))
         top = csc_array(np.hstack([rows[:-1].T, np.zeros((count, 1)), -np.ones((count, 1))]))
-        found = linprog(
+        found = minimised(
             np.concatenate([np.zeros(len(self._read) - 1), [_PRICE, 1.0]]),
-            A_ub=vstack([hstack([others, none]), top], format="csc"),
-            b_ub=np.concatenate([*self._limits(), limits, -rows[-1]]),
-            bounds=np.vstack([self._bounds(), [-np.inf, np.inf]]),
-            method="highs",
+            vstack([hstack([others, none]), top], format="csc"),
+            np.concatenate([*self._limits(), limits, -rows[-1]]),
+            np.vstack([self._bounds(), [-np.inf, np.inf]]),
         )
         if found.status != 0:
             return None
@@ -249,12 +252,11 @@ class RelaxedProgramme:
     def _optimum(
         self, cost: Array, matrices: Sequence[csc_array], limits: Sequence[Array], price: float
     ) -> OptimizeResult:
-        return linprog(
+        return minimised(
             np.append(cost, price),
-            A_ub=vstack([self._below, self._chord, *matrices], format="csc"),
-            b_ub=np.concatenate([*self._limits(), *limits]),
-            bounds=self._bounds(),
-            method="highs",
+            vstack([self._below, self._chord, *matrices], format="csc"),
+            np.concatenate([*self._limits(), *limits]),
+            self._bounds(),
         )
 
 

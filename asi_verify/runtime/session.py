@@ -84,6 +84,11 @@ class Session:
         self._middle = np.float32(0.5 if head == "sigmoid" else 0.0)
         self.digest = bytes_digest(artifact)
 
+    @property
+    def has_fixed_batch(self) -> bool:
+        """Whether the file takes so many images at a time and no others; ``run`` splits them up."""
+        return self._fixed_batch is not None
+
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The file's outputs, shape ``(N, logits)``, for inputs of shape ``(N, *input_shape)``.
 

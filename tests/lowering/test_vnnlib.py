@@ -226,6 +226,19 @@ def test_what_is_not_finite_is_in_no_unsafe_set():
         assert not asked.is_unsafe(np.array([0, bad], np.float32), whole)
 
 
+def test_every_answer_has_to_be_unsafe():
+    """Of several runs of a model, in any order; and of no run nothing can be said."""
+    text = BOUNDED + "(assert (>= Y_0 1))(assert (or (>= X_0 0) (>= Y_1 1)))"
+    asked = read_vnnlib((DECLARED + text).encode())
+    point, unsafe, safe = np.zeros(2, np.float32), np.ones(2, np.float32), np.zeros(2, np.float32)
+    assert asked.is_unsafe(point, unsafe, unsafe)
+    assert not asked.is_unsafe(point, unsafe, safe)
+    assert not asked.is_unsafe(point, safe, unsafe)
+    assert not asked.is_unsafe(np.float32([9, 0]), unsafe, unsafe)
+    with pytest.raises(ValueError, match="no answer"):
+        asked.is_unsafe(point)
+
+
 def test_a_case_without_constraints_on_outputs_is_never_safe():
     """Every output is in the unsafe set then."""
     asked = read_vnnlib((DECLARED + BOUNDED).encode())

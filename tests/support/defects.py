@@ -4037,8 +4037,8 @@ _QUERIES = [
     Defect(
         "vnnlib: an output that is no number as a witness",
         "lowering/vnnlib/specification.py",
-        "np.isfinite(inputs).all() and np.isfinite(outputs).all()",
-        "np.isfinite(inputs).all()",
+        "(np.isfinite(numbers).all() for numbers in (inputs, *outputs))",
+        "(np.isfinite(numbers).all() for numbers in (inputs,))",
         _VNNLIB + "what_is_not_finite_is_in_no_unsafe_set",
     ),
     Defect(
@@ -4113,9 +4113,16 @@ _QUERIES = [
         _PROOFS + "an_unsafe_set_without_a_point_needs_no_evidence",
     ),
     Defect(
+        "vnnlib: one answer stands for the others",
+        "lowering/vnnlib/specification.py",
+        "for answer in answers for one",
+        "for answer in answers[:1] for one",
+        "tests/lowering/test_vnnlib.py::test_every_answer_has_to_be_unsafe",
+    ),
+    Defect(
         "vnnlib: a witness that is believed",
         "_vnnlib.py",
-        "if not all(self._asked.is_unsafe(flat, values) for values in outputs):",
+        "if not self._asked.is_unsafe(flat, *outputs):",
         "if not outputs:",
         _SOLVE + "no_stage_is_believed",
     ),

@@ -12,13 +12,14 @@ import time
 from fractions import Fraction
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from support.networks import mlp, small_cnn
 from support.vnnlib import declared, reader
 
 import asi_verify as asi
-from asi_verify._vnnlib import Answer, _Search
+from asi_verify._vnnlib import Answer, _Search, _Subject
 from asi_verify._vnnlib_batch import solve_vnnlib_batch
 from asi_verify.checker import TrustedPass, check_vnnlib, check_vnnlib_files
 from asi_verify.cli import main
@@ -85,6 +86,23 @@ def test_what_is_reached_is_sat_and_what_is_not_is_unsat(artifact, highest, sema
     assert checked.proof.semantics.value == semantics
     assert found.witness is None
     assert found.seconds > 0
+
+
+def test_a_file_of_one_image_at_a_time_is_searched_many_at_a_time(artifact, highest):
+    """In the same network without that limit; the file itself has the last word."""
+    model = onnx.load_model_from_string(artifact)
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    subject = _Subject(model.SerializeToString())
+    assert subject.session.has_fixed_batch
+    assert not subject.batched.has_fixed_batch
+    points = np.random.default_rng(0).uniform(-1, 1, (300, 3)).astype(np.float32)
+    found = subject.batched.run(points)
+    np.testing.assert_allclose(found, subject.session.run(points), rtol=1e-5, atol=1e-6)
+    found = asi.solve_vnnlib(subject.data, asked(highest[0] - 0.05), stages=())
+    assert found.answer is Answer.SAT
+    assert found.reason == "found without gradients"
+    assert _Subject(artifact).batched.digest == bytes_digest(artifact)
 
 
 def test_a_hard_question_goes_through_the_cascade(artifact):

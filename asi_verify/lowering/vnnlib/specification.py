@@ -59,8 +59,8 @@ class Specification:
             }
         )
 
-    def is_unsafe(self, inputs: npt.NDArray[np.float32], outputs: npt.NDArray[np.float32]) -> bool:
-        """Whether a point and what a model answers for it lie in the unsafe set, in rationals.
+    def is_unsafe(self, inputs: npt.NDArray[np.float32], *outputs: npt.NDArray[np.float32]) -> bool:
+        """Whether a point and each answer for it lie in the unsafe set, in rationals.
 
         Every assertion of the file is asked again, not the cases. A bound on an input holds as it
         is written, or with its decimal read as a float32; everything else as it is written. What
@@ -68,12 +68,29 @@ class Specification:
 
         Args:
             inputs: shape ``(inputs,)``.
-            outputs: shape ``(outputs,)``.
+            outputs: one or more answers, each of shape ``(outputs,)``.
+
+        Raises:
+            ValueError: there is no answer.
         """
-        if not (np.isfinite(inputs).all() and np.isfinite(outputs).all()):
+        if not outputs:
+            raise ValueError("no answer is given; give what the model answers for the point")
+        if not all(np.isfinite(numbers).all() for numbers in (inputs, *outputs)):
             return False
-        values = tuple(tuple(map(Fraction, numbers.tolist())) for numbers in (inputs, outputs))
-        return all(_holds(assertion, values) for assertion in self.assertions)
+        point, *answers = (tuple(map(Fraction, numbers.tolist())) for numbers in (inputs, *outputs))
+        about_inputs: list[Formula] = []
+        about_outputs: list[Formula] = []
+        for one in self.assertions:
+            (about_outputs if _is_about_outputs(one) else about_inputs).append(one)
+        return all(
+            _holds(one, (point, answer)) for answer in answers for one in about_outputs
+        ) and all(_holds(one, (point,)) for one in about_inputs)
+
+
+def _is_about_outputs(formula: Formula) -> bool:
+    if isinstance(formula, Atom):
+        return any(variable.is_output for variable, _ in formula.terms)
+    return any(map(_is_about_outputs, formula.parts))
 
 
 def _holds(formula: Formula, values: tuple[tuple[Fraction, ...], ...]) -> bool:
