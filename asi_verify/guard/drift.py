@@ -25,7 +25,7 @@ from asi_verify.core.limits import LARGEST_VALUE
 from asi_verify.core.operators import Shape
 from asi_verify.errors import DataError, UsageError
 from asi_verify.guard.evidence import BETS, Evidence
-from asi_verify.guard.graph import statistics_names, write_statistics
+from asi_verify.guard.measures import statistics_names, write_statistics
 from asi_verify.lowering import INPUT_NAME
 from asi_verify.lowering.files import FileLike, read_file
 from asi_verify.runtime.session import load

@@ -37,6 +37,7 @@ from asi_verify.core.operators import (
 )
 from asi_verify.core.radius import Radius
 from asi_verify.errors import ModelError, UnsupportedOperatorError, UsageError
+from asi_verify.guard import measures
 from asi_verify.guard.backward import crown_ibp
 from asi_verify.guard.forward import Forward, bounded, centre_and_width
 from asi_verify.guard.monitors import Monitors
@@ -50,10 +51,8 @@ __all__ = [
     "BOUNDS",
     "FORMAT",
     "OUTPUTS",
-    "statistics_names",
     "write_guard",
     "write_measures",
-    "write_statistics",
 ]
 
 FORMAT = "asi-verify/guard/1"
@@ -64,9 +63,6 @@ BOUNDS = ("intervals", "crown-ibp")
 
 _MOST_CLASSES = 100
 """Differences of logits grow with the square of the classes."""
-
-_PARTS = 4
-"""Into how many parts each axis of an image is divided, or one or two more, for its layout."""
 
 _MONOTONE = (Relu, MaxPool, Reshape, Transpose, Concat)
 """Operators that map the ends of a box to the ends of the box of the output, without rounding."""
@@ -191,8 +187,8 @@ def write_measures(artifact: bytes) -> bytes:
         inputs = [points[value] for value in node.inputs]
         points.append(writer.operator(node.operator, inputs, network.shapes[node.inputs[0]]))
     hidden = network.shapes[model.hidden]
-    statistics, some = _statistics(writer, network.input_shape)
-    layout, more = _layout(writer, statistics, some, network.input_shape)
+    statistics, some = measures.statistics(writer, network.input_shape)
+    layout, more = measures.layout(writer, statistics, some, network.input_shape)
     activations = writer.vector(points[model.hidden], hidden)
     return writer.model(
         "measures",
@@ -203,31 +199,6 @@ def write_measures(artifact: bytes) -> bytes:
             "layout": (layout, np.float32, (more,)),
         },
         {},
-    )
-
-
-def write_statistics(shape: Shape) -> bytes:
-    """An ONNX file of the acquisition statistics alone, ``(N, k)``: the output ``statistics``.
-
-    Computed by the same nodes as in the guard. No model is needed.
-
-    Args:
-        shape: of one image, ``(C, *spatial)``.
-    """
-    writer = Writer()
-    statistics, some = _statistics(writer, shape)
-    return writer.model("statistics", shape, {"statistics": (statistics, np.float32, (some,))}, {})
-
-
-def statistics_names(shape: Shape) -> tuple[str, ...]:
-    """What each acquisition statistic is, in their order."""
-    channels = range(shape[0])
-    return (
-        *(f"mean of channel {channel}" for channel in channels),
-        *(f"deviation of channel {channel}" for channel in channels),
-        "5th percentile",
-        "95th percentile",
-        *(f"roughness along axis {axis}" for axis in _rough_axes(shape)),
     )
 
 
@@ -261,8 +232,8 @@ def _certified(model: _Model, writer: Writer, forward: Forward, bounds: str) -> 
 
 def _usual(writer: Writer, shape: Shape, hidden: str, monitors: Monitors) -> dict[Reason, str]:
     """Whether an image is like the training images, by each monitor."""
-    statistics, some = _statistics(writer, shape)
-    layout, more = _layout(writer, statistics, some, shape)
+    statistics, some = measures.statistics(writer, shape)
+    layout, more = measures.layout(writer, statistics, some, shape)
     seen = monitors.layout
     apart = writer.operator(Affine(seen.matrix, seen.offset), [layout], (more,))
     distance = writer.node(
@@ -273,62 +244,6 @@ def _usual(writer: Writer, shape: Shape, hidden: str, monitors: Monitors) -> dic
         Reason.ACTIVATIONS: writer.within(hidden, *monitors.activations),
         Reason.LAYOUT: writer.node("LessOrEqual", [distance, writer.number(seen.largest)]),
     }
-
-
-def _statistics(writer: Writer, shape: Shape) -> tuple[str, int]:
-    """Acquisition statistics of each image, ``(N, k)``, and how many there are.
-
-    Mean and standard deviation of each channel; of all pixels the 5th and the 95th percentile, the
-    highest of the darkest twentieth and the lowest of the brightest; and the roughness along each
-    spatial axis of more than one pixel, the mean difference of neighbours.
-    """
-    channels, count = shape[0], math.prod(shape)
-    planes = writer.operator(Reshape((channels, count // channels)), [INPUT_NAME], shape)
-    mean = writer.node("ReduceMean", [planes], axes=[2], keepdims=1)
-    apart = writer.node("Sub", [planes, mean])
-    square = writer.node("ReduceMean", [writer.node("Mul", [apart, apart])], axes=[2], keepdims=0)
-    found = [
-        writer.operator(Reshape((channels,)), [mean], (channels, 1)),
-        writer.node("Sqrt", [square]),
-    ]
-    pixels, ranked = writer.vector(INPUT_NAME, shape), max(1, count // 20)
-    for largest in (0, 1):
-        few = writer.integers(ranked)
-        top = writer.node("TopK", [pixels, few], axis=1, largest=largest, sorted=1)
-        writer.nodes[-1].output.append(f"{top}.places")  # its second output, which nothing reads
-        found.append(writer.node("Gather", [top, writer.integers(ranked - 1)], axis=1))
-    axes = _rough_axes(shape)
-    found += [_roughness(writer, axis + 1, shape) for axis in axes]
-    return writer.node("Concat", found, axis=1), 2 * channels + 2 + len(axes)
-
-
-def _rough_axes(shape: Shape) -> list[int]:
-    """The spatial axes along which a pixel has neighbours, counted with the channels' as 0."""
-    return [axis for axis, extent in enumerate(shape) if axis and extent > 1]
-
-
-def _roughness(writer: Writer, axis: int, shape: Shape) -> str:
-    """The mean difference of neighbours along an axis, ``(N, 1)``."""
-    size, along = shape[axis - 1], writer.integers(axis)
-    first, second = (
-        writer.node("Slice", [INPUT_NAME, writer.integers(start), writer.integers(end), along])
-        for start, end in ((0, size - 1), (1, size))
-    )
-    apart = writer.node("Abs", [writer.node("Sub", [second, first])])
-    fewer = (*shape[: axis - 1], size - 1, *shape[axis:])
-    return writer.node("ReduceMean", [writer.vector(apart, fewer)], axes=[1], keepdims=1)
-
-
-def _layout(writer: Writer, statistics: str, count: int, shape: Shape) -> tuple[str, int]:
-    """The statistics, and the mean of each of some parts of the image, ``(N, k)``; how many."""
-    spatial = shape[1:]
-    if not 1 <= len(spatial) <= 3:
-        return statistics, count
-    kernel = [max(1, extent // _PARTS) for extent in spatial]
-    means = writer.node("AveragePool", [INPUT_NAME], kernel_shape=kernel, strides=kernel)
-    parts = (shape[0], *(e // k for e, k in zip(spatial, kernel, strict=True)))
-    both = writer.node("Concat", [statistics, writer.vector(means, parts)], axis=1)
-    return both, count + math.prod(parts)
 
 
 def _reasons(writer: Writer, fine: dict[Reason, str]) -> str:

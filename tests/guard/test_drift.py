@@ -13,7 +13,7 @@ from asi_verify._guard import GUARD_DRIFT, GUARD_FIGURES
 from asi_verify.core.images import encode
 from asi_verify.errors import DataError, UsageError
 from asi_verify.guard import Drift, Guard, write_measures
-from asi_verify.guard.graph import statistics_names, write_statistics
+from asi_verify.guard.measures import statistics_names, write_statistics
 from asi_verify.prove import Intervals
 from asi_verify.runtime.session import load
 
