@@ -1,7 +1,7 @@
 """Branch and bound: regions are divided until every part is proved or one refutes.
 
 Queries in which few inputs vary are divided across the inputs (``prove.input_splitting``), others
-by the phases of ReLUs (``prove.phase_splitting``). The evidence is the split tree.
+by the phases of ReLUs (``prove.phases``). The evidence is the split tree.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from asi_verify.core.limits import LARGEST_TREE
 from asi_verify.core.split_tree import SplitTree
 from asi_verify.core.verdict import Proved, Reason, Undecided, Verdict
 from asi_verify.prove.input_splitting import InputSearch
-from asi_verify.prove.phase_splitting import PhaseSearch
+from asi_verify.prove.phases import PhaseSearch
 from asi_verify.prove.stage import Batch, Stage, StageResult, varying
 from asi_verify.prove.twins import twin_for
 

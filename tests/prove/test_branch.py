@@ -40,10 +40,9 @@ from asi_verify.prove import (
     SlopeTrials,
     Solve,
     branch,
-    conflicts,
-    phase_splitting,
 )
-from asi_verify.prove.farkas import multipliers_for
+from asi_verify.prove.phases import affine, conflicts, search
+from asi_verify.prove.phases.farkas import multipliers_for
 from asi_verify.prove.stage import varying
 
 
@@ -155,7 +154,7 @@ def test_how_many_parts_are_bounded_at_once_changes_no_verdict(monkeypatch):
     batch = batch_of(mlp(np.random.default_rng(0), 6, 24, 24, 3), 0.2, 0, 6)
     stage = Branch(most_leaves=12, steps=8, few_inputs=0)
     together = stage.attempt(batch)
-    monkeypatch.setattr(phase_splitting, "_NUMBERS_AT_ONCE", 1)
+    monkeypatch.setattr(search, "_NUMBERS_AT_ONCE", 1)
     alone = stage.attempt(batch)
     assert [type(v) for v in together.verdicts] == [type(v) for v in alone.verdicts]
     assert accepted(batch, together) == accepted(batch, alone)
@@ -246,7 +245,7 @@ def test_a_leaf_on_which_the_network_is_affine_is_decided_by_a_linear_programme(
         calls.append(1)
         return multipliers_for(*arguments)
 
-    monkeypatch.setattr(phase_splitting, "multipliers_for", watched)
+    monkeypatch.setattr(affine, "multipliers_for", watched)
     proved = 0
     for seed in range(8):
         batch = batch_of(TINY["mlp"](np.random.default_rng(seed)), 0.5, seed, 4, Semantics.REAL)

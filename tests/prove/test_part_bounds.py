@@ -17,7 +17,7 @@ from asi_verify.core.properties import SingleLabel
 from asi_verify.core.semantics import Semantics
 from asi_verify.core.split_tree import PHASE, Cut
 from asi_verify.export import NetworkModule
-from asi_verify.prove.part_bounds import Asked, PartBounds
+from asi_verify.prove.phases.part_bounds import Asked, PartBounds
 
 
 def asked(name, regions=3, cuts=3):

@@ -40,9 +40,9 @@ from asi_verify.prove import (
     Falsify,
     Intervals,
     input_splitting,
-    phase_splitting,
     prove,
 )
+from asi_verify.prove.phases import search
 from asi_verify.prove.processes import margins_on, portions, spread
 from asi_verify.prove.stage import Batch, Stage, StageResult
 
@@ -114,8 +114,8 @@ def test_a_tree_of_inputs_is_that_of_one_process(monkeypatch):
 
 def test_a_tree_of_phases_is_found_by_several_as_by_one(monkeypatch):
     """The same samples are proved and refuted, the checker accepts the trees, and budgets hold."""
-    monkeypatch.setattr(phase_splitting, "_MANY", 1)
-    monkeypatch.setattr(phase_splitting, "_ROUNDS", 2)
+    monkeypatch.setattr(search, "_MANY", 1)
+    monkeypatch.setattr(search, "_ROUNDS", 2)
     network = mlp(np.random.default_rng(0), 6, 24, 24, 3)
     batch = boxes_of(Artifact.from_network(network), 0.4)
     kinds, most = set(), 0
@@ -149,12 +149,12 @@ def test_a_counterexample_comes_before_a_budget(monkeypatch):
         for_all = [[Undecided(Reason.BUDGET)] * count, [witness] * count]
         zeros = [0] * count
         yield (
-            phase_splitting._Done(job.parts, [], verdicts, zeros, 0)
+            search._Done(job.parts, [], verdicts, zeros, 0)
             for job, verdicts in zip(jobs, for_all, strict=True)
         )
 
-    monkeypatch.setattr(phase_splitting, "_MANY", 1)
-    monkeypatch.setattr(phase_splitting, "spread", two_answers)
+    monkeypatch.setattr(search, "_MANY", 1)
+    monkeypatch.setattr(search, "spread", two_answers)
     result = Branch(few_inputs=0).attempt(replace(batch, cores=2))
     assert set(map(type, result.verdicts)) == {Refuted}
 

@@ -2658,7 +2658,7 @@ _OTHERS = [
     ),
     Defect(
         "parts of a tree that are divided elsewhere not counted",
-        "prove/phase_splitting.py",
+        "prove/phases/search.py",
         "self._leaves[sample] += more",
         "self._leaves[sample] += 0",
         _PROCESSES + "a_tree_of_phases_is_found_by_several_as_by_one",

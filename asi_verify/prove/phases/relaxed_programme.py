@@ -22,7 +22,7 @@ from asi_verify.core.network import Network
 from asi_verify.core.operators import Relu
 from asi_verify.core.properties import Property
 from asi_verify.export import NetworkModule
-from asi_verify.prove.highs import minimised
+from asi_verify.prove.phases.highs import minimised
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult

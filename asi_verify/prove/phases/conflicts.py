@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.prove.relaxed_programme import Phases, RelaxedProgramme
+from asi_verify.prove.phases.relaxed_programme import Phases, RelaxedProgramme
 
 __all__ = ["ConflictTree", "Pattern", "searched"]
 

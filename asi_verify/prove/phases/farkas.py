@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from asi_verify.prove.highs import minimised
+from asi_verify.prove.phases.highs import minimised
 
 __all__ = ["Multipliers", "balanced", "multipliers_for"]
 
