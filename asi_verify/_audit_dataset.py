@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asi_verify._provenance import version_of
-from asi_verify._regions import family_for
+from asi_verify._regions import family_for, require_radius
 from asi_verify.core.family import RegionFamily
 from asi_verify.core.progress import NO_PROGRESS, Progress
 from asi_verify.core.radius import RadiusLike
@@ -65,6 +65,7 @@ def audit_dataset(
     place = None if out is None else Path(out)
     if place is not None and (place.is_dir() or not place.absolute().parent.is_dir()):
         raise UsageError(f"out: {place} cannot be written; give a file in a folder that is there")
+    require_radius(radius)
     data = load_dataset(dataset, data_root=data_root)
     family = family_for(radius, data)
     if suspects:

@@ -17,7 +17,7 @@ from asi_verify._never_miss import (
 )
 from asi_verify._provenance import machine, versions
 from asi_verify._readiness import note_readiness, readiness_of, readiness_settings
-from asi_verify._regions import family_for, linf_for
+from asi_verify._regions import family_for, linf_for, require_radius
 from asi_verify._result import AUDIT_FILE, CERTIFICATES, GIVEN, RESULT_FILE, Result
 from asi_verify.core.claims import ARTIFACT_FILE
 from asi_verify.core.cores import require_cores
@@ -110,6 +110,7 @@ def certify(
 
     require_target(target)
     require_cores(cores)
+    require_radius(radius)
     arithmetic = Semantics.of(semantics)
     folder = RunFolder.in_memory() if out is None else RunFolder.at(out)  # refused first
     data = load_dataset(dataset, data_root=data_root)

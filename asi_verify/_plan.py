@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asi_verify._regions import family_for
+from asi_verify._regions import family_for, require_radius
 from asi_verify.core.linf import LInf
 from asi_verify.core.radius import RadiusLike
 from asi_verify.core.semantics import Semantics
@@ -92,6 +92,7 @@ def plan(
     from asi_verify.bugs import evaluate
     from asi_verify.export import load_model
 
+    require_radius(radius)
     data = load_dataset(dataset, data_root=data_root)
     samples = data.split(split)
     family = family_for(radius, data)

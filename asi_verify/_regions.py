@@ -12,7 +12,17 @@ from asi_verify.core.radius import RadiusLike
 from asi_verify.data import Dataset
 from asi_verify.errors import DataError, RadiusError
 
-__all__ = ["family_for", "linf_for"]
+__all__ = ["family_for", "linf_for", "require_radius"]
+
+
+def require_radius(radius: RadiusLike | RegionFamily) -> None:
+    """Refuse what is no radius for any data set, before minutes are spent on reading one.
+
+    Raises:
+        RadiusError: it is none.
+    """
+    if not isinstance(radius, RegionFamily) and KPixel.pixels_in(radius) is None:
+        _ = _named(radius) or LInf.of(radius)
 
 
 def family_for(radius: RadiusLike | RegionFamily, data: Dataset) -> RegionFamily:

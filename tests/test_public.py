@@ -232,6 +232,12 @@ def small():
     [
         (lambda d: asi.certify(tiny_model(d), d, radius=-1), RadiusError, "negative"),
         (lambda d: asi.certify(tiny_model(d), d, radius=200), RadiusError, "half the pixel range"),
+        # Before a data set is read.
+        (lambda _: asi.certify("m.onnx", "nowhere", "much"), RadiusError, "much"),
+        (lambda _: asi.plan("m.onnx", "nowhere", "much"), RadiusError, "much"),
+        (lambda _: asi.audit_dataset("nowhere", radius="much"), RadiusError, "much"),
+        (lambda _: asi.correct("m.onnx", "nowhere", "much"), RadiusError, "much"),
+        (lambda _: asi.run("nowhere", "much"), RadiusError, "much"),
         (lambda d: asi.certify(tiny_model(d), d, split="vall"), DataError, "no split 'vall'"),
         (lambda d: asi.certify(tiny_model(d), d, target="truth"), UsageError, "target"),
         (
