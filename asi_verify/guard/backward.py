@@ -66,6 +66,7 @@ class _Backward:
         self._spreads: list[str] = []
 
     def differences(self, label: str) -> str:
+        """Lower bounds, float32 ``(N, R)``."""
         writer, last = self._writer, self._network.nodes[-1]
         (value,) = last.inputs
         if not isinstance(last.operator, Affine):
@@ -308,7 +309,7 @@ class _Backward:
         self._add_spread(writer.node("Abs", [a]), weights, size, 0)
 
     def _add(self, terms: str) -> None:
-        """To ``P``; of what its sums are off by, the caller sees to it."""
+        """To ``P``; the caller adds to ``Q`` what the sums of these terms are off by."""
         self._sums.append(terms)
 
     def _add_spread(self, magnitudes: str, weights: str, numbers: int, terms: int) -> None:

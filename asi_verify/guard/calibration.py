@@ -11,7 +11,8 @@ from asi_verify.core.images import encode
 from asi_verify.core.radius import Radius
 from asi_verify.guard.graph import write_guard, write_measures
 from asi_verify.guard.guard import Guard
-from asi_verify.guard.monitors import Measures, Monitors
+from asi_verify.guard.measures import Measures
+from asi_verify.guard.monitors import Monitors
 from asi_verify.lowering import INPUT_NAME
 from asi_verify.runtime.session import load
 

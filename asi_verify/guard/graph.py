@@ -173,7 +173,7 @@ def write_guard(
 
 
 def write_measures(artifact: bytes) -> bytes:
-    """An ONNX file of what the monitors look at, ``(N, k)`` each: ``monitors.Measures``.
+    """An ONNX file of what the monitors look at, ``(N, k)`` each: ``measures.Measures``.
 
     Computed by the same nodes as in the guard, so that what is recorded is what is compared.
 

@@ -7,17 +7,30 @@ them over a stream: by the same nodes, so that what is recorded is what is compa
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from asi_verify.core.operators import Reshape, Shape
 from asi_verify.guard.writer import Writer
 from asi_verify.lowering import INPUT_NAME
 
-__all__ = ["layout", "statistics", "statistics_names", "write_statistics"]
+__all__ = ["Measures", "layout", "statistics", "statistics_names", "write_statistics"]
 
 _PARTS = 4
-"""Into how many parts each axis of an image is divided, or one or two more, for its layout."""
+"""Into how many parts each axis of an image is divided for its layout; up to 7 where its pixels are
+no multiple of it, fewer where it has fewer pixels."""
+
+Floats = npt.NDArray[np.float32]
+
+
+class Measures(NamedTuple):
+    """What the monitors look at, ``(N, k)`` each; the outputs of ``graph.write_measures``."""
+
+    statistics: Floats
+    activations: Floats
+    layout: Floats
 
 
 def write_statistics(shape: Shape) -> bytes:

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Distance", "Measures", "Monitors", "widening"]
+from asi_verify.guard.measures import Measures
+
+__all__ = ["Distance", "Monitors", "widening"]
 
 Floats = npt.NDArray[np.float32]
 Range = tuple[Floats, Floats]
@@ -30,14 +32,6 @@ _LEAST_VARIANCE = 1e-6
 """Of the mean variance, added in every direction: some may not vary at all in few images."""
 _ROUNDING = 1e-3
 """By which the largest distance is enlarged, since the file computes it in float32."""
-
-
-class Measures(NamedTuple):
-    """What the monitors look at, ``(N, k)`` each; the outputs of ``graph.write_measures``."""
-
-    statistics: Floats
-    activations: Floats
-    layout: Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,7 +123,8 @@ def widened_radius(radius: Fraction) -> np.float32:
 def raised(values: Array | float) -> Floats:
     """Float32 numbers at least half a unit above; float64 rounding before it is far below that."""
     near = np.asarray(values, dtype=np.float32)
-    # A 0 is exact; the subnormal number above it would be slow to multiply with.
+    # A 0 is exact, or below 2**-149, which what is paid for flushing covers; the subnormal number
+    # above it would be slow to multiply with.
     return np.where(near == 0, near, np.nextafter(near, np.float32(np.inf)))
 
 

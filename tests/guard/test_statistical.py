@@ -11,7 +11,8 @@ from scipy.stats import binom
 
 from asi_verify.errors import UsageError
 from asi_verify.guard import Conformal, Gain, clopper_pearson, estimates, probabilities
-from asi_verify.guard.monitors import Measures, Monitors, widening
+from asi_verify.guard.measures import Measures
+from asi_verify.guard.monitors import Monitors, widening
 
 
 @pytest.mark.parametrize("trials", [1, 7, 40])

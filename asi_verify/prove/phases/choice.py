@@ -34,10 +34,10 @@ _LEAST = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """For some parts of one region.
+    """For some parts that are bounded together.
 
     Attributes:
-        own: the bounds over the parts.
+        own: the bounds over such parts.
         asked: of each part, as of ``own``.
         weights: of the parts' rows in their clauses' sums.
         whole: the property's bounds over the parts, shape ``(L,)``.

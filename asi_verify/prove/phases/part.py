@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from asi_verify.core.split_tree import LEAF, NODE, PHASE, Cut, Slopes, SplitTree
 
-__all__ = ["Part", "Weights", "tree_below", "weights_of"]
+__all__ = ["Array", "Part", "Weights", "tree_below", "weights_of"]
 
 Array = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.uint8]

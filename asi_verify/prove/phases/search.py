@@ -73,7 +73,8 @@ class PhaseSearch:
 
     Attributes:
         verdicts: of each sample; None where its tree is whole.
-        declined: leaves of such searches that the trusted pass did not close.
+        root: as given, or found.
+        declined: leaves, made by going through patterns, that the trusted pass did not close.
     """
 
     def __init__(
@@ -372,11 +373,11 @@ class _Share(NamedTuple):
     Attributes:
         batch: the samples.
         device: where the twin computes.
-        root: as of ``PhaseSearch``, and so are the next three.
-        most_leaves: likewise.
-        steps: likewise.
-        solve_leaves: likewise.
-        leaves: of each sample's tree.
+        root: as of ``PhaseSearch``.
+        most_leaves: as of ``PhaseSearch``.
+        steps: as of ``PhaseSearch``.
+        solve_leaves: as of ``PhaseSearch``.
+        leaves: of each sample's tree, so far.
         parts: the open parts that it goes on with.
     """
 
@@ -397,7 +398,7 @@ class _Done(NamedTuple):
         parts: those that were given, divided further.
         waiting: of these and the parts below them, what is open.
         verdicts: of each sample, as of ``PhaseSearch``.
-        more: leaves of each sample's tree.
+        more: leaves of each sample's tree, beyond those that it had.
         declined: as of ``PhaseSearch``.
     """
 

@@ -42,7 +42,7 @@ class Sums:
         return cls(summed, ends[several] - 1, terms)
 
     def overall(self, values: npt.NDArray[Any], weights: Weights) -> npt.NDArray[np.float64]:
-        """The property's bounds, sums counted as means: by how much is lacking, not by sign.
+        """The property's bounds with means for sums: of the same sign, comparable with a row's.
 
         Args:
             values: bounds of the rows, shape ``(L, R)``.
