@@ -79,6 +79,10 @@ CASES = {
     "Mul": model([node("Mul", "x c")], (2, 3), {"c": r(1, 2, 1)}),
     "Mul by a number": model([node("Mul", "c x")], (2, 3), {"c": np.float32(0.3)}),
     "Div": model([node("Div", "x c")], (2, 3), {"c": np.float32([[3.0], [-0.7]])}),
+    "Div by a number": model([node("Div", "x c")], (2, 3), {"c": np.float32(0.3)}),
+    "Mul of one number": model(
+        [node("ReduceMean", "x", "m", axes=[1], keepdims=0), node("Mul", "m c")], (3,), {"c": np.float32([0.3])}
+    ),
     "BatchNormalization": model(
         [node("BatchNormalization", "x s b m v", epsilon=1e-3)],
         (3, 4, 4),
@@ -265,6 +269,14 @@ def test_the_network_computes_what_onnx_runtime_does(name):
     deployed = run(CASES[name], points)
     assert deployed.shape[1:] == network.output_shape
     np.testing.assert_allclose(0.5 * (enclosure.lower + enclosure.upper), deployed, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_constant_is_an_array(name):
+    """One without axes too: numpy's numbers are none, and torch takes arrays only."""
+    network = read_network(CASES[name])
+    held = [held for node in network.nodes for held in vars(node.operator).values()]
+    assert not any(isinstance(one, np.generic) for one in held)
 
 
 @pytest.mark.parametrize("name", CASES)

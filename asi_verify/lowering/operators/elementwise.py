@@ -30,7 +30,7 @@ def for_one_sample(node: OnnxNode, constant: npt.NDArray[Any], value: Value) -> 
     rank = len(value.shape) + 1
     if constant.ndim > rank or (constant.ndim == rank and constant.shape[0] != 1):
         node.refuse(f"a constant of shape {constant.shape} for a batch of values {value.shape}")
-    return constant[0] if constant.ndim == rank else constant
+    return np.asarray(constant[0]) if constant.ndim == rank else constant
 
 
 def _operands(node: OnnxNode) -> tuple[Value, npt.NDArray[Any], bool]:
@@ -154,5 +154,6 @@ def div(node: OnnxNode, graph: Graph) -> None:
     # A subnormal divisor may be taken for zero, which no bound on rounding covers.
     if swapped or not bool(np.all(np.abs(constant) >= np.finfo(np.float32).tiny)):
         node.refuse("only division by a constant is supported, without zeros or subnormal numbers")
-    reciprocal = 1.0 / constant.astype(np.float64)
+    # Arithmetic on an array without axes makes a number, which is no array.
+    reciprocal = np.asarray(1.0 / constant.astype(np.float64))
     graph.define(node, graph.add(Scale(reciprocal, _ZERO, slack=_SLACK), value))
