@@ -80,8 +80,15 @@ CASES = {
     "Mul by a number": model([node("Mul", "c x")], (2, 3), {"c": np.float32(0.3)}),
     "Div": model([node("Div", "x c")], (2, 3), {"c": np.float32([[3.0], [-0.7]])}),
     "Div by a number": model([node("Div", "x c")], (2, 3), {"c": np.float32(0.3)}),
+    "Add to one number": model(
+        [node("ReduceMean", "x", "m", axes=[1], keepdims=0), node("Add", "m c")],
+        (3,),
+        {"c": np.float32([0.3])},
+    ),
     "Mul of one number": model(
-        [node("ReduceMean", "x", "m", axes=[1], keepdims=0), node("Mul", "m c")], (3,), {"c": np.float32([0.3])}
+        [node("ReduceMean", "x", "m", axes=[1], keepdims=0), node("Mul", "m c")],
+        (3,),
+        {"c": np.float32([0.3])},
     ),
     "BatchNormalization": model(
         [node("BatchNormalization", "x s b m v", epsilon=1e-3)],

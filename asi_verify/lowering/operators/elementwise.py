@@ -68,7 +68,7 @@ def _shifted(graph: Graph, value: Value, constant: npt.NDArray[Any]) -> Value:
     weighs the constant as well.
     """
     made = graph.made_by(value) if value.index in graph.products else None
-    outputs = value.shape[-1]
+    outputs = math.prod(value.shape[-1:])  # 1 where there are no axes
     for_each_output = constant.size == 1 or constant.size == constant.shape[-1] == outputs
     if made is not None and isinstance(made.operator, Affine) and for_each_output:
         bias = np.broadcast_to(constant.reshape(-1), (outputs,)).copy()
