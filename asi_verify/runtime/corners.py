@@ -62,7 +62,8 @@ def corner_search(
     groups = np.array_split(generator.permutation(moved), min(len(moved), most_groups) or 1)
 
     def inside(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        return np.clip(points.astype(np.float32), lower, upper)
+        # A step may leave the range of float32; ends of the box stay what they are when rounded.
+        return np.clip(points, lower, upper).astype(np.float32)
 
     def margins(points: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         found = session.margins(points.reshape(-1, *box.shape), property_)
@@ -83,7 +84,9 @@ def corner_search(
             found = margins(tried)
             below, above = found.reshape(2, -1)
             together = point.astype(np.float64)
-            for group, sign in zip(groups, np.sign(below - above), strict=True):
+            # Compared, not subtracted: where no output is a number both are infinite.
+            signs = np.where(below > above, 1.0, np.where(below < above, -1.0, 0.0))
+            for group, sign in zip(groups, signs, strict=True):
                 together[group] += sign * step * spread[0, group]
             tried = np.concatenate([tried, inside(together[None])])
             found = np.append(found, margins(tried[-1:]))

@@ -105,6 +105,16 @@ def test_a_file_of_one_image_at_a_time_is_searched_many_at_a_time(artifact, high
     assert _Subject(artifact).batched.digest == bytes_digest(artifact)
 
 
+@pytest.mark.parametrize(("factor", "ends"), [(1e30, (0.5, 1)), (1, (-3e38, 3e38))])
+def test_beyond_the_range_of_float32_a_search_goes_on(factor, ends):
+    """Where outputs are no numbers, or steps lead beyond the largest: without a warning."""
+    eye = factor * np.eye(2, dtype=np.float32)
+    layers = [Relu(), Affine(eye, np.ones(2, np.float32)), Affine(eye, np.ones(2, np.float32))]
+    text = declared(2, 2) + box(2, *ends) + "(assert (<= Y_0 0))"
+    model = write_artifact(Network.sequential((2,), layers))
+    assert asi.solve_vnnlib(model, text.encode(), stages=()).answer is Answer.UNKNOWN
+
+
 def test_a_hard_question_goes_through_the_cascade(artifact):
     """What intervals and canonical slopes leave open, branch and bound proves with a tree."""
     by_tree = 0
