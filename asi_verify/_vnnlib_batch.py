@@ -6,6 +6,7 @@ import csv
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,5 +126,8 @@ def _seconds(text: str, place: str) -> float:
 
 def _present(path: Path) -> Path:
     """The file, or the packed one in its place."""
-    packed = path.with_name(path.name + ".gz")
-    return packed if not path.exists() and packed.exists() else path
+    packed = Path(f"{path}.gz")
+    with suppress(OSError):  # who reads it says why that cannot be done
+        if not path.exists() and packed.exists():
+            return packed
+    return path

@@ -39,7 +39,8 @@ def read_file(given: FileLike, largest: int, error: type[UsageError]) -> bytes:
         error: the class of what is raised.
 
     Raises:
-        UsageError: of the class given: there is no such file, it is larger, or cannot be unpacked.
+        UsageError: of the class given: there is no such file, it is larger, or cannot be read or
+            unpacked.
     """
     data = given if isinstance(given, bytes) else _contents(Path(given), largest, error)
     name = "the file" if isinstance(given, bytes) else str(given)
@@ -56,9 +57,12 @@ def read_file(given: FileLike, largest: int, error: type[UsageError]) -> bytes:
 
 
 def _contents(path: Path, largest: int, error: type[UsageError]) -> bytes:
-    if not path.is_file():  # a pipe would be waited for
-        raise error(
-            f"{path}: {'a folder' if path.is_dir() else 'there is no such file'}; give a file"
-        )
-    with path.open("rb") as file:
-        return file.read(largest + 1)
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            raise error(
+                f"{path}: {'a folder' if path.is_dir() else 'there is no such file'}; give a file"
+            )
+        with path.open("rb") as file:
+            return file.read(largest + 1)
+    except OSError as failure:  # a name that is too long, or what only others may read
+        raise error(f"{path}: cannot be read ({failure.strerror or failure})") from None

@@ -358,6 +358,22 @@ def test_a_batch_answers_every_row(artifact, highest, tmp_path, capsys):
             list(solve_vnnlib_batch(tmp_path / "list.csv"))
 
 
+def test_a_row_that_names_no_file_is_unknown(artifact, highest, tmp_path, monkeypatch):
+    """Whatever it names instead; the rows behind it are answered."""
+    (tmp_path / "m.onnx").write_bytes(artifact)
+    (tmp_path / "b.vnnlib").write_bytes(asked(highest[1] + 1))
+    listed = f",b.vnnlib\n.,.\n/,b.vnnlib\nm.onnx,{300 * 'b'}\nm.onnx,b.vnnlib\n"
+    (tmp_path / "list.csv").write_text(listed)
+    monkeypatch.chdir(tmp_path)  # so that an empty name is that of no folder either
+    *rows, last = solve_vnnlib_batch("list.csv")
+    assert {row.result.answer for row in rows} == {Answer.UNKNOWN}
+    reasons = [row.result.reason for row in rows]
+    assert [("a folder" in reason, "too long" in reason) for reason in reasons] == (
+        3 * [(True, False)] + [(False, True)]
+    )
+    assert last.result.answer is Answer.UNSAT
+
+
 def test_a_samples_query_is_written_for_others(tmp_path, capsys):
     """The covering box of the region, and the label's property; and it can be answered here."""
     data, _ = phantom(1, samples=(10, 4, 4), duplicates=0, across=0, dual_labels=0, near=())
