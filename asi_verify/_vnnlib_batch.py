@@ -96,14 +96,14 @@ def _listed(instances: Path, timeout: float | None) -> list[tuple[str, str, floa
     """The rows of a list, read before anything is answered."""
     text = read_file(instances, LARGEST_VNNLIB, UsageError)
     try:
-        lines = list(csv.reader(text.decode("utf-8").splitlines(), strict=True))
+        lines = list(csv.reader(text.decode("utf-8-sig").splitlines(), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{instances}: not a CSV file ({error})") from None
     rows = []
     for number, line in enumerate(lines, start=1):
         place = f"{instances}, line {number}"
         match [part.strip() for part in line]:
-            case []:
+            case [] | [""]:
                 continue
             case [onnx, vnnlib, *rest] if len(rest) <= 1:
                 given = [_seconds(text, place) for text in rest]

@@ -338,8 +338,8 @@ def test_a_batch_answers_every_row(artifact, highest, tmp_path, capsys):
     (tmp_path / "m.onnx.gz").write_bytes(gzip.compress(artifact))
     for name, threshold in (("a", reached - 0.05), ("b", bound + 1)):
         (tmp_path / f"{name}.vnnlib").write_bytes(asked(threshold))
-    listed = "m.onnx,a.vnnlib,10\n\nm.onnx, b.vnnlib\nm.onnx,c.vnnlib,9.5\n"
-    (tmp_path / "list.csv").write_text(listed)
+    listed = "m.onnx,a.vnnlib,10\r\n\n  \nm.onnx, b.vnnlib\nm.onnx,c.vnnlib,9.5\n"
+    (tmp_path / "list.csv").write_text(listed, encoding="utf-8-sig")  # as spreadsheets write it
     rows = list(solve_vnnlib_batch(tmp_path / "list.csv", timeout=5))
     assert [row.result.answer.value for row in rows] == ["sat", "unsat", "unknown"]
     assert "no such file" in rows[2].result.reason
