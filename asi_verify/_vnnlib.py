@@ -181,6 +181,12 @@ def refuse_other_things(folder: Path) -> None:
         raise UsageError(f"{folder}: there are other things in it; name a new folder")
 
 
+def require_timeout(timeout: float | None) -> None:
+    """Refuse a time that is not above 0; None stands for no limit."""
+    if timeout is not None and not timeout > 0:
+        raise UsageError(f"timeout: {timeout}; more than 0 seconds are expected")
+
+
 def solve_vnnlib(
     model: FileLike,
     property_: FileLike,
@@ -216,8 +222,7 @@ def solve_vnnlib(
     started = time.monotonic()
     require_cores(cores)
     arithmetic = Semantics.of(semantics)
-    if timeout is not None and not timeout > 0:
-        raise UsageError(f"timeout: {timeout}; more than 0 seconds are expected")
+    require_timeout(timeout)
     text = read_file(property_, LARGEST_VNNLIB, PropertyError)
     with naming(property_):
         asked = read_vnnlib(text)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asi_verify._vnnlib import Answer, VnnlibResult, solve_vnnlib
+from asi_verify._vnnlib import Answer, VnnlibResult, require_timeout, solve_vnnlib
+from asi_verify.core.cores import require_cores
 from asi_verify.core.limits import LARGEST_VNNLIB
 from asi_verify.core.semantics import Semantics
 from asi_verify.errors import UsageError
@@ -62,17 +63,22 @@ def solve_vnnlib_batch(
         The rows in order, each when it is answered.
 
     Raises:
-        UsageError: the list cannot be read, or a row of it has another form.
+        UsageError: an argument cannot be used, the list cannot be read, or a row of it has another
+            form.
         SoundnessAlarm: as for ``solve_vnnlib``.
     """
+    # Here, and not for each row: what is wrong for all of them is no row's answer.
+    require_cores(cores)
+    require_timeout(timeout)
+    arithmetic = Semantics.of(semantics)
     listed = _listed(Path(instances), timeout)
-    return _answered(Path(instances).parent, listed, semantics, stages, cores)
+    return _answered(Path(instances).parent, listed, arithmetic, stages, cores)
 
 
 def _answered(
     place: Path,
     listed: Sequence[tuple[str, str, float | None]],
-    semantics: Semantics | str,
+    semantics: Semantics,
     stages: Sequence[Stage] | None,
     cores: int,
 ) -> Iterator[BatchRow]:

@@ -358,6 +358,14 @@ def test_a_batch_answers_every_row(artifact, highest, tmp_path, capsys):
             list(solve_vnnlib_batch(tmp_path / "list.csv"))
 
 
+@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"semantics": "exact"}, {"cores": 0}])
+def test_what_no_row_could_use_is_refused_at_once(tmp_path, wrong):
+    """It is no answer to any query, and no answer of an earlier batch is lost for it."""
+    (tmp_path / "list.csv").write_text("m.onnx,b.vnnlib\n")
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        solve_vnnlib_batch(tmp_path / "list.csv", **wrong)
+
+
 def test_a_row_that_names_no_file_is_unknown(artifact, highest, tmp_path, monkeypatch):
     """Whatever it names instead; the rows behind it are answered."""
     (tmp_path / "m.onnx").write_bytes(artifact)
