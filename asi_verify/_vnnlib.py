@@ -84,7 +84,7 @@ _CORNER_NUMBERS = 1 << 18
 _MOST_CLAIMED = 64
 """Points of one case that the search at corners claims and the text does not confirm: ties, say."""
 
-_NAMES = {ARTIFACT_FILE, PROOF_FILE, PROPERTY_FILE, PARTS_FILE}
+_NAMES = frozenset({ARTIFACT_FILE, PROOF_FILE, PROPERTY_FILE, PARTS_FILE})
 
 _RESERVED = 0.15
 """Of the time that is allowed, the share that is left for checking the proof."""
@@ -173,11 +173,12 @@ class VnnlibResult:
             (place / name).write_bytes(self.files[name])
 
 
-def refuse_other_things(folder: Path) -> None:
-    """Refuse a place for a proof that is a file, or a folder with other things than a proof's."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; name a new folder")
-    if folder.is_dir() and {path.name for path in folder.iterdir()} - _NAMES:
+def refuse_other_things(folder: Path, own: frozenset[str] = _NAMES) -> None:
+    """Refuse a place that is a file or below one, or a folder with other things than its own."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"{there} is a file; name a new folder")
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - own:
         raise UsageError(f"{folder}: there are other things in it; name a new folder")
 
 

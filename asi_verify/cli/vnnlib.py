@@ -76,12 +76,17 @@ def _answer_batch(
     results: Path,
 ) -> None:
     """Answer a list, write a row as soon as it is answered, and leave with the exit code."""
-    from asi_verify._vnnlib import Answer
+    from asi_verify._vnnlib import Answer, refuse_other_things
     from asi_verify._vnnlib_batch import solve_vnnlib_batch
 
+    if out is not None:
+        # Not even an earlier batch's proofs: what has a row's number would pass for the row's.
+        refuse_other_things(out, own=frozenset())
     counts = dict.fromkeys(Answer, 0)
     # A list that cannot be read leaves the answers of an earlier one as they are.
     answered = solve_vnnlib_batch(batch, timeout=timeout, semantics=semantics, cores=cores)
+    if results.exists() and results.samefile(batch):
+        raise UsageError(f"{results} is the list itself; name another file with --results")
     with results.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["onnx", "vnnlib", "answer", "seconds", "reason"])

@@ -318,8 +318,10 @@ def test_the_command_prints_what_the_competition_reads(
     assert capsys.readouterr().out == "unsat\n"
     assert check_vnnlib(out).holds
     assert main(["vnnlib", *query, "--out", str(out)]) == 0  # the same once more
-    assert main(["vnnlib", *query, "--out", str(tmp_path)]) == 2
     capsys.readouterr()
+    for used in (tmp_path, tmp_path / "m.onnx", tmp_path / "m.onnx" / "below"):
+        assert main(["vnnlib", *query, "--out", str(used)]) == 2
+        assert not capsys.readouterr().out  # before it takes minutes
     assert main(["check", str(out)]) == 0
     assert capsys.readouterr().out.startswith("accepted\nclaimed: unsat, 1 cases, float32")
     (out / "property.vnnlib").write_bytes(asked(bound + 2))
@@ -351,6 +353,14 @@ def test_a_batch_answers_every_row(artifact, highest, tmp_path, capsys):
         written = list(csv.DictReader(file))
     assert [row["answer"] for row in written] == ["sat", "unsat", "unknown"]
     assert check_vnnlib(tmp_path / "proofs" / "00001").holds
+    before = results.read_bytes()
+    assert main([*command, "--out", str(tmp_path / "proofs")]) == 2
+    assert "other things in it" in capsys.readouterr().err
+    assert results.read_bytes() == before
+    listed = (tmp_path / "list.csv").read_bytes()
+    assert main([*command[:3], "--results", str(tmp_path / "list.csv")]) == 2
+    assert "the list itself" in capsys.readouterr().err
+    assert (tmp_path / "list.csv").read_bytes() == listed
     for text, named in (("m.onnx\n", "line 1: 1 fields"), ("m,b\nm,b,soon\n", "line 2.*'soon'"),
                         ("m,b,-1\n", "line 1.*'-1'"), ('m,"b\n', "not a CSV")):  # fmt: skip
         (tmp_path / "list.csv").write_text(text)
