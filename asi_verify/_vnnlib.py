@@ -159,12 +159,14 @@ class VnnlibResult:
         """Write the proof folder of an ``unsat``.
 
         Raises:
-            UsageError: there is no proof, or other things are in the folder.
+            UsageError: there is no proof, or other things are in the folder, such as the proof of
+                another query.
         """
         if not self.files:
             raise UsageError(f"the answer is {self.answer.value}: there is no proof to write")
         place = Path(folder)
         refuse_other_things(place)
+        refuse_other_query(place, self.files[ARTIFACT_FILE], self.files[PROPERTY_FILE])
         place.mkdir(parents=True, exist_ok=True)
         # The main file goes first and comes last: without it, what lies there is no proof.
         for name in sorted(_NAMES, key=lambda name: name != PROOF_FILE):
@@ -180,6 +182,13 @@ def refuse_other_things(folder: Path, own: frozenset[str] = _NAMES) -> None:
         raise UsageError(f"{there} is a file; name a new folder")
     if folder.is_dir() and {path.name for path in folder.iterdir()} - own:
         raise UsageError(f"{folder}: there are other things in it; name a new folder")
+
+
+def refuse_other_query(folder: Path, model: bytes, property_: bytes) -> None:
+    """Refuse a folder with the proof of another query, which would pass for an answer to this."""
+    for name, data in ((ARTIFACT_FILE, model), (PROPERTY_FILE, property_)):
+        if (folder / name).is_file() and (folder / name).read_bytes() != data:
+            raise UsageError(f"{folder} holds the proof of another query; name a new folder")
 
 
 def require_timeout(timeout: float | None) -> None:

@@ -11,7 +11,8 @@ import typer
 
 from asi_verify.cli.exit_codes import OPEN
 from asi_verify.cli.printing import console, err_console
-from asi_verify.errors import UsageError
+from asi_verify.core.limits import LARGEST_ARTIFACT, LARGEST_VNNLIB
+from asi_verify.errors import ModelError, PropertyError, UsageError
 
 __all__ = ["vnnlib"]
 
@@ -46,7 +47,8 @@ def vnnlib(
     ),
 ) -> None:
     """Answer a VNN-LIB query: sat with a counterexample, unsat, timeout or unknown."""
-    from asi_verify._vnnlib import Answer, refuse_other_things, solve_vnnlib
+    from asi_verify._vnnlib import Answer, refuse_other_query, refuse_other_things, solve_vnnlib
+    from asi_verify.lowering.files import read_file
 
     if batch is not None:
         if model is not None:
@@ -56,6 +58,8 @@ def vnnlib(
         raise UsageError("give an ONNX file and a VNN-LIB file, or --batch with a list of them")
     if out is not None:
         refuse_other_things(out)  # before it takes minutes
+        asked = read_file(model, LARGEST_ARTIFACT, ModelError)
+        refuse_other_query(out, asked, read_file(property_, LARGEST_VNNLIB, PropertyError))
     seconds = 60.0 if timeout is None else timeout
     found = solve_vnnlib(model, property_, timeout=seconds, semantics=semantics, cores=cores)
     sys.stdout.write(f"{found.answer.value}\n")

@@ -104,10 +104,15 @@ def require_agreement(leg: str, first: npt.NDArray[Any], second: npt.NDArray[Any
     """The largest relative difference of two arrays of outputs.
 
     Raises:
-        ParityError: it is above the leg's tolerance, not a number, or the shapes differ.
+        ParityError: it is above the leg's tolerance, outputs are not finite, or the shapes differ.
     """
     if first.shape != second.shape:
         raise ParityError(f"{leg}: outputs of shapes {first.shape} and {second.shape}")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ParityError(
+            f"{leg}: outputs of inputs in [0, 1] are not finite; the model overflows float32 where "
+            "images lie, so nothing about it can be compared"
+        )
     scale = max(1.0, float(np.abs(second).max()))
     difference = float(np.abs(first - second).max()) / scale
     if not difference <= TOLERANCE[leg]:

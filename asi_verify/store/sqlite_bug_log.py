@@ -9,6 +9,7 @@ from sqlalchemy import ForeignKey, create_engine, delete, event, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+from sqlalchemy.pool import NullPool
 
 from asi_verify.core.bug import Bug, BugEvent, BugKind, BugState, Category
 from asi_verify.errors import RunFolderError
@@ -66,7 +67,8 @@ class SqliteBugLog(BugLog):
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(f"sqlite:///{self._path}")
+        # No connection outlives what it was opened for, whether or not the log is closed.
+        self._engine = create_engine(f"sqlite:///{self._path}", poolclass=NullPool)
         event.listen(self._engine, "connect", _enforce_foreign_keys)
         try:
             _Base.metadata.create_all(self._engine)

@@ -311,10 +311,18 @@ def test_depth_does_not_make_the_gate_refuse():
     assert np.max(enclosure.upper - enclosure.lower) > 1
 
 
-@pytest.mark.parametrize("wrong", [np.full((2, 3), np.nan), np.zeros((2, 2)), np.ones((2, 3))])
-def test_outputs_that_differ_are_an_error_and_not_a_warning(wrong):
-    """NaN, another shape, another number."""
-    with pytest.raises(ParityError):
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (np.full((2, 3), np.nan), "not finite"),
+        (np.full((2, 3), np.inf), "not finite"),
+        (np.zeros((2, 2)), "shapes"),
+        (np.ones((2, 3)), "differ by 1 "),
+    ],
+)
+def test_outputs_that_differ_are_an_error_and_not_a_warning(wrong, says):
+    """NaN, infinity, another shape, another number."""
+    with pytest.raises(ParityError, match=says):
         require_agreement("torch = ONNX Runtime", wrong, np.zeros((2, 3)))
 
 

@@ -319,6 +319,11 @@ def test_the_command_prints_what_the_competition_reads(
     assert check_vnnlib(out).holds
     assert main(["vnnlib", *query, "--out", str(out)]) == 0  # the same once more
     capsys.readouterr()
+    other = [query[0], str(tmp_path / "sat.vnnlib")]
+    assert main(["vnnlib", *other, "--out", str(out)]) == 2  # or its proof would pass for this one
+    said = capsys.readouterr()
+    assert not said.out
+    assert "the proof of another query" in said.err
     for used in (tmp_path, tmp_path / "m.onnx", tmp_path / "m.onnx" / "below"):
         assert main(["vnnlib", *query, "--out", str(used)]) == 2
         assert not capsys.readouterr().out  # before it takes minutes
