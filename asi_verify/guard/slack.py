@@ -46,8 +46,9 @@ and what rounding ``e`` changed; enlarged like ``A``, ``B`` and ``C``. The ``12u
 rounded ``d``, for (1) and for the last subtraction. So the margin is a lower bound as computed.
 
 *A sum of two values* is off by ``g(n + 1)`` of the sum of their magnitudes, ``n`` the terms of the
-longest sum that a runtime may take it into (``checker.elementwise``); the graph's own four
-operations on it by at most ``6u`` of that.
+longest sum that a runtime may take it into (``checker.elementwise``). The graph's own sum of ends
+may be taken into the sum that makes the spread of one of them, beside the middle: it is off by
+``g(n + 10)`` of the same, and the graph's three other operations by at most ``6u``.
 
 *Flushing to zero.* Where an operation takes a subnormal number for zero it is off by ``2**-126``
 times what it is multiplied with. ``_TINY`` times ``tiny32`` (``checker.arithmetic``), of the
@@ -264,7 +265,7 @@ def sum_slack(terms: int, largest: float) -> tuple[Floats, Floats, float]:
     Raises:
         ModelError: a sum could overflow.
     """
-    factor = (gamma32(terms + 1) + 6 * UNIT) * (1 + 2 * gamma32(16))
+    factor = (gamma32(terms + 1) + gamma32(terms + FOLDED + 2) + 6 * UNIT) * (1 + 2 * gamma32(16))
     tiny = _TINY * float(tiny32(terms + 1, max(largest, 1.0), 1.0))
     return raised(factor), raised(tiny), small_enough((2 * largest + 1) * (1 + 2 * factor))
 

@@ -32,7 +32,7 @@ from asi_verify.errors import ModelError, UnsupportedOperatorError
 from asi_verify.export import load_model
 from asi_verify.guard.graph import BOUNDS, OUTPUTS, write_guard
 from asi_verify.guard.reasons import Reason
-from asi_verify.guard.slack import LayerSlack, differences, widened_radius
+from asi_verify.guard.slack import LayerSlack, differences, sum_slack, widened_radius
 from asi_verify.lowering import write_artifact
 from asi_verify.runtime.session import load
 
@@ -272,3 +272,23 @@ def test_a_sum_may_begin_with_another_value():
         last = gamma32(terms + 1) + gamma32(terms + 9 + 2 * terms + 18)
         both = np.abs(layer.weight.astype(np.float64)).sum(axis=0)
         assert np.all(spread.weight[:, size:] >= last * both)
+
+
+def test_a_sum_of_ends_may_be_taken_into_the_sum_before_it():
+    """Where a spread begins with the middle and the other end, all of the spread may be lost."""
+    count, other = 100_000, np.float32(0.505)
+    term = np.float32(2.0**-25 * (1 + 2.0**-10))
+    layer = Affine(np.ones((1, count), np.float32), np.zeros(1, np.float32))
+    slack = LayerSlack.of(layer, float(term))
+
+    def summed(start, each):
+        """One after the other, in float32."""
+        return np.add.accumulate(np.append(start, np.full(count, each, np.float32)))[-1]
+
+    centre = np.float32(0.5) * term
+    weighed = term * slack.on_width + centre * slack.on_centre
+    middle = np.float32(count * np.float64(centre))
+    end = summed(middle + other, weighed) + slack.spread.bias[0]
+    factor, tiny, _ = sum_slack(slack.terms, 1.0)
+    alone = middle + np.float32(count * np.float64(weighed))
+    assert end + ((alone + other) * factor + tiny) >= summed(other, term)

@@ -4303,8 +4303,8 @@ _GUARDS = [
     Defect(
         "guard: sums without rounding",
         "guard/slack.py",
-        "factor = (gamma32(terms + 1) + 6 * UNIT) * (1 + 2 * gamma32(16))",
-        "factor = 0.0",
+        "(gamma32(terms + 1) + gamma32(terms + FOLDED + 2) + 6 * UNIT) * (1 + 2 * gamma32(16))",
+        "0.0",
         _GUARD + "the_guards_margin_is_at_most_that_of_the_trusted_pass[doubled]",
     ),
     Defect(
@@ -4504,6 +4504,13 @@ _GUARDS = [
         "factor = writer.number(self._slack.joined(terms))",
         "factor = writer.number(raised(2 * UNIT))",
         _BACKWARD + "coefficients_that_are_lost_in_another_readers_are_paid",
+    ),
+    Defect(
+        "guard: a sum of ends never taken into the sum before it",
+        "guard/slack.py",
+        " + gamma32(terms + FOLDED + 2)",
+        "",
+        _GUARD + "a_sum_of_ends_may_be_taken_into_the_sum_before_it",
     ),
     Defect(
         "guard: a spread never summed beginning with the middle",
