@@ -31,6 +31,7 @@ from asi_verify.checker.arithmetic import (
 from asi_verify.checker.rules import Functionals, LinearRule, Rule
 from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
+from asi_verify.core.moves import Pad, Select
 from asi_verify.core.operators import (
     Add,
     Affine,
@@ -510,7 +511,13 @@ def test_the_enlargements_of_a_sum_of_two_values_are_counted():
 
 
 @pytest.mark.parametrize(
-    ("operator", "shape"), [(Reshape((3, 2)), (2, 3)), (Transpose((1, 0)), (2, 3))]
+    ("operator", "shape"),
+    [
+        (Reshape((3, 2)), (2, 3)),
+        (Transpose((1, 0)), (2, 3)),
+        (Select(1, (2, 0, 1)), (2, 3)),
+        (Pad(((0, 0), (0, 0)), (1, 0)), (2, 3)),
+    ],
 )
 def test_moving_numbers_costs_nothing(operator, shape):
     """No constant and no error; forward and back every number is where it belongs."""
@@ -519,13 +526,46 @@ def test_moving_numbers_costs_nothing(operator, shape):
     found = rule.interval(Box(numbers, numbers + 1))
     wanted = [exact.apply(operator, x) for x in numbers]
     assert found.lower.tolist() == np.array(wanted).tolist()
-    assert found.upper.tolist() == (np.array(wanted) + 1).tolist()
+    above = [exact.apply(operator, x + 1) for x in numbers]
+    assert found.upper.tolist() == np.array(above).tolist()
     pushed = rule.push_back(Functionals(found.lower, None), Box(numbers, numbers + 1))
     assert [part.tolist() for part in pushed.inputs] == [numbers.tolist()]
     assert (pushed.constant, pushed.error) == (0, 0)
     box = Box(numbers, numbers + 1)
     assert rule.local_error(box) is None
     assert rule.largest_sum(box) == 0
+
+
+def test_what_is_taken_often_is_added_up_with_its_rounding():
+    """Of four numbers at one place: ``gamma(4)`` of what all are at most, enlarged twice."""
+    rule = rule_for(Select(0, (1, 1, 0, 1, 1)), REAL, (3,))
+    given = Box(np.array([[-1.0, -4.0, 9.0]]), np.array([[4.0, 1.0, 9.0]]))
+    pushed = rule.push_back(Functionals(np.array([[1.0, -2.0, 4.0, 8.0, 1.0]]), None), given)
+    assert np.array_equal(pushed.inputs, [[[4.0, 8.0, 0.0]]])
+    assert np.all(pushed.constant == 0)
+    reach = 4 * (1 + 2 + 4 + 8 + 1)
+    # gamma(4) exceeds 4 u by 4 u and by 4 u of itself.
+    assert units(np.asarray(pushed.error).item(), 4 * U * reach) == 4 + (5 + 8) + (1 + 8)
+
+
+@pytest.mark.parametrize("fill", [0.5, -0.5])
+@pytest.mark.parametrize("owners", [None, np.array([0])])
+def test_what_is_put_around_makes_a_constant(fill, owners):
+    """Of five numbers around two: ``gamma(8)`` of their magnitudes, enlarged twice."""
+    rule = rule_for(Pad(((2, 3),), (0,), fill), REAL, (2,))
+    given = Box(np.zeros((1, 2)), np.ones((1, 2)))
+    found = rule.interval(given)
+    assert found.lower.tolist() == [[fill, fill, 0, 0, fill, fill, fill]]
+    assert found.upper.tolist() == [[fill, fill, 1, 1, fill, fill, fill]]
+    row = np.array([[1.0, 0.5, 5.0, 7.0, 2.0, 4.0, -0.5]])
+    pushed = rule.push_back(Functionals(row, owners), given)
+    assert np.array_equal(pushed.inputs, [[[5.0, 7.0]]])
+    shape = (1,) if owners is not None else (1, 1)
+    assert np.array_equal(pushed.constant, np.full(shape, 7 * fill))
+    assert np.shape(pushed.error) == shape
+    assert units(pushed.error.item(), 8 * U * 0.5 * 8) == (4 + 2) + (8 + 8) + (1 + 8)
+    nothing = rule.push_back(Functionals(0 * row, owners), given)
+    is_close(nothing.error.item(), (2 * (1 + 8) + 2) * SMALL)
 
 
 def test_joined_values_are_taken_apart_again():
@@ -549,10 +589,14 @@ def test_rules_say_what_kind_they_are_of():
     add, relu = rule_for(Add(), REAL, (3,), (3,)), rule_for(Relu(), REAL, (3,))
     reshape, transpose = rule_for(Reshape((3,)), REAL, (3,)), rule_for(Transpose((0,)), REAL, (3,))
     concat = rule_for(Concat(0, 2), REAL, (3,), (3,))
-    for rule in (affine_rule, add, reshape, transpose, concat):
+    select, pad = (
+        rule_for(Select(0, (2, 0, 1)), REAL, (3,)),
+        rule_for(Pad(((0, 0),), (0,)), REAL, (3,)),
+    )
+    for rule in (affine_rule, add, reshape, transpose, concat, select, pad):
         assert not rule.relaxes
         assert rule.open_numbers(box) is None
-        assert rule.moves is (rule in {reshape, transpose, concat})
+        assert rule.moves is (rule in {reshape, transpose, concat, select, pad})
     assert relu.relaxes
     assert not relu.moves
     opened = relu.open_numbers(box)

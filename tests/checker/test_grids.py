@@ -78,8 +78,10 @@ def test_grids_are_accepted_where_every_cell_closes(made, intermediate):
     assert len(accepted[1]) < len(ROWS)
 
 
-def test_one_cell_that_fails_is_enough(made):
+@pytest.mark.parametrize("at_once", [1, 3, 256])
+def test_one_cell_that_fails_is_enough(made, at_once, monkeypatch):
     """Wherever it lies, whatever the others are, in batches of any size."""
+    monkeypatch.setattr(enumeration, "_AT_ONCE", at_once)
     grid, places = (4, 2), set()
     trusted = TrustedPass(read_network(made.artifact), Semantics.REAL)
     evidence = GridEvidence(grid, Intermediate.INTERVAL)
@@ -88,6 +90,7 @@ def test_one_cell_that_fails_is_enough(made):
         wanted = property_for(made.labels[row], 3)
         found = divided_margin(trusted, FAMILY, made.images[row], wanted, evidence)
         assert (found > 0) == (margins.min() > 0)
+        assert found <= 0 or found == pytest.approx(margins.min(), rel=1e-12)
         if (margins <= 0).sum() == 1:
             places.add(int(margins.argmin()))
     assert places

@@ -19,6 +19,7 @@ from asi_verify.checker.arithmetic import LIMIT, LIMIT32
 from asi_verify.checker.rules import Functionals
 from asi_verify.checker.table import rule_for
 from asi_verify.core.box import Box
+from asi_verify.core.clauses import Clauses, Inequality
 from asi_verify.core.evidence import Intermediate, IntervalEvidence, LinearEvidence
 from asi_verify.core.network import Network, Node
 from asi_verify.core.operators import (
@@ -417,6 +418,48 @@ def test_every_row_of_a_property_counts():
         np.testing.assert_allclose(margin, [1.0], atol=1e-12)
         several = passes.margins(region, MultiLabel((1, 1, 0)), evidence)
         np.testing.assert_allclose(several, [-6.0], atol=1e-12)
+
+
+def test_constants_of_rows_are_added_to_their_bounds():
+    """Rounded down; where there is none the bound stays what it is."""
+    network = Network.sequential((1,), [affine([[1]], [0])])
+    passes, region = TrustedPass(network, REAL), box([[1.0]], [[2.0]])
+    numbers = [Fraction(n, 2) for n in (-3, -2, -1, 0, 1, 2, 3)]
+    rows = tuple((Inequality((1,), number),) for number in numbers)
+    bounds = passes.bounds(region, INTERVAL)
+    found = passes.rows(bounds, Clauses(1, rows), to_input=True)[0]
+    plain = passes.lower(bounds, np.ones((1, 1)), to_input=True).item()
+    for number, bound in zip(numbers, found.tolist(), strict=True):
+        total = plain + float(number)
+        assert bound == total if number == 0 else np.nextafter(total, -9) >= bound > total - 1e-15
+        assert Fraction(bound) <= 1 + number
+
+
+@pytest.mark.parametrize("semantics", Semantics)
+def test_subnormal_inputs_may_be_taken_for_zero_in_float32_alone(semantics):
+    """Boxes of them reach 0 then; in real arithmetic they are what they are."""
+    network = Network.sequential((2,), [affine([[1, 1]], [0])])
+    lower, upper = [[2.0**-130, -(2.0**-128)]], [[2.0**-128, -(2.0**-130)]]
+    found = TrustedPass(network, semantics).bounds(box(lower, upper), INTERVAL).boxes[0]
+    if semantics is FLOAT32:
+        lower[0][0] = upper[0][1] = 0.0
+    assert found.lower.tolist() == lower
+    assert found.upper.tolist() == upper
+
+
+def test_boxes_are_tightened_behind_the_first_relaxation_alone(monkeypatch):
+    """Before it intervals are exact but for rounding, and a backward pass is a waste."""
+    asked, tightened = [], TrustedPass._tightened
+
+    def watched(passes, bounds, value, numbers):
+        asked.append(value)
+        return tightened(passes, bounds, value, numbers)
+
+    monkeypatch.setattr(TrustedPass, "_tightened", watched)
+    region = box(np.full((1, 6), -1.0), np.full((1, 6), 1.0))
+    layers = mlp(np.random.default_rng(0), 6, 5, 4, 3)
+    TrustedPass(layers, REAL).bounds(region, BACKWARD)
+    assert asked == [3]
 
 
 def test_a_pass_stops_at_the_outputs_of_relus_or_goes_on_to_the_input():
