@@ -312,13 +312,13 @@ class _Programme:
         distinct, which = np.unique(upright, axis=0, return_inverse=True)
         which = which.reshape(-1)
         blocks, limits = [], []
+        each, no_bias = sparse.eye_array(hidden), sparse.csr_array((hidden, logits))
         for number, functional in enumerate(distinct):
-            merged = sparse.kron(functional[None], sparse.identity(hidden), format="csr")
+            merged = sparse.kron(functional[None], each, format="csr")
             value = functional @ self._weight
             mine = np.zeros((1, len(distinct)))
             mine[0, number] = -1
-            bound = sparse.kron(mine, sparse.identity(hidden), format="csr")
-            no_bias = sparse.csr_matrix((hidden, logits))
+            bound = sparse.kron(mine, each, format="csr")
             for sign in (1.0, -1.0):
                 change = sparse.hstack([sign * merged, no_bias])
                 blocks.append(sparse.hstack([change, -change, bound]))
@@ -326,9 +326,9 @@ class _Programme:
         constraints = []
         middle, radius = self._problem.known.middle[samples], self._problem.known.radius[samples]
         for row, functional in enumerate(functionals):
-            change = sparse.hstack([sparse.kron(functional, middle[row].astype(float)), functional])
-            spread = sparse.kron(np.eye(len(distinct))[which[row]], radius[row].astype(float))
-            constraints.append(sparse.hstack([-change, change, spread]))
+            own = np.concatenate([np.kron(functional, middle[row].astype(float)), functional])
+            spread = np.kron(np.eye(len(distinct))[which[row]], radius[row].astype(float))
+            constraints.append(sparse.csr_array(np.concatenate([-own, own, spread])[None]))
         fixed = self._offset[samples, numbers] + functionals @ self._bias
         fixed += np.einsum("rk,kh,rh->r", functionals, self._weight, middle)
         limits.append(fixed - needs[samples, numbers])
