@@ -27,6 +27,8 @@ from asi_verify.errors import CertificateError
 from asi_verify.lowering import read_network
 
 FAMILY = Intensity.of(brightness="12/255", contrast="0.05")
+FIELD = Intensity.of(bias="1/255", degree=1)
+"""One parameter for each axis and one for the whole."""
 ROWS = range(2, 24)
 
 
@@ -133,6 +135,7 @@ def test_whole_regions_are_bounded_without_cells(made):
     ("family", "grid", "says"),
     [(FAMILY, (4,), "2 parameters, not 1"), (FAMILY, (4, 4, 4), "2 parameters, not 3"),
      (FAMILY, (), "2 parameters, not 0"), (LInf.of("1/255"), (2,), "0 parameters"),
+     (FIELD, (2, 2), "3 parameters, not 2"), (FIELD, (2, 2, 2, 2), "3 parameters, not 4"),
      (LInf.of("1/255"), (), "0 parameters"), (FAMILY, (1 << 10, 1 << 11), "2097152 pieces")],
 )  # fmt: skip
 def test_other_grids_are_rejected(made, family, grid, says):
@@ -140,6 +143,20 @@ def test_other_grids_are_rejected(made, family, grid, says):
     made.claims = dataclasses.replace(made.claims, family=family)
     made.certificates = [certificate(made, 2, GridEvidence(grid, Intermediate.INTERVAL))]
     assert says in check(made.write()).reasons[2]
+
+
+@pytest.mark.parametrize(
+    ("family", "grid"),
+    [(Intensity.of(brightness="1/255"), (2,)), (FIELD, (1, 2, 1))],
+)
+def test_grids_have_a_number_of_cells_for_each_parameter(made, family, grid):
+    """Of regions with one parameter, and of a field with one for each axis besides."""
+    made.claims = dataclasses.replace(made.claims, family=family)
+    evidence = GridEvidence(grid, Intermediate.BACKWARD)
+    made.certificates = [certificate(made, row, evidence) for row in ROWS]
+    result = check(made.write())
+    assert result.rows(Outcome.ACCEPTED)
+    assert all("does not close" in reason for reason in result.reasons.values())
 
 
 def test_as_many_cells_as_allowed_are_looked_at(made, monkeypatch):

@@ -313,6 +313,15 @@ def test_coefficients_of_what_is_put_around_are_summed_with_their_rounding(sign)
     assert bound <= sum(exact.exact(coefficients[0]))
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("shapes", [((1, 1), (1, MANY)), ((MANY, 1), (1, 1))])
+def test_coefficients_of_many_products_with_one_number_are_summed_with_their_rounding(shapes, sign):
+    """As above, of 4096 columns that one number is multiplied with, or rows."""
+    ones = [Box(np.ones((1, *shape)), np.ones((1, *shape))) for shape in shapes]
+    coefficients = sign * lost(MANY).reshape(1, *MatMul().output_shape(*shapes))
+    keeps_the_backward_law(MatMul(), MatMul(), ones, coefficients, np.random.default_rng(0))
+
+
 def lost(count):
     """1, and numbers that vanish when they are added to it one after the other."""
     return np.array([1.0] + [2.0**-54] * (count - 1))
