@@ -26,6 +26,7 @@ from asi_verify.core.operators import (
     Shape,
     Transpose,
 )
+from asi_verify.errors import ModelError
 from asi_verify.guard.backward_slack import BackwardSlack, terms_backward
 from asi_verify.guard.forward import Forward, centre_and_width
 from asi_verify.guard.slack import UNIT, LinearOperator, raised, terms_of
@@ -35,6 +36,8 @@ __all__ = ["crown_ibp"]
 
 _LEAST_WIDTH = 2.0**-100
 """Of what is divided by; any slope is right."""
+_MOST_TAKEN = 1 << 26
+"""Constants that take the numbers under the windows of one pooling: 256 MiB."""
 
 
 def crown_ibp(network: Network, writer: Writer, forward: Forward, label: str) -> str:
@@ -47,7 +50,7 @@ def crown_ibp(network: Network, writer: Writer, forward: Forward, label: str) ->
         label: int64 ``(N, 1)``.
 
     Raises:
-        ModelError: coefficients could overflow, or a sum has too many terms.
+        ModelError: coefficients could overflow, a sum has too many terms, or a pooling is too wide.
     """
     return _Backward(network, writer, forward).differences(label)
 
@@ -199,6 +202,11 @@ class _Backward:
             self._size(value),
             math.prod(operator.kernel),
         )
+        if shape[0] * kernel**2 > _MOST_TAKEN:
+            raise ModelError(
+                f"the backward pass takes {shape[0]} x {kernel} x {kernel} constants for a max "
+                f"pooling; at most {_MOST_TAKEN} are supported; make the guard by intervals"
+            )
         gather, inside = _windows(operator, shape)
         windows = len(inside[0])
         nothing, zero, one = writer.number(-np.inf), writer.number(0), writer.number(1)

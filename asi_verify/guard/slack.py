@@ -52,8 +52,8 @@ may be taken into the sum that makes the spread of one of them, beside the middl
 
 *Flushing to zero.* Where an operation takes a subnormal number for zero it is off by ``2**-126``
 times what it is multiplied with. ``_TINY`` times ``tiny32`` (``checker.arithmetic``), of the
-largest number that can occur, is added to ``C``: at least ten times what all operations of a layer
-can lose so.
+largest number that can occur, is added to ``C``: several times what all operations of a layer can
+lose so.
 
 *Overflow.* Pixels lie in [0, 1], else the guard does not answer whatever it computes. So there is a
 largest magnitude for every value, which is computed here before the graph is written; beyond

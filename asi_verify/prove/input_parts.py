@@ -18,8 +18,7 @@ from asi_verify.core.evidence import Intermediate
 from asi_verify.core.network import Network
 from asi_verify.core.properties import Property
 from asi_verify.core.semantics import Semantics
-from asi_verify.prove.phases import CLEAR
-from asi_verify.prove.stage import is_past
+from asi_verify.prove.stage import CLEAR, is_past
 
 __all__ = ["Examined", "Examiner", "InputParts", "examined", "middle_of"]
 

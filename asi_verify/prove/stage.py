@@ -25,6 +25,7 @@ from asi_verify.core.verdict import Reason, Undecided, Verdict
 from asi_verify.export import Artifact
 
 __all__ = [
+    "CLEAR",
     "Batch",
     "Begun",
     "Regions",
@@ -34,6 +35,10 @@ __all__ = [
     "late_where_open",
     "varying",
 ]
+
+CLEAR = 1e-9
+"""A part of a tree is closed above this: another batch, in which sums are ordered otherwise, closes
+it too. The trusted pass works in float64, where bounds of order 1 differ by some 1e-14 then."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -390,7 +390,18 @@ def test_what_could_overflow_or_is_too_long_is_refused():
     count = 2**20 - 8
     long = Affine(np.ones((1, count), np.float32), np.zeros(1, np.float32))
     longest = write_artifact(Network.sequential((count,), [long]))
-    for artifact, message in ((large, "stay below"), (longest, "make the guard by intervals")):
+    side = 2**6
+    pools = [
+        MaxPool((side, side), (1, 1), ((0, 0),) * 2, (1, 1)),
+        Reshape((5,)),
+        Affine(np.ones((2, 5), np.float32), zero),
+    ]
+    wide = write_artifact(Network.sequential((5, side, side), pools))
+    for artifact, message in (
+        (large, "stay below"),
+        (longest, "make the guard by intervals"),
+        (wide, "5 x 4096 x 4096 constants"),
+    ):
         write_guard(artifact, Radius.of("1/255"))
         with pytest.raises(ModelError, match=message):
             write_guard(artifact, Radius.of("1/255"), bounds="crown-ibp")

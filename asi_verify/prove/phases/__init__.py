@@ -1,6 +1,5 @@
 """Branch and bound over the phases of ReLUs; begin with ``search``."""
 
-from asi_verify.prove.phases.judge import CLEAR
 from asi_verify.prove.phases.search import PhaseSearch
 
-__all__ = ["CLEAR", "PhaseSearch"]
+__all__ = ["PhaseSearch"]

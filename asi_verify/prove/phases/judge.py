@@ -12,14 +12,10 @@ from asi_verify.checker.trusted import Advice, Bounds
 from asi_verify.core.evidence import Intermediate
 from asi_verify.prove.phases.part import Part, weights_of
 from asi_verify.prove.phases.sums import alike
-from asi_verify.prove.stage import Batch
+from asi_verify.prove.stage import CLEAR, Batch
 from asi_verify.prove.twins import by_value
 
-__all__ = ["CLEAR", "Judge"]
-
-CLEAR = 1e-9
-"""A part is closed above this: another batch, in which sums are ordered otherwise, closes it too.
-The trusted pass works in float64, where bounds of order 1 differ by some 1e-14 then."""
+__all__ = ["Judge"]
 
 
 class Judge:

@@ -30,13 +30,13 @@ from asi_verify.prove.falsify import descended
 from asi_verify.prove.phases.affine import affine_proof
 from asi_verify.prove.phases.choice import Choice
 from asi_verify.prove.phases.conflicts import Pattern
-from asi_verify.prove.phases.judge import CLEAR, Judge
+from asi_verify.prove.phases.judge import Judge
 from asi_verify.prove.phases.part import Array, Part, Weights, tree_below, weights_of
 from asi_verify.prove.phases.part_bounds import Asked, PartBounds
 from asi_verify.prove.phases.patterns import Patterns
 from asi_verify.prove.phases.sums import Sums, alike
 from asi_verify.prove.processes import spread
-from asi_verify.prove.stage import Batch
+from asi_verify.prove.stage import CLEAR, Batch
 from asi_verify.prove.twins import coarse, twin_for
 
 __all__ = ["PhaseSearch"]
