@@ -30,6 +30,7 @@ from asi_verify.checker.arithmetic import (
 )
 from asi_verify.checker.rules import Functionals, LinearRule, Rule
 from asi_verify.checker.table import rule_for
+from asi_verify.core.bilinear import MatMul
 from asi_verify.core.box import Box
 from asi_verify.core.moves import Pad, Select
 from asi_verify.core.operators import (
@@ -505,6 +506,22 @@ def test_the_enlargements_of_a_sum_of_two_values_are_counted():
     assert units(local[0, 0], 16 * FLUSHED) == 4 + (2 + 8)
     pushed = rule.push_back(Functionals(np.array([[1.0, 0.0]]), None), first, second)
     assert units(np.asarray(pushed.error).item(), 16 * FLUSHED) == 4 + (2 + 8) + (2 + 8)
+
+
+@pytest.mark.parametrize(("rows", "terms", "columns"), [(1, 1, 6), (5, 1, 1), (2, 3, 4)])
+def test_products_of_two_values_cost_their_rows_columns_terms_and_outputs(rows, terms, columns):
+    """Of ones: ``gamma(m + n + K + N + 4)`` of all products that the functional is made of."""
+    shapes = (rows, terms), (terms, columns)
+    rule = rule_for(MatMul(), REAL, *shapes)
+    ones = [Box(np.ones((1, *shape)), np.ones((1, *shape))) for shape in shapes]
+    outputs = rows * columns
+    functionals = Functionals(np.ones((1, rows, columns)), np.array([0]))
+    pushed = rule.push_back(functionals, *ones)
+    assert np.array_equal(pushed.inputs[0], np.full((1, rows, terms), columns))
+    assert np.array_equal(pushed.inputs[1], np.full((1, terms, columns), rows))
+    assert pushed.constant == -outputs * terms
+    count = rows + columns + terms + outputs + 4
+    is_close(np.asarray(pushed.error).item(), count * U * outputs * terms)
 
 
 # What moves numbers, and ReLU.
