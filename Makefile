@@ -20,7 +20,7 @@ help:
 	@echo "make lint        the first three of these"
 	@echo "make trusted     the size of everything that has to be believed"
 	@echo "make benchmark   the claims of docs/results.md again (about two hours)"
-	@echo "make mutation    what the tests of the trusted pass notice (an hour or more; goes on)"
+	@echo "make mutation    what the tests of the trusted pass notice (twenty minutes; goes on)"
 	@echo "make test-lirpa LIRPA_SRC=PATH   the adapter with a clone of auto_LiRPA's repository"
 	@echo "make clean       remove the environment and what was built"
 

@@ -1,6 +1,6 @@
 """What mutation testing left over is explained, and the explanations are about the code there is.
 
-That nothing else survives takes an hour to see: ``benchmarks/mutation_score.py``.
+That nothing else survives takes twenty minutes to see: ``benchmarks/mutation_score.py``.
 """
 
 from __future__ import annotations
