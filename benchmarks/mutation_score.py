@@ -3,8 +3,8 @@
 Every mutant of the checker's kernel that cosmic-ray makes with the operators of ``mutation.toml``
 is tested in a copy of the package. What survives has to stand in ``mutation_survivors.toml`` with
 the reason why it may. Takes twenty minutes on two cores, and goes on where it was stopped: what was
-found of a file in ``out/mutation/`` holds until that file changes, or the operators. ``--survivors``
-asks the tests again about what survived, after some were added. ``make mutation``.
+found of a file in ``out/mutation/`` holds until that file changes, or the operators.
+``--survivors`` asks the tests again about what survived, after some were added. ``make mutation``.
 
 cosmic-ray is not the only such tool: mutmut 3 is quicker, but leaves out what lies outside of
 functions (the unit roundoff, the limits) and what is decorated (properties).
