@@ -2966,7 +2966,8 @@ _HOSTILE_INPUT = [
         "checker/command.py",
         "if math.prod(shape) * dtype.itemsize > part.file_size:",
         "if False:",
-        _DATA + "a_member_that_is_no_array_is_refused[a terabyte-train_images.npy]",
+        _DATA
+        + "a_member_that_declares_more_than_it_holds_is_refused_before_it_is_read[a terabyte]",
     ),
     Defect(
         "data: labels cut to whole numbers",
