@@ -83,8 +83,8 @@ def test_a_member_that_is_no_array_is_refused(tmp_path, name, which):
     assert refused(path) < 16 << 20
 
 
-@pytest.mark.parametrize("name", ["a terabyte", "beyond 64 bits", "one number more"])
-def test_a_member_that_declares_more_than_it_holds_is_refused_before_it_is_read(tmp_path, name):
+@pytest.mark.parametrize("name", ["a terabyte", "beyond 64 bits"])
+def test_more_than_a_member_holds_is_not_read(tmp_path, name):
     """Some releases of numpy allocate what a header declares, others do not."""
     path = archive(tmp_path / "a.npz", {**HONEST, "train_images.npy": MEMBERS[name]})
     refused(path, "declares the shape")

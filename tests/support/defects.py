@@ -2966,8 +2966,7 @@ _HOSTILE_INPUT = [
         "checker/command.py",
         "if math.prod(shape) * dtype.itemsize > part.file_size:",
         "if False:",
-        _DATA
-        + "a_member_that_declares_more_than_it_holds_is_refused_before_it_is_read[a terabyte]",
+        _DATA + "more_than_a_member_holds_is_not_read[a terabyte]",
     ),
     Defect(
         "data: labels cut to whole numbers",
