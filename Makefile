@@ -75,7 +75,7 @@ benchmark: setup
 	$(BIN)/python benchmarks/cactus.py
 	$(BIN)/python benchmarks/ordinary_network.py
 	$(BIN)/python benchmarks/ambiguity.py
-	$(BIN)/python benchmarks/vnncomp.py --most 300 --cores 2
+	$(BIN)/python benchmarks/vnncomp.py --most 60 --cores 2
 	$(BIN)/python benchmarks/easy_queries.py
 	$(BIN)/python benchmarks/cores.py
 	$(BIN)/python benchmarks/brute_force.py
