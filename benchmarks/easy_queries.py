@@ -1,4 +1,4 @@
-"""Claim: an easy competition query is answered in under 3 s, and in a moment within a list.
+"""Claim: an easy competition query is answered in under 3 s, and in under 0.3 s within a list.
 
 Of each benchmark in ``docs/results/vnncomp.json`` the instance that was answered soonest, if that
 took less than a second: by the command ``asi-verify vnnlib`` in a process of its own, and by
@@ -24,6 +24,8 @@ from _results import table, write
 REPEATS = 3
 EASY = 1.0
 """Seconds."""
+COMMAND_SECONDS, LISTED_SECONDS = 3.0, 0.3
+"""What is aimed at."""
 COMMAND = [sys.executable, "-m", "asi_verify.cli", "vnnlib"]
 FOUND = Path(__file__).parent.parent / "docs" / "results" / "vnncomp.json"
 
@@ -91,7 +93,11 @@ def main() -> None:
         figures.append({"command": command, "instance": one["instance"], "listed": row})
         name = f"{one['benchmark']} {one['instance']}"
         lines.append([name, one["expected"], f"{command:.2f} s", f"{row:.3f} s"])
+    commanded = sum(one["command"] < COMMAND_SECONDS for one in figures)
+    quick = sum(one["listed"] < LISTED_SECONDS for one in figures)
     text = (
+        f"{commanded} of {len(figures)} in under {COMMAND_SECONDS:.0f} s from the command line, "
+        f"{quick} of {len(figures)} in under {LISTED_SECONDS} s within a list.\n\n"
         f"Medians of {REPEATS}; the command's time is that of its whole process; what loads torch "
         "or a model first in the list has that in its time.\n\n"
         + table(["instance", "answer", "command", "in a list"], lines)
