@@ -11,8 +11,9 @@ Nothing heavy is imported here; torch, onnxruntime and the engines load when fir
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from asi_verify.core.on_demand import on_demand
 
 if TYPE_CHECKING:
     from asi_verify._audit_dataset import audit_dataset
@@ -131,12 +132,7 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = on_demand(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

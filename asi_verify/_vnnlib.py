@@ -60,8 +60,9 @@ from asi_verify.errors import (
 from asi_verify.lowering import write_artifact
 from asi_verify.lowering.files import FileLike, naming, read_file
 from asi_verify.lowering.vnnlib import Specification, read_vnnlib
+from asi_verify.prove.corners import corner_search
+from asi_verify.prove.rule_descent import rule_descent
 from asi_verify.runtime import Session
-from asi_verify.runtime.corners import corner_search
 
 if TYPE_CHECKING:
     from asi_verify.export import Artifact
@@ -82,7 +83,7 @@ _CORNER_NUMBERS = 1 << 18
 """Of all values, in the runs of the search at corners that one start makes."""
 
 _MOST_CLAIMED = 64
-"""Points of one case that the search at corners claims and the text does not confirm: ties, say."""
+"""Points of one search that it claims and the text does not confirm: ties, say."""
 
 _NAMES = frozenset({ARTIFACT_FILE, PROOF_FILE, PROPERTY_FILE, PARTS_FILE})
 
@@ -332,10 +333,8 @@ class _Search:
             tried.append(evidence)
             if not self._left:
                 return self._checked()
-            if len(tried) == 2:
-                self._search_corners()
-                if self._witness is not None:
-                    return self._result(Answer.SAT, "found without gradients")
+            if len(tried) == 2 and (way := self._found_quickly()) is not None:
+                return self._result(Answer.SAT, way)
         self._prove_by_stages(stages, tried)
         if self._witness is not None:
             return self._result(Answer.SAT, "found by the cascade")
@@ -369,6 +368,31 @@ class _Search:
             self._evidence |= {
                 case: evidence for case, margin in zip(cases, margins, strict=True) if margin > 0
             }
+
+    def _found_quickly(self) -> str | None:
+        """How a counterexample was found before an engine is loaded; None if none was."""
+        searches = (
+            (self._descend, "found by a few steps along gradients"),
+            (self._search_corners, "found without gradients"),
+        )
+        for search, way in searches:
+            search()
+            if self._witness is not None:
+                return way
+        return None
+
+    def _descend(self) -> None:
+        cases = self._left
+        claimed = rule_descent(
+            self._subject.trusted(self._semantics),
+            self._subject.batched,
+            self._searched[cases],
+            [self._asked.properties[case] for case in cases],
+            self._deadline,
+        )
+        for number, point in islice(claimed, _MOST_CLAIMED):
+            if self._confirmed(cases[number], point):
+                return
 
     def _search_corners(self) -> None:
         groups = max(1, min(1024, _CORNER_NUMBERS // self._subject.numbers))

@@ -129,6 +129,9 @@ class TrustedPass:
         network: the network.
         semantics: what arithmetic it is run in; every bound holds under these.
 
+    Attributes:
+        rules: one per node of the network.
+
     Raises:
         UnsupportedOperatorError: an operator has no trusted rule.
         ModelError: the passes would need too much memory (``core.limits.LARGEST_PASS``).
@@ -138,10 +141,10 @@ class TrustedPass:
         self.network = network
         self.semantics = semantics
         _refuse_too_large(network)
-        self._rules = _rules(network, semantics)
+        self.rules = _rules(network, semantics)
         self._sizes = [math.prod(shape) for shape in network.shapes]
         self._total = sum(self._sizes)
-        self._relaxed = _values_behind_a_relaxation(network, self._rules)
+        self._relaxed = _values_behind_a_relaxation(network, self.rules)
 
     @cached_property
     def neurons(self) -> dict[int, slice]:
@@ -224,8 +227,8 @@ class TrustedPass:
         first = first if known is None else _meet(first, *known[0], empty)
         first = flushed(first) if self.semantics is Semantics.FLOAT32 else first
         boxes = [_within_limit(first, sound)]
-        reach = carried(reach, self.network, self._rules, boxes[0])
-        for node, rule in zip(self.network.nodes, self._rules, strict=True):
+        reach = carried(reach, self.network, self.rules, boxes[0])
+        for node, rule in zip(self.network.nodes, self.rules, strict=True):
             for value in dict.fromkeys(node.inputs):
                 loose = self._relaxed[value] or reach is not None
                 if intermediate is Intermediate.BACKWARD and loose:
@@ -243,13 +246,10 @@ class TrustedPass:
         return Bounds(tuple(boxes), sound, empty, reach)
 
     def local_errors(self, bounds: Bounds) -> tuple[Array | None, ...]:
-        """For each value, by how much the arithmetic that makes it may be off; None if by nothing.
-
-        Attributes of the values alone: ``|y - f(x)|`` for the ``x`` that was really computed.
-        """
+        """For each value at least ``|y - f(x)|``, ``x`` as really computed; None if it is exact."""
         found = (
             rule.local_error(*(bounds.boxes[value] for value in node.inputs))
-            for node, rule in zip(self.network.nodes, self._rules, strict=True)
+            for node, rule in zip(self.network.nodes, self.rules, strict=True)
         )
         return (None, *found)
 
@@ -319,7 +319,7 @@ class TrustedPass:
             if value in ends:
                 total.add(lowest_over(ends[value], current, bounds.boxes[value]), 0.0)
                 continue
-            rule, inputs = self._rules[value - 1], self.network.nodes[value - 1].inputs
+            rule, inputs = self.rules[value - 1], self.network.nodes[value - 1].inputs
             if rule.relaxes and not to_input:
                 total.add(current.lowest(bounds.boxes[value]), 0.0)
                 continue

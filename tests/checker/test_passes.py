@@ -162,7 +162,7 @@ def test_sums_up_to_the_limit_of_binary32_are_sound_and_beyond_it_are_not():
     """To the last float."""
     network = Network.sequential((1,), [Scale(np.float32([1]), np.float32([0]))])
     passes = TrustedPass(network, FLOAT32)
-    row = passes._rules[0].largest_sum(box([[1]], [[1]])).item()
+    row = passes.rules[0].largest_sum(box([[1]], [[1]])).item()
     size = LIMIT32 / row
     while size * row < LIMIT32:
         size = float(np.nextafter(size, np.inf))
@@ -331,7 +331,7 @@ def test_sums_know_into_which_sums_they_may_be_taken(operator):
     terms = {Affine: 4, Conv: 2, Scale: 2, Add: 0}
     shape = (1, 3) if operator is Conv else (3,)
     network = Network(shape, (Node(makes[operator], (0,)), Node(Add(), (0, 1))))
-    rule = TrustedPass(network, FLOAT32)._rules[1]
+    rule = TrustedPass(network, FLOAT32).rules[1]
     ones = Box(np.ones((1, *shape)), np.ones((1, *shape)))
     error = Fraction(rule.local_error(ones, ones).reshape(-1)[0])
     count = terms[operator] + 1
@@ -352,7 +352,7 @@ def test_a_sum_behind_moved_numbers_may_be_taken_into_the_sum_before_them():
         Node(Add(), (4, 6)),
         Node(Add(), (6, 6)),
     )
-    rules = TrustedPass(Network((4,), nodes), FLOAT32)._rules
+    rules = TrustedPass(Network((4,), nodes), FLOAT32).rules
     ones = Box(np.ones((1, 2, 2)), np.ones((1, 2, 2)))
     for number, count in ((3, 5 + 1), (6, 1), (7, 1)):
         error = rules[number].local_error(ones, ones)
@@ -377,7 +377,7 @@ def test_a_sum_of_what_is_no_sum_rounds_once():
     """Of the input with itself, and of a ReLU's output."""
     twice = (Node(Relu(), (0,)), Node(Add(), (0, 0)), Node(Add(), (1, 1)))
     ones = box([[1, 1]], [[1, 1]])
-    for rule in TrustedPass(Network((2,), twice), FLOAT32)._rules[1:]:
+    for rule in TrustedPass(Network((2,), twice), FLOAT32).rules[1:]:
         error = rule.local_error(ones, ones)
         assert error is not None
         assert 2 * 2.0**-24 <= error.min() <= error.max() <= 2.001 * 2.0**-24

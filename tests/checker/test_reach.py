@@ -345,7 +345,7 @@ def test_pixels_that_may_be_read_as_zero_are_so_before_they_are_scaled():
     reach = PixelReach(Box(tiny, tiny.copy()), Box(tiny, 2 * tiny), 1)
     box = Box(np.zeros((1, 1, 2)), np.full((1, 1, 2), 3e-39))
     trusted = TrustedPass(network, Semantics.FLOAT32)
-    found = carried(reach, network, trusted._rules, box)
+    found = carried(reach, network, trusted.rules, box)
     assert isinstance(found, MeansReach)
     assert found.centre.lower[0, 0, 0] <= 0
 
@@ -439,7 +439,7 @@ def test_a_network_without_means_is_bounded_over_pixels():
     images = np.zeros((1, 1, 4), np.uint8)
     reach, trusted = family.reach(images), TrustedPass(network, Semantics.REAL)
     box = trusted.bounds(family.boxes(images), Intermediate.INTERVAL).boxes[0]
-    assert carried(reach, network, trusted._rules, box) is reach
+    assert carried(reach, network, trusted.rules, box) is reach
 
 
 @pytest.mark.parametrize("semantics", Semantics)

@@ -212,7 +212,7 @@ def test_a_solvers_word_keeps_no_stage_from_proving(artifact, highest):
 def test_z3_is_at_work_beside_the_stage_before_it(artifact, highest, monkeypatch):
     """Its answer is there when that stage ends; its counterexample is the witness."""
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    monkeypatch.setattr(_Search, "_search_corners", lambda search: None)
+    monkeypatch.setattr(_Search, "_found_quickly", lambda search: None)
     answers, ask = [], Solver.ask
 
     def noted(*given, **named):
@@ -236,7 +236,7 @@ def test_z3_is_at_work_beside_the_stage_before_it(artifact, highest, monkeypatch
 
 def test_of_many_properties_one_at_a_time_is_at_work_beside(artifact, highest, monkeypatch):
     """And so one solver; the others are asked when it is their turn."""
-    monkeypatch.setattr(_Search, "_search_corners", lambda search: None)
+    monkeypatch.setattr(_Search, "_found_quickly", lambda search: None)
     asked_of, at_work = [], []
 
     @dataclasses.dataclass(frozen=True)

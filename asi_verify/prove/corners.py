@@ -59,7 +59,8 @@ def corner_search(
     shares = generator.random((count, size))
     shares[0], shares[1::2] = 0.5, shares[1::2] > 0.5
     moved = np.flatnonzero(spread[0])
-    groups = np.array_split(generator.permutation(moved), min(len(moved), most_groups) or 1)
+    group_count = min(len(moved), most_groups)
+    group_of = generator.permutation(len(moved)) % max(group_count, 1)
 
     def inside(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         # A step may leave the range of float32; ends of the box stay what they are when rounded.
@@ -80,30 +81,20 @@ def corner_search(
         for step in _STEPS:
             if deadline is not None and time.monotonic() >= deadline:
                 return
-            tried = inside(_moved(point, groups, step * spread[0]))
+            steps = step * spread[0, moved]
+            each = np.tile(point.astype(np.float64), (2, group_count, 1))
+            each[0, group_of, moved] -= steps
+            each[1, group_of, moved] += steps
+            tried = inside(each.reshape(-1, size))
             found = margins(tried)
             below, above = found.reshape(2, -1)
-            together = point.astype(np.float64)
             # Compared, not subtracted: where no output is a number both are infinite.
             signs = np.where(below > above, 1.0, np.where(below < above, -1.0, 0.0))
-            for group, sign in zip(groups, signs, strict=True):
-                together[group] += sign * step * spread[0, group]
+            together = point.astype(np.float64)
+            together[moved] += signs[group_of] * steps
             tried = np.concatenate([tried, inside(together[None])])
             found = np.append(found, margins(tried[-1:]))
             for chosen in np.flatnonzero(~(found > 0)):
                 yield tried[chosen].reshape(box.shape)
             if found.min() < reached:
                 point, reached = tried[found.argmin()], found.min()
-
-
-def _moved(
-    point: npt.NDArray[np.float32],
-    groups: list[npt.NDArray[np.intp]],
-    steps: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    """The point with each group moved down alone, then with each moved up."""
-    result = np.tile(point.astype(np.float64), (2 * len(groups), 1))
-    for number, group in enumerate(groups):
-        result[number, group] -= steps[group]
-        result[len(groups) + number, group] += steps[group]
-    return result

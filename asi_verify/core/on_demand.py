@@ -1,0 +1,28 @@
+"""Names of a package that are imported when they are first asked for (PEP 562)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["on_demand"]
+
+
+def on_demand(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's ``__getattr__``.
+
+    Args:
+        package: its ``__name__``.
+        home: for each name the module of the package that holds it.
+    """
+
+    def found(name: str) -> Any:
+        if name not in home:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return found
