@@ -115,7 +115,9 @@ class Falsify(Stage):
         )
         shares[:, 1::2] = np.rint(shares[:, 1::2])
         lower, upper = batch.box.lower[:, None], batch.box.upper[:, None]
-        starts = np.clip(lower + shares * (upper - lower), lower, upper).astype(np.float32)
+        # In float64: a box may be wider than the largest float32 number.
+        spread = upper.astype(np.float64) - lower
+        starts = np.clip(lower + shares * spread, lower, upper).astype(np.float32)
         if batch.reach is not None and batch.regions is not None:
             given = batch.regions.take(np.repeat(np.arange(len(batch)), self.starts))
             flat = starts.reshape(-1, *batch.box.shape)
@@ -155,7 +157,7 @@ def descended(
     margins = _Margins(batch.artifact, batch.property_, targets)
     lower = torch.from_numpy(batch.box.lower.copy())
     upper = torch.from_numpy(batch.box.upper.copy())
-    half_width = (upper - lower) / 2
+    half_width = upper / 2 - lower / 2
     x = torch.from_numpy(starts.copy())
     best, smallest = x.clone(), torch.full((len(x),), torch.inf)
     first, second = torch.zeros_like(x), torch.zeros_like(x)

@@ -150,8 +150,10 @@ def _different(
     points: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
     """The points that differ, and which of them each is: cases over one box share their centre."""
-    flat, owners = np.unique(points.reshape(len(points), -1), axis=0, return_inverse=True)
-    return flat.reshape(-1, *points.shape[1:]), owners.reshape(-1)
+    numbers: dict[bytes, int] = {}
+    owners = [numbers.setdefault(point.tobytes(), len(numbers)) for point in points]
+    _, firsts = np.unique(owners, return_index=True)
+    return points[firsts], np.array(owners, dtype=np.intp)
 
 
 def _around(box: Box) -> Box:

@@ -86,18 +86,22 @@ class Session:
 
     @property
     def has_fixed_batch(self) -> bool:
-        """Whether the file takes so many images at a time and no others; ``run`` splits them up."""
+        """Whether the file takes so many images at a time and no others; ``run`` splits them up.
+
+        Of files that do not say so it is seen when more are run.
+        """
         return self._fixed_batch is not None
 
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The file's outputs, shape ``(N, logits)``, for inputs of shape ``(N, *input_shape)``.
 
-        Outputs of another shape become vectors, in C order.
+        Outputs of another shape become vectors, in C order. Where a constant fits a single image
+        only, though the file leaves its batch open, images are run one by one.
         With a trailing softmax the numbers are probabilities in the order of the logits; with a
         trailing sigmoid they are probabilities less 1/2, which have the sign of the logits.
 
         Raises:
-            ModelError: ONNX Runtime cannot run it, as where a constant fits a single image only.
+            ModelError: ONNX Runtime cannot run it.
         """
         size = self._fixed_batch or _BATCH
         try:
@@ -107,8 +111,18 @@ class Session:
             ]
         except Exception as error:
             # An exception class per status code here too.
+            if not self.has_fixed_batch and len(inputs) > 1 and self._takes_one(inputs[:1]):
+                self._fixed_batch = 1
+                return self.run(inputs)
             raise ModelError(f"ONNX Runtime cannot run the model: {error}") from error
         return np.concatenate(parts).reshape(len(inputs), -1) - self._middle
+
+    def _takes_one(self, image: npt.NDArray[np.float32]) -> bool:
+        try:
+            self._session.run(None, {self._input: image})
+        except Exception:  # noqa: BLE001  whatever it is, it is told of the whole batch
+            return False
+        return True
 
     def margins(
         self, inputs: npt.NDArray[np.float32], property_: Property

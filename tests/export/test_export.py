@@ -350,11 +350,28 @@ def test_onnx_runtime_refuses_what_it_cannot_load():
         Session(b"no model")
 
 
-def test_onnx_runtime_refuses_what_it_cannot_run():
-    """A constant beside a single image, in a file whose batch is open: an error in words."""
+def test_a_constant_beside_a_single_image_is_run_image_by_image():
+    """In a file whose batch is open: what one image is answered, each is."""
     data = model([node("Concat", "k x", axis=1)], (3,), {"k": np.float32([[1]])})
-    with pytest.raises(ModelError, match=r"(?s)ONNX Runtime cannot run the model: .*Concat"):
-        Artifact.from_bytes(data)
+    artifact = Artifact.from_bytes(data)
+    points = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    session = Session(data)
+    assert not session.has_fixed_batch
+    np.testing.assert_array_equal(session.run(points[:1]), [[1, *points[0]]])
+    assert not session.has_fixed_batch
+    wanted = np.concatenate([np.ones((5, 1), np.float32), points], axis=1)
+    np.testing.assert_array_equal(session.run(points), wanted)
+    assert session.has_fixed_batch
+    np.testing.assert_array_equal(artifact.session.run(points), wanted)
+
+
+def test_onnx_runtime_refuses_what_it_cannot_run():
+    """Neither together nor one by one: an error in words."""
+    session = Session(model([node("Gemm", "x w")], (4,), {"w": np.ones((4, 3), np.float32)}))
+    for count in (1, 2):
+        with pytest.raises(ModelError, match="ONNX Runtime cannot run the model"):
+            session.run(np.zeros((count, 5), np.float32))
+    assert not session.has_fixed_batch
 
 
 def test_a_batch_that_is_fixed_to_one_is_run_one_by_one():

@@ -168,6 +168,50 @@ def test_boxes_hold_the_decimals_and_what_they_are_read_as(ends, strict):
     assert asked.unreadable == unread
 
 
+LARGEST = int(np.finfo(np.float32).max)
+TINY = "0" * 40 + "1"
+"""Behind a numeral: nearer to it than any other float64 number."""
+
+
+@pytest.mark.parametrize("number", ["0.5", "-0.5", str(2**127), "1000"])
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_decimal_beside_a_float32_number_is_on_its_side_of_it(number, side):
+    """Though the nearest float64 number is that number itself."""
+    negative = number.startswith("-")
+    size = Fraction(number.lstrip("-")) + (-1 if negative else 1) * side * Fraction(1, 10**41)
+    digits = f"{size.numerator * 10**41 // size.denominator:042d}"
+    written_out = f"{'-' if negative else ''}{digits[:-41]}.{digits[-41:]}"
+    text = DECLARED + f"(assert (>= X_0 {written_out}))(assert (<= X_0 {LARGEST}))"
+    asked = read_vnnlib((text + "(assert (and (>= X_1 0) (<= X_1 1) (>= Y_0 0)))").encode())
+    given = np.float32(float(number))
+    lower, least = asked.box.lower[0, 0], asked.searched.lower[0, 0]
+    above, below = (np.nextafter(given, np.float32(end)) for end in (np.inf, -np.inf))
+    assert (lower, least) == ((given, above) if side > 0 else (below, given))
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_bounds_up_to_the_largest_float32_number_are_read(sign):
+    """And not the least beyond it, though the nearest float64 number is the same."""
+    ends = f"(assert (<= X_0 {sign}%s))(assert (>= X_0 {sign}%s))"
+    rest = "(assert (and (>= X_1 0) (<= X_1 1) (>= Y_0 0)))"
+    read = read_vnnlib((DECLARED + ends % (LARGEST, LARGEST) + rest).encode())
+    assert read.box.lower[0, 0] == np.float32(f"{sign}{LARGEST}") == read.box.upper[0, 0]
+    beyond = f"{LARGEST}.{TINY}"
+    with pytest.raises(PropertyError, match="X_0 has a bound beyond the range of float32"):
+        read_vnnlib((DECLARED + ends % (beyond, beyond) + rest).encode())
+
+
+def test_a_bound_on_a_multiple_is_one_on_the_input():
+    """Divided by the factor, whatever its sign."""
+    text = "(assert (>= (* -2 X_0) -3))(assert (>= (* 4 X_0) 1))"
+    rest = "(assert (and (>= X_1 0) (<= X_1 1) (>= Y_0 0)))"
+    asked = read_vnnlib((DECLARED + text + rest).encode())
+    assert (asked.box.lower[0, 0], asked.box.upper[0, 0]) == (0.25, 1.5)
+    for number, inside in ((0.25, True), (1.5, True), (0.2, False), (1.6, False)):
+        point = np.float32([number, 0.5])
+        assert asked.is_unsafe(point, np.zeros(2, np.float32)) == inside
+
+
 def test_an_input_that_no_float32_hits_is_read_as_the_nearest():
     """Such a point counts; one that is further off does not."""
     between = "0.100000002"  # and the float32 nearest to it is 0.100000001490116...

@@ -45,6 +45,20 @@ class Atom:
     constant: Fraction
     strict: bool
 
+    @property
+    def end(self) -> Fraction:
+        """With one variable: what it is compared with."""
+        ((_, coefficient),) = self.terms
+        if coefficient == _ONE:
+            return -self.constant
+        return self.constant if coefficient == _LESS else -self.constant / coefficient
+
+    @property
+    def is_lower(self) -> bool:
+        """With one variable: whether it is at least its end, rather than at most."""
+        ((_, coefficient),) = self.terms
+        return coefficient.numerator > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Junction:
@@ -61,7 +75,7 @@ class Junction:
 
 Formula = Atom | Junction
 
-_ZERO, _ONE = Fraction(0), Fraction(1)
+_ZERO, _ONE, _LESS = Fraction(0), Fraction(1), Fraction(-1)
 
 _Linear = tuple[dict[Variable, Fraction], Fraction]
 """Coefficients and a constant."""
@@ -89,6 +103,13 @@ def read_formula(form: Form, variables: dict[str, Variable]) -> Formula:
 
 
 def _atom(greater: Form, less: Form, strict: bool, variables: dict[str, Variable]) -> Atom:
+    if isinstance(greater, str) and isinstance(less, str):
+        # Most are bounds on one input, and files have many thousands of them.
+        above, below = variables.get(greater), variables.get(less)
+        if above is not None and below is None and (number := numeral(less)) is not None:
+            return Atom(((above, _ONE),), -number, strict)
+        if below is not None and above is None and (number := numeral(greater)) is not None:
+            return Atom(((below, _LESS),), number, strict)
     terms, constant = _sum(_linear(greater, variables), _negated(_linear(less, variables)))
     return Atom(tuple(sorted(terms.items())), constant, strict)
 

@@ -106,9 +106,8 @@ class _Bound(NamedTuple):
 
     def and_(self, atom: Atom) -> _Bound:
         """With an atom over this input as well."""
-        ((_, coefficient),) = atom.terms
-        end = -atom.constant if coefficient == 1 else -atom.constant / coefficient
-        if coefficient > 0:
+        end = atom.end
+        if atom.is_lower:
             # Of two bounds with one end the strict one counts.
             old = (end, atom.strict) if self.lower is None else (self.lower, self.above)
             lower, above = max(old, (end, atom.strict))
@@ -292,12 +291,17 @@ class _Around(NamedTuple):
 def _around(values: Sequence[Fraction | None], inputs: Sequence[int]) -> _Around:
     exact = [value for value in values if value is not None]
     for value, i in zip(exact, inputs, strict=True):
-        if abs(value) > LARGEST_FLOAT32:
+        # Below 2^127 by their bits alone are all that need no comparison.
+        size = value.numerator.bit_length() - value.denominator.bit_length()
+        if size > 126 and abs(value) > LARGEST_FLOAT32:
             raise PropertyError(f"X_{i} has a bound beyond the range of float32")
-    read = np.array([float(value) for value in exact]).astype(np.float32)
-    back = [Fraction(number) for number in read.tolist()]
-    is_above = np.array([number > value for number, value in zip(back, exact, strict=True)])
-    is_below = np.array([number < value for number, value in zip(back, exact, strict=True)])
+    nearest = np.array([float(value) for value in exact])
+    read = nearest.astype(np.float32)
+    # The nearest float64 lies on the same side of a float32 number as the decimal, or on it.
+    is_above, is_below = read > nearest, read < nearest
+    for k in np.flatnonzero(read == nearest):
+        number = Fraction(float(read[k]))
+        is_above[k], is_below[k] = number > exact[k], number < exact[k]
     return _Around(
         np.where(is_above, _next_down(read), read),
         read,

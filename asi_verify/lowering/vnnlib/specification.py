@@ -101,18 +101,21 @@ def _holds(formula: Formula, values: tuple[tuple[Fraction, ...], ...]) -> bool:
 
 
 def _atom_holds(atom: Atom, values: tuple[tuple[Fraction, ...], ...]) -> bool:
-    products = (c * values[v.is_output][v.number] for v, c in atom.terms)
-    value = sum(products, atom.constant)
-    if value > 0 or (value == 0 and not atom.strict):
-        return True
     match atom.terms:
-        case ((variable, coefficient),) if not variable.is_output:
-            beyond = (
-                values[0][variable.number] - read_as(-atom.constant / coefficient)
-            ) * coefficient
-            return beyond > 0 or (beyond == 0 and not atom.strict)
+        case ((variable, _),) if not variable.is_output:
+            value, end = values[0][variable.number], atom.end
+            return _is_beyond(value, end, atom) or _is_beyond(value, read_as(end), atom)
         case _:
-            return False
+            products = (c * values[v.is_output][v.number] for v, c in atom.terms)
+            value = sum(products, atom.constant)
+            return value > 0 or (value == 0 and not atom.strict)
+
+
+def _is_beyond(value: Fraction, end: Fraction, atom: Atom) -> bool:
+    """Whether a value lies on the side of an end that an atom asks for."""
+    if value == end:
+        return not atom.strict
+    return value > end if atom.is_lower else value < end
 
 
 def read_as(decimal: Fraction) -> Fraction:
