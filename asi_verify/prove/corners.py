@@ -59,8 +59,8 @@ def corner_search(
     shares = generator.random((count, size))
     shares[0], shares[1::2] = 0.5, shares[1::2] > 0.5
     moved = np.flatnonzero(spread[0])
-    group_count = min(len(moved), most_groups)
-    group_of = generator.permutation(len(moved)) % max(group_count, 1)
+    group_count = max(1, min(len(moved), most_groups))
+    group_of = generator.permutation(len(moved)) % group_count
 
     def inside(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         # A step may leave the range of float32; ends of the box stay what they are when rounded.
