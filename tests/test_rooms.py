@@ -5,11 +5,16 @@ That a room imports from lower levels only is a contract in ``pyproject.toml`` (
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import grimp
 import pytest
+
+import asi_verify
+import asi_verify.prove
 
 HOMES = {
     "art": ["stress.attacks"],
@@ -62,3 +67,20 @@ def test_importing_is_light(module):
     code = f"import sys, {module}; print(*{{m.partition('.')[0] for m in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not (set(HOMES) - allowed) & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("package", [asi_verify, asi_verify.prove], ids=lambda p: p.__name__)
+def test_names_on_demand_are_those_that_type_checkers_see(package):
+    """Each is listed, found where it is said to be, and imported for type checkers."""
+    assert set(package._HOME) == set(package.__all__) <= set(dir(package))
+    (typed,) = [
+        node.body
+        for node in ast.parse(Path(package.__file__).read_text("utf-8")).body
+        if isinstance(node, ast.If)
+    ]
+    seen = {alias.name: one.module for one in typed for alias in one.names}
+    assert seen == {n: f"{package.__name__}.{home}" for n, home in package._HOME.items()}
+    for name in package.__all__:
+        assert getattr(package, name)
+    with pytest.raises(AttributeError, match=f"{package.__name__}' has no attribute 'nothing'"):
+        package.nothing  # noqa: B018

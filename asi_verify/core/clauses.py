@@ -25,8 +25,9 @@ most of that work is the same for all. With more the phases of neurons are cut, 
 for others. On networks with 5 inputs they close what phases leave open for minutes; with 30 and 128
 neurons phases do what inputs leave open."""
 
-_LARGEST = 2**53
-"""Whole numbers up to here are float64 numbers."""
+_LARGEST = 2**53 - 1
+"""Whole numbers up to here are float64 numbers that no other is rounded to; canonical JSON writes
+no larger ones."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Inequality:
     """``coefficients . z + constant > 0``, in whole numbers and a fraction.
 
     Attributes:
-        coefficients: one per output, at most 2**53 in size.
-        constant: at most 2**53 in size.
+        coefficients: one per output, less than 2**53 in size.
+        constant: less than 2**53 in size.
 
     Raises:
         UsageError: a number is too large.

@@ -80,3 +80,7 @@ _HOME = {
 }
 
 __getattr__ = on_demand(__name__, _HOME)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

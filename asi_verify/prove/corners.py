@@ -1,7 +1,7 @@
 """Search for counterexamples in ONNX Runtime alone, without gradients: centre, corners, pattern.
 
-It needs no other form of the model and loads no other library, so that an easy question is answered
-before anything else is imported.
+It needs no other form of the model and loads no other library: an easy question is answered before
+any engine is loaded.
 """
 
 from __future__ import annotations

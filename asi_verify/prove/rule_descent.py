@@ -1,7 +1,8 @@
 """Search for counterexamples along gradients that the trusted pass's rules give.
 
-They are the coefficients of a backward pass over boxes that are nearly points. It takes longer than
-in torch and shorter than to load torch: an easy question is answered before that is done.
+They are the coefficients of a backward pass over boxes that are nearly points. On networks that are
+not large this takes longer than in torch and shorter than to load torch: an easy question is
+answered before that is done.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ __all__ = ["gradients", "rule_descent"]
 Array = npt.NDArray[np.float64]
 
 _STEPS = 4
+_LARGEST = 1 << 20
+"""Numbers of all values of a network; with more, torch is loaded sooner than a step is made."""
 _LEAST, _MOST = 3, (1024, 32, 32)
 """Targets whose centres are asked about, for which a first step is made, and those after it."""
-_NUMBERS = (1 << 25, 1 << 22, 1 << 15)
+_NUMBERS = (1 << 22, 1 << 22, 1 << 15)
 """Of all values of the network for so many targets, where these are more than the least."""
 _CHORD = 2.0**-16
 """Half the length of the chords of functions that bend, for a number of size 1."""
@@ -45,8 +48,8 @@ def rule_descent(
     """Points at which the model's answer violates the property of the point's box.
 
     Projected gradient descent (Madry et al. 2018) from the centre, on the sum of the rows of one
-    clause that still hold: from each to where its gradient points, all the way at first. The
-    nearest clauses of all boxes are tried side by side.
+    clause that still hold: from each to where its gradient points, all the way at first. Of the
+    first clauses, a thousand at most, the nearest are tried side by side; on large networks none.
 
     Args:
         trusted: the trusted pass over the model, in any semantics.
@@ -60,6 +63,8 @@ def rule_descent(
         who asked to judge.
     """
     numbers = sum(math.prod(shape) for shape in trusted.network.shapes)
+    if numbers > _LARGEST:
+        return
     first, *later = (
         max(_LEAST, min(most, size // numbers)) for most, size in zip(_MOST, _NUMBERS, strict=True)
     )
@@ -75,10 +80,14 @@ def rule_descent(
         for one, point, rows in zip(targets, inside, holding, strict=True):
             if not rows.any():
                 yield one.owner, point
-        if step == _STEPS or (deadline is not None and time.monotonic() >= deadline):
+        is_late = deadline is not None and time.monotonic() >= deadline
+        # What was claimed and is asked about again is a tie, as a rule: there is nothing to follow.
+        left = np.flatnonzero([rows.any() for rows in holding])
+        if step == _STEPS or is_late or not len(left):
             return
         most = later[min(step, len(later) - 1)]
-        nearest = np.argsort([rows.sum() for rows in holding], kind="stable")[:most]
+        near = np.argsort([holding[i].sum() for i in left], kind="stable")
+        nearest = left[near[:most]]
         targets, holding = [targets[i] for i in nearest], [holding[i] for i in nearest]
         slopes = [(rows > 0) @ one.rows for one, rows in zip(targets, holding, strict=True)]
         descent = np.sign(gradients(trusted, inside[nearest], np.array(slopes)))
@@ -126,7 +135,7 @@ def gradients(
         functionals: one for each, shape ``(T, outputs)``.
 
     Returns:
-        Shape ``(T, *input_shape)``; near a kink one between the slopes beside it. Layer
+        Shape ``(T, *input_shape)``, finite; near a kink one between the slopes beside it. Layer
         normalisation counts as if it divided by a constant. Nothing is promised of points from
         which the model leaves the range in which bounds can be computed.
     """
@@ -134,16 +143,17 @@ def gradients(
     boxes = [_around(box) for box in trusted.bounds(Box(at, at), Intermediate.INTERVAL).boxes]
     network = trusted.network
     pending = {network.output: functionals.reshape(-1, *network.output_shape)}
-    for value in range(network.output, 0, -1):
-        if value not in pending:
-            continue
-        inputs = network.nodes[value - 1].inputs
-        pushed = trusted.rules[value - 1].push_back(
-            Functionals(pending.pop(value), owners), *(boxes[key] for key in inputs)
-        )
-        for key, coefficients in zip(inputs, pushed.inputs, strict=True):
-            pending[key] = pending[key] + coefficients if key in pending else coefficients
-    return pending.get(0, np.zeros(points.shape))
+    with np.errstate(over="ignore", invalid="ignore"):  # where weights are that large
+        for value in range(network.output, 0, -1):
+            if value not in pending:
+                continue
+            inputs = network.nodes[value - 1].inputs
+            pushed = trusted.rules[value - 1].push_back(
+                Functionals(pending.pop(value), owners), *(boxes[key] for key in inputs)
+            )
+            for key, coefficients in zip(inputs, pushed.inputs, strict=True):
+                pending[key] = pending[key] + coefficients if key in pending else coefficients
+    return np.nan_to_num(pending.get(0, np.zeros(points.shape)))
 
 
 def _different(

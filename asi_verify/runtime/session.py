@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
@@ -14,6 +16,7 @@ from asi_verify.errors import ModelError
 
 __all__ = ["Session", "load"]
 
+_LOG = logging.getLogger(__name__)
 _BATCH = 256
 _CHANGE_CONSTANTS = [
     "ConvAddFusion",
@@ -106,20 +109,26 @@ class Session:
         size = self._fixed_batch or _BATCH
         try:
             parts = [
-                self._session.run(None, {self._input: inputs[start : start + size]})[0]
-                for start in range(0, len(inputs), size)
+                self._answers(inputs[start : start + size]) for start in range(0, len(inputs), size)
             ]
         except Exception as error:
             # An exception class per status code here too.
             if not self.has_fixed_batch and len(inputs) > 1 and self._takes_one(inputs[:1]):
+                _LOG.info("the model is run image by image: several at once end in %s", error)
                 self._fixed_batch = 1
                 return self.run(inputs)
             raise ModelError(f"ONNX Runtime cannot run the model: {error}") from error
         return np.concatenate(parts).reshape(len(inputs), -1) - self._middle
 
+    def _answers(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        quietly = onnxruntime.RunOptions()
+        quietly.log_severity_level = 4  # what is wrong is raised, and need not be printed as well
+        (outputs,) = self._session.run(None, {self._input: inputs}, quietly)
+        return np.asarray(outputs)
+
     def _takes_one(self, image: npt.NDArray[np.float32]) -> bool:
         try:
-            self._session.run(None, {self._input: image})
+            self._answers(image)
         except Exception:  # noqa: BLE001  whatever it is, it is told of the whole batch
             return False
         return True

@@ -196,9 +196,9 @@ def test_bounds_up_to_the_largest_float32_number_are_read(sign):
     rest = "(assert (and (>= X_1 0) (<= X_1 1) (>= Y_0 0)))"
     read = read_vnnlib((DECLARED + ends % (LARGEST, LARGEST) + rest).encode())
     assert read.box.lower[0, 0] == np.float32(f"{sign}{LARGEST}") == read.box.upper[0, 0]
-    beyond = f"{LARGEST}.{TINY}"
-    with pytest.raises(PropertyError, match="X_0 has a bound beyond the range of float32"):
-        read_vnnlib((DECLARED + ends % (beyond, beyond) + rest).encode())
+    for beyond in (f"{LARGEST}.{TINY}", str(LARGEST + 1)):
+        with pytest.raises(PropertyError, match="X_0 has a bound beyond the range of float32"):
+            read_vnnlib((DECLARED + ends % (beyond, beyond) + rest).encode())
 
 
 def test_a_bound_on_a_multiple_is_one_on_the_input():

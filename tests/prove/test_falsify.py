@@ -159,3 +159,20 @@ def test_a_larger_network_gets_fewer_starts(monkeypatch):
         used.clear()
         search.attempt(batch)
         assert set(used) <= {starts}
+
+
+def test_boxes_wider_than_float32_numbers_are_searched():
+    """Starts lie inside, and steps go as far, without a warning."""
+    weight = np.float32([[0.1, 0, 0.2], [-0.1, 0, 0.1]])  # the second input changes nothing
+    network = Network.sequential((3,), [Affine(weight, np.zeros(2, np.float32))])
+    ends = np.full(3, -3e38), np.full(3, 3e38)
+    batch = batch_of(network, *ends, SingleLabel(0, 2), count=2)
+    starts = Falsify(starts=8)._starts(batch, 1)
+    assert np.isfinite(starts).all()
+    assert len(np.unique(starts)) > 8
+    found = descended(batch, starts[:, 2], 3)
+    before, after = (
+        batch.artifact.session.margins(points, SingleLabel(0, 2))
+        for points in (starts[:, 2], found)
+    )
+    assert (after < before).all()

@@ -238,7 +238,9 @@ def begun_and_broken_off():
 
 # The thread that hands out work may come upon work that was just taken back; it ends with the
 # processes that it belongs to.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings(
+    "ignore:Exception in thread ExecutorManagerThread:pytest.PytestUnhandledThreadExceptionWarning"
+)
 def test_a_run_that_breaks_off_leaves_the_next_one_alone():
     """As at Ctrl-C in a notebook, which keeps what was raised, and all that hangs on it."""
     with pytest.raises(KeyboardInterrupt) as kept:

@@ -44,6 +44,11 @@ def sure_to_fail(logits):
     return Clauses(logits, ((Inequality((0,) * logits, Fraction(-1)),),))
 
 
+def above(constant):
+    """The only output is larger."""
+    return Inequality((1,), -Fraction(constant))
+
+
 def sum_below(logits, constant):
     """One clause of one row for every logit: not all of them are at least ``constant``."""
     rows = -np.eye(logits, dtype=int)
@@ -106,8 +111,7 @@ def test_a_violation_at_one_corner_of_many_inputs_is_found():
     layers = [Affine(np.eye(60, dtype=np.float32), np.zeros(60, np.float32))]
     network = Network.sequential((60,), [*layers, Affine(weight, bias)])
     box = Box(np.full((1, 60), -1, np.float32), np.ones((1, 60), np.float32))
-    above = Clauses(1, ((Inequality((1,), Fraction(0)),),))
-    ((number, point), *_) = searched(network, box, [above])
+    ((number, point), *_) = searched(network, box, [Clauses(1, ((above(0),),))])
     assert number == 0
     np.testing.assert_array_equal(point, -np.sign(weight[0]))
 
@@ -175,7 +179,7 @@ def test_no_step_is_begun_after_the_deadline(runs):
 
 def test_fewer_targets_are_tried_with_every_step(runs):
     """As many boxes as there are cases; of a network of many numbers fewer still."""
-    away, count = sum_below(1, 1000), 40
+    away, count = sum_below(1, 10**9), 40
     searched(IDENTITY, unit_box(count), [away] * count)
     assert runs[0] == 1
     start = np.arange(count, dtype=np.float32)[:, None]
@@ -202,6 +206,53 @@ def test_outputs_that_are_no_numbers_end_nothing():
     box = Box(np.full((1, 2), 0.5, np.float32), np.full((1, 2), 1, np.float32))
     difference = Clauses(2, ((Inequality((1, -1), Fraction(1)),),))
     assert not searched(network, box, [difference])
+
+
+@pytest.mark.parametrize(("size", "layers"), [(1e38, 9), (1e30, 12)])
+def test_gradients_beyond_all_numbers_end_nothing(size, layers):
+    """They overflow in float64 too; what is no number is no direction, and no warning is given."""
+    weight = (size * np.array([[1, -1], [-1, 1]])).astype(np.float32)
+    stack = [Affine(weight, np.zeros(2, np.float32)), Relu()] * layers
+    network = Network.sequential((2,), [*stack, Affine(weight, np.zeros(2, np.float32))])
+    generator = np.random.default_rng(0)
+    points = generator.uniform(-1, 1, (3, 2)).astype(np.float32)
+    rows = generator.normal(size=(3, 2))
+    found = gradients(TrustedPass(network, Semantics.FLOAT32), points, rows)
+    assert np.isfinite(found).all()
+    box = Box(points - np.float32(0.5), points + np.float32(0.5))
+    for number, point in searched(network, box, [sum_below(2, 0.0)] * 3):
+        assert box[[number]].contains(point[None])[0]
+
+
+def test_steps_become_smaller():
+    """Of ``|x - 0.8|``: 0.5, then an end, then less of the way back each time."""
+    weight, bias = np.float32([[1], [-1]]), np.float32([-0.8, 0.8])
+    layers = [Affine(weight, bias), Relu(), Affine(np.ones((1, 2), "f4"), np.zeros(1, "f4"))]
+    network = Network.sequential((1,), layers)
+    ((_, point),) = searched(network, unit_box(1), [Clauses(1, ((above(0.05),),))])
+    assert abs(point[0] - 0.8) <= 0.05
+
+
+def test_ties_are_claimed_once_and_keep_no_other_from_being_tried():
+    """Forty boxes in which a row is 0 everywhere, and one that a step answers."""
+    count = 40
+    lower = np.zeros((count + 1, 1), np.float32)
+    network = Network.sequential((1,), [Affine(np.float32([[1], [0]]), np.zeros(2, np.float32))])
+    tie = Clauses(2, ((Inequality((0, 1), Fraction(0)),),))
+    reached = Clauses(2, ((Inequality((-1, 0), Fraction(1)),),))
+    found = searched(network, Box(lower, lower + np.float32(1)), [tie] * count + [reached])
+    assert [number for number, _ in found][:count] == list(range(count))
+    assert (count, 1.0) in [(number, float(point[0])) for number, point in found]
+    assert len(found) == count + 1
+
+
+def test_large_networks_are_left_to_torch(runs):
+    """Nothing is asked about them."""
+    wide = [Affine(np.ones((1 << 20, 1), np.float32), np.zeros(1 << 20, np.float32))]
+    wide.append(Affine(np.ones((1, 1 << 20), np.float32), np.zeros(1, np.float32)))
+    network = Network.sequential((1,), wide)
+    assert not searched(network, unit_box(1), [sure_to_fail(1)])
+    assert not runs
 
 
 def test_a_query_that_a_step_answers_loads_no_torch(tmp_path):

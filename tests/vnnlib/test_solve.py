@@ -105,6 +105,34 @@ def test_a_file_of_one_image_at_a_time_is_searched_many_at_a_time(artifact, high
     assert _Subject(artifact).batched.digest == bytes_digest(artifact)
 
 
+def test_a_file_that_takes_one_image_without_saying_so_is_searched_many_at_a_time():
+    """It is seen when two are run, before anything is searched."""
+    nodes = [
+        onnx.helper.make_node("Concat", ["k", "x"], ["z"], axis=1),
+        onnx.helper.make_node("Gemm", ["z", "w"], ["y"]),
+    ]
+    given, answered = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", size])
+        for name, size in (("x", 3), ("y", 2))
+    )
+    constants = [
+        onnx.numpy_helper.from_array(np.float32([[1]]), "k"),
+        onnx.numpy_helper.from_array(np.ones((4, 2), np.float32), "w"),
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", [given], [answered], constants)
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    subject = _Subject(model.SerializeToString())
+    points = np.random.default_rng(0).uniform(-1, 1, (3, 3)).astype(np.float32)
+    assert not subject.batched.has_fixed_batch
+    assert subject.session.has_fixed_batch
+    wanted = np.repeat(1 + points.sum(axis=1, keepdims=True), 2, axis=1)
+    for session in (subject.session, subject.batched):
+        np.testing.assert_allclose(session.run(points), wanted, rtol=1e-6)
+    text = declared(3, 2) + box(3, -1, 1) + "(assert (>= Y_0 3.9))"
+    assert asi.solve_vnnlib(subject.data, text.encode(), stages=()).answer is Answer.SAT
+
+
 @pytest.mark.parametrize(("factor", "ends"), [(1e30, (0.5, 1)), (1, (-3e38, 3e38))])
 def test_beyond_the_range_of_float32_a_search_goes_on(factor, ends):
     """Where outputs are no numbers, or steps lead beyond the largest: without a warning."""
@@ -256,6 +284,29 @@ def test_of_many_properties_one_at_a_time_is_at_work_beside(artifact, highest, m
     before = Claims(lambda _: Undecided(Reason.TOO_LOOSE))
     asi.solve_vnnlib(artifact, text, timeout=None, stages=[before, Counted()])
     assert (len(asked_of), len(at_work)) == (2, 1)
+
+
+def test_a_point_of_a_case_behind_one_that_is_proved_is_its_own(artifact, highest):
+    """The first case has no point; of the second one is found before an engine is asked."""
+    cases = [(-0.01, 0.01, highest[1] + 1), (-1, 1, 1)]
+    written = " ".join(
+        "(and "
+        + " ".join(f"(>= X_{i} {low}) (<= X_{i} {high})" for i in range(3))
+        + f" (>= Y_0 {threshold}))"
+        for low, high, threshold in cases
+    )
+    text = f"{declared(3, 2)}(assert (or {written}))".encode()
+    found = asi.solve_vnnlib(artifact, text, stages=())
+    assert found.answer is Answer.SAT
+    assert found.reason == "found by a few steps along gradients"
+    assert np.abs(found.witness.inputs).max() > 0.01
+
+
+def test_coefficients_that_json_does_not_write_are_refused(artifact):
+    """In one line, before anything is proved."""
+    text = declared(3, 2) + box(3, -1, 1) + f"(assert (>= (* {2**53} Y_0) Y_1))"
+    with pytest.raises(PropertyError, match="more than 53 bits"):
+        asi.solve_vnnlib(artifact, text.encode())
 
 
 def test_cases_are_all_needed(artifact, highest):
