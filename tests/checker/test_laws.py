@@ -119,12 +119,15 @@ def boxes(generator, shapes):
     return made
 
 
-def corners(generator, box):
-    """Some corners of a box, exact."""
-    shares = [0.0] if np.array_equal(box.lower, box.upper) else [0.0, 1.0, 0.5, 0.5, 0.5]
-    for upper in shares:
-        takes_upper = generator.random(box.lower.shape) < upper
-        yield exact.exact(np.where(takes_upper, box.upper, box.lower))
+def corners(generator, given):
+    """Some corners of boxes, exact, one of each at a time."""
+    is_point = all(np.array_equal(box.lower, box.upper) for box in given)
+    for upper in [0.0] if is_point else [0.0, 1.0, 0.5, 0.5, 0.5]:
+        takes_upper = [generator.random(box.lower.shape) < upper for box in given]
+        yield [
+            exact.exact(np.where(takes, box.upper, box.lower))
+            for takes, box in zip(takes_upper, given, strict=True)
+        ]
 
 
 def off_by_its_slack(operator, generator):
@@ -145,7 +148,7 @@ def off_by_its_slack(operator, generator):
 def keeps_the_interval_law(operator, truth, given, generator):
     """If every input lies in its box, the output lies in the returned box."""
     found = rule_for(operator, REAL, *(box.shape for box in given)).interval(*given)
-    for points in zip(*(corners(generator, box) for box in given), strict=True):
+    for points in corners(generator, given):
         for sample in range(len(found)):
             value = exact.apply(truth, *(point[sample] for point in points))
             assert np.all(exact.exact(found.lower[sample]) <= value)
@@ -159,7 +162,7 @@ def keeps_the_backward_law(operator, truth, given, coefficients, generator):
     rule = rule_for(operator, REAL, *(box.shape for box in given))
     found = rule.push_back(functionals, *given)
     numbers = [np.broadcast_to(part, (samples * count,)) for part in (found.constant, found.error)]
-    for points in zip(*(corners(generator, box) for box in given), strict=True):
+    for points in corners(generator, given):
         outputs = [exact.apply(truth, *(x[sample] for x in points)) for sample in range(samples)]
         for which, sample in enumerate(functionals.owners):
             a = exact.exact(functionals.flat[which])
