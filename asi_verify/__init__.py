@@ -131,9 +131,4 @@ _HOME = {
     "write_query": "_query",
 }
 
-
-__getattr__ = on_demand(__name__, _HOME)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = on_demand(__name__, _HOME)

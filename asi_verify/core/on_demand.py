@@ -10,8 +10,10 @@ from typing import Any
 __all__ = ["on_demand"]
 
 
-def on_demand(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's ``__getattr__``.
+def on_demand(
+    package: str, home: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """A package's ``__getattr__`` and ``__dir__``.
 
     Args:
         package: its ``__name__``.
@@ -25,4 +27,7 @@ def on_demand(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
         setattr(sys.modules[package], name, value)
         return value
 
-    return found
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *home})
+
+    return found, names

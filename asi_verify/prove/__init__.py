@@ -79,8 +79,4 @@ _HOME = {
     "stages_for": "cascade",
 }
 
-__getattr__ = on_demand(__name__, _HOME)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = on_demand(__name__, _HOME)
