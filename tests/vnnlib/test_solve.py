@@ -35,6 +35,7 @@ from asi_verify.lowering import read_network, write_artifact
 from asi_verify.lowering.vnnlib import read_vnnlib
 from asi_verify.prove import Branch, Solve, StageResult
 from asi_verify.prove.stage import Stage
+from asi_verify.runtime import Session
 from asi_verify.smt import Solver
 
 KNOWN = {"sat", "unsat"}
@@ -300,6 +301,32 @@ def test_a_point_of_a_case_behind_one_that_is_proved_is_its_own(artifact, highes
     assert found.answer is Answer.SAT
     assert found.reason == "found by a few steps along gradients"
     assert np.abs(found.witness.inputs).max() > 0.01
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_runtime_that_computes_something_else_is_an_alarm(artifact, monkeypatch, wrong):
+    """Whichever case's centre it is off at, and however many are compared at a time."""
+    run = Session.run
+
+    def off(session, points):
+        outputs = run(session, points)
+        outputs[wrong:] += 0.01 * (np.arange(len(outputs[wrong:])) == 0)[:, None]
+        return outputs
+
+    boxes = [" ".join(f"(>= X_{i} {low}) (<= X_{i} 1)" for i in range(3)) for low in (0, 0.5)]
+    cases = " ".join(f"(and {ends} (>= Y_0 100))" for ends in boxes)
+    text = f"{declared(3, 2)}(assert (or {cases}))".encode()
+    for size in (1, 8):
+        monkeypatch.setattr(
+            TrustedPass,
+            "batches",
+            lambda _, count, size=size: (slice(n, n + size) for n in range(0, count, size)),
+        )
+        monkeypatch.setattr(Session, "run", run)
+        assert asi.solve_vnnlib(artifact, text, stages=()).answer is Answer.UNSAT
+        monkeypatch.setattr(Session, "run", off)
+        with pytest.raises(SoundnessAlarm, match="outputs lie outside"):
+            asi.solve_vnnlib(artifact, text, stages=())
 
 
 def test_coefficients_that_json_does_not_write_are_refused(artifact):
