@@ -3837,6 +3837,48 @@ _PIECES = [
         'node.take("alpha", 0.0)',
         _OPERATORS + "the_network_computes_what_onnx_runtime_does[LeakyRelu, slope by default]",
     ),
+    Defect(
+        "hard sigmoid: another factor by default",
+        "lowering/operators/activation.py",
+        'node.take("alpha", float(np.float32(0.2)))',
+        'node.take("alpha", float(np.float32(1 / 6)))',
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[HardSigmoid by default]",
+    ),
+    Defect(
+        "min: a number taken for the lower end",
+        "lowering/operators/extremes.py",
+        "(end, np.inf) if largest else (-np.inf, end)",
+        "(end, np.inf)",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[Min of a number]",
+    ),
+    Defect(
+        "min: of two values, the excess added",
+        "lowering/operators/extremes.py",
+        "excess = negated(graph, excess)",
+        "excess = negated(graph, negated(graph, excess))",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[Min of two values]",
+    ),
+    Defect(
+        "min: of each number, the excess of the other one",
+        "lowering/operators/extremes.py",
+        "np.asarray(-sign * constant)",
+        "np.asarray(-constant)",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[Min of each number]",
+    ),
+    Defect(
+        "max: the last of several constants alone",
+        "lowering/operators/extremes.py",
+        "value = _with_constant(graph, value, constant",
+        "value = _with_constant(graph, values[0], constant",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[Max and Min of numbers]",
+    ),
+    Defect(
+        "reduce min: the largest",
+        "lowering/operators/reduction.py",
+        "negated(graph, _maximum(graph, negated(graph, rows)))",
+        "_maximum(graph, rows)",
+        _OPERATORS + "the_network_computes_what_onnx_runtime_does[ReduceMin]",
+    ),
 ]
 
 _BILINEAR = "tests/checker/test_bilinear.py::test_"

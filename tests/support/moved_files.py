@@ -279,6 +279,32 @@ CASES = {
     "Clip to one number": model(
         [node("Clip", "x l l", "h"), node("Add", "h x")], (4,), {"l": np.float32(0.5)}
     ),
+    "Max of a number": model([node("Max", "c x")], (2, 3), {"c": np.float32(0.3)}),
+    "Max with 0": model([node("Max", "x c")], (9,), {"c": np.zeros((1, 1), np.float32)}),
+    "Min of a number": model([node("Min", "x c")], (2, 3), {"c": np.float32([0.2])}),
+    "Min of no number": model([node("Min", "x c", "h"), node("Relu", "h")], (3,),
+                              {"c": np.float32(np.inf)}),
+    "Max and Min of numbers": model(
+        [node("Max", "x a b", "h"), node("Min", "c h")], (9,),
+        {"a": np.float32(-0.25), "b": np.float32(-0.5), "c": np.float32(0.5)},
+    ),
+    "Max of each number": model([node("Max", "x c")], (3, 4), {"c": r(3, 1)}),
+    "Min of each number": model([node("Min", "c x")], (3, 4), {"c": r(1, 3, 4)}),
+    "Max of one value": model([node("Max", "x", "h"), node("Relu", "h")], (3,)),
+    "Max of two values": model([node("Mul", "x c", "h"), node("Max", "x h")], (2, 3), {"c": r(3)}),
+    "Min of two values": model([node("Mul", "x c", "h"), node("Min", "h x")], (2, 3), {"c": r(3)}),
+    "Min of three values and a number": model(
+        [node("Mul", "x c", "h"), node("ReduceMean", "x", "m", axes=[2]),
+         node("Min", "h k x m")],
+        (2, 3), {"c": r(3), "k": np.float32(0.1)}, opset=17,
+    ),
+    "Neg": model([node("Neg", "x")], (2, 3)),
+    "ReduceMin": model([node("ReduceMin", "x a")], (2, 3, 4), {"a": _I([1, 3])}, opset=18),
+    "ReduceMin, axes as an attribute": model(
+        [node("ReduceMin", "x", axes=[2], keepdims=0)], (2, 3)
+    ),
+    "HardSigmoid": model([node("HardSigmoid", "x", alpha=0.3, beta=0.2)], (9,)),
+    "HardSigmoid by default": model([node("HardSigmoid", "x")], (9,)),
     "the lowest operator set": model(
         [node("Flatten", "x", "f"), node("MatMul", "f w", "h"), node("Add", "h b")],
         (2, 1, 3), {"w": r(6, 4), "b": r(4)}, opset=8, batch=1,
@@ -462,6 +488,17 @@ REFUSED = {
     "Clip to NaN": model([node("Clip", "x l")], (3,), {"l": np.float32(np.nan)}),
     "Clip above all": model([node("Clip", "x l")], (3,), {"l": np.float32(np.inf)}),
     "Clip each number": model([node("Clip", "x l")], (3,), {"l": r(3)}),
+    "Max with NaN": model([node("Max", "x c")], (3,), {"c": np.float32(np.nan)}),
+    "Max with NaN among numbers": model([node("Max", "x c")], (2,), {"c": np.float32([0, np.nan])}),
+    "Max above all": model([node("Max", "x c")], (3,), {"c": np.float32(np.inf)}),
+    "Max that enlarges": model([node("Max", "x c")], (1,), {"c": r(3)}),
+    "Max of other extents": model(
+        [node("Slice", "x s e a", "h"), node("Max", "x h")],
+        (3,), {"s": _I([0]), "e": _I([2]), "a": _I([1])},
+    ),
+    "Min of constants": model([node("Min", "c d", "k"), node("Add", "x k")], (3,),
+                              {"c": r(3), "d": r(3)}),
+    "Min of integers": model([node("Min", "x c")], (3,), {"c": _I([1])}),
     "LeakyRelu with a slope of NaN": model([node("LeakyRelu", "x", alpha=np.nan)], (3,)),
     "PRelu by a value": model([node("PRelu", "x x")], (3,)),
     "PRelu that enlarges": model([node("PRelu", "x s")], (1,), {"s": r(3)}),

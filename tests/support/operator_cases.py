@@ -151,6 +151,55 @@ def clip(g: Generator) -> Case:
     )
 
 
+def hard_sigmoid(g: Generator) -> Case:
+    factor, shift = (np.float32(_pick(g, given, g.normal())) for given in (0.2, 0.5))
+    a, b = Fraction(float(factor)), Fraction(float(shift))
+
+    def clipped(x: Exact) -> Exact:
+        line = a * x + b
+        return np.where(line < 0, ZERO, np.where(line > 1, Fraction(1), line))
+
+    return Case(
+        _shape(g, most=4),
+        [node("HardSigmoid", "v", "w", alpha=float(factor), beta=float(shift))],
+        clipped,
+        lambda x: np.concatenate([a * _flat(x) + b, a * _flat(x) + b - 1]),
+        phases=False,
+    )
+
+
+def _extreme(name: str) -> Callable[[Generator], Case]:
+    """Of the value, another one that is computed from it, and constants, in any order."""
+    larger = name == "Max"
+
+    def made(g: Generator) -> Case:
+        shape = _shape(g, most=3)
+        each = bool(g.integers(2))
+        constants = {"c": _numbers(g, *(shape if each else ())), "k": _numbers(g, *shape)}
+        factor = exact(constants["k"])
+        read = [["v", "c"], ["v", "u"], ["v", "u", "c"]][int(g.integers(3))]
+        g.shuffle(read)
+
+        def given(x: Exact) -> list[Exact]:
+            values = {"v": x, "u": x * factor, "c": np.broadcast_to(exact(constants["c"]), x.shape)}
+            return [values[one] for one in read]
+
+        def computed(x: Exact) -> Exact:
+            result, *others = given(x)
+            for other in others:
+                result = np.where((other > result) == larger, other, result)
+            return result
+
+        def kinks(x: Exact) -> Exact:
+            pairs = itertools.combinations(given(x), 2)
+            return np.concatenate([_flat(one - other) for one, other in pairs])
+
+        nodes = [node("Mul", "v k", "u"), node(name, " ".join(read), "w")]
+        return Case(shape, nodes, computed, kinks, constants=constants, phases=False)
+
+    return made
+
+
 # Arithmetic with a constant.
 
 
@@ -475,7 +524,7 @@ def global_max(g: Generator) -> Case:
 
 def _reduction(name: str) -> Callable[[Generator], Case]:
     def made(g: Generator) -> Case:
-        shape = _shape(g, int(g.integers(2, 4)), 4 if name == "ReduceMax" else 8)
+        shape = _shape(g, int(g.integers(2, 4)), 4 if name in ("ReduceMax", "ReduceMin") else 8)
         some = g.permutation(len(shape))[: int(g.integers(1, len(shape)))]
         axes = tuple(sorted(int(axis) for axis in some))
         keep = bool(g.integers(2))
@@ -485,8 +534,9 @@ def _reduction(name: str) -> Callable[[Generator], Case]:
         count = math.prod(shape[axis] for axis in axes)
 
         def computed(x: Exact) -> Exact:
-            if name == "ReduceMax":
-                return np.asarray(x.max(axis=axes, keepdims=keep), dtype=object)
+            if name in ("ReduceMax", "ReduceMin"):
+                of_all = x.max if name == "ReduceMax" else x.min
+                return np.asarray(of_all(axis=axes, keepdims=keep), dtype=object)
             total = np.asarray(x.sum(axis=axes, keepdims=keep), dtype=object)
             return total / Fraction(count) if name == "ReduceMean" else total
 
@@ -497,7 +547,7 @@ def _reduction(name: str) -> Callable[[Generator], Case]:
             reduced = node(name, "v a", "w", keepdims=int(keep))
             constants = {"a": np.array(written, np.int64)}
         case = Case(shape, [reduced], computed, constants=constants, opset=opset)
-        if name == "ReduceMax":
+        if name in ("ReduceMax", "ReduceMin"):
             groups: dict[Any, list[Any]] = {}
             for place in np.ndindex(*shape):
                 key = tuple(p for axis, p in enumerate(place) if axis not in axes)
@@ -765,17 +815,22 @@ PIECEWISE: dict[str, Callable[[Generator], Case]] = {
     "Gemm": gemm,
     "GlobalAveragePool": global_average,
     "GlobalMaxPool": global_max,
+    "HardSigmoid": hard_sigmoid,
     "Identity": _nothing("Identity"),
     "LeakyRelu": leaky_relu,
     "MatMul, constant": matmul,
+    "Max": _extreme("Max"),
     "MaxPool 1-D": _max_pool(1),
     "MaxPool 2-D": _max_pool(2),
     "MaxPool 3-D": _max_pool(3),
+    "Min": _extreme("Min"),
     "Mul, constant": _with_constant("Mul", lambda a, b: a * b),
+    "Neg": lambda g: _linear(_shape(g), "Neg", lambda x: -x),
     "PRelu": prelu,
     "Pad": pad,
     "ReduceMax": _reduction("ReduceMax"),
     "ReduceMean": _reduction("ReduceMean"),
+    "ReduceMin": _reduction("ReduceMin"),
     "ReduceSum": _reduction("ReduceSum"),
     "Relu": relu,
     "Reshape": reshape,

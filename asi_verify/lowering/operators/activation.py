@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from asi_verify.core.operators import Operator, Relu
+from asi_verify.core.operators import Operator, Relu, Scale
 from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, Tanh
-from asi_verify.lowering.graph import Graph, OnnxNode
+from asi_verify.lowering.graph import Graph, OnnxNode, Value
 from asi_verify.lowering.operators.elementwise import for_one_sample
 from asi_verify.lowering.registry import REGISTRY
 
@@ -39,6 +39,14 @@ def absolute(node: OnnxNode, graph: Graph) -> None:
     graph.define(node, graph.add(LeakyRelu(np.array(-1, dtype=np.float32)), node.value(0)))
 
 
+@REGISTRY.converts("HardSigmoid", to="Scale and Clamp")
+def hard_sigmoid(node: OnnxNode, graph: Graph) -> None:
+    factor = np.array(node.take("alpha", float(np.float32(0.2))), dtype=np.float32)
+    shift = np.array(node.take("beta", 0.5), dtype=np.float32)
+    node.done()
+    graph.define(node, clamped(graph, graph.add(Scale(factor, shift), node.value(0)), 0, 1))
+
+
 _LARGEST = float(np.finfo(np.float32).max)
 """What stands for no end in old files: no float32 is beyond it."""
 
@@ -57,12 +65,15 @@ def clip(node: OnnxNode, graph: Graph) -> None:
     node.done()
     lower = -np.inf if ends[0] <= -_LARGEST else ends[0]
     upper = np.inf if ends[1] >= _LARGEST else ends[1]
-    value = node.value(0)
+    graph.define(node, clamped(graph, node.value(0), lower, upper))
+
+
+def clamped(graph: Graph, value: Value, lower: float, upper: float) -> Value:
+    """``min(max(value, lower), upper)``; an infinite end is none."""
     if (lower, upper) == (-np.inf, np.inf):
-        graph.define(node, value)
-        return
+        return value
     operator: Operator = Relu() if (lower, upper) == (0, np.inf) else Clamp(lower, upper)
-    graph.define(node, graph.add(operator, value))
+    return graph.add(operator, value)
 
 
 @REGISTRY.converts("Tanh", to="Tanh")

@@ -33,6 +33,20 @@ def for_one_sample(node: OnnxNode, constant: npt.NDArray[Any], value: Value) -> 
     return np.asarray(constant[0]) if constant.ndim == rank else constant
 
 
+def alike(node: OnnxNode, graph: Graph, first: Value, second: Value) -> tuple[Value, Value]:
+    """Both values under one shape: an axis of one number is repeated as often as the other has."""
+    if len(first.shape) != len(second.shape):
+        node.refuse(f"values of shapes {first.shape} and {second.shape}")
+    for axis, (one, other) in enumerate(zip(first.shape, second.shape, strict=True)):
+        if one == 1 < other <= MOST_PLACES:
+            first = graph.add(Select(axis, (0,) * other), first)
+        elif other == 1 < one <= MOST_PLACES:
+            second = graph.add(Select(axis, (0,) * one), second)
+        elif one != other:
+            node.refuse(f"values of shapes {first.shape} and {second.shape}")
+    return first, second
+
+
 def _operands(node: OnnxNode) -> tuple[Value, npt.NDArray[Any], bool]:
     """The value, the constant, and whether the constant stands first."""
     swapped = not isinstance(node.inputs[0], Value)
@@ -55,7 +69,7 @@ def add(node: OnnxNode, graph: Graph) -> None:
         arithmetic(node, graph)
         return
     if _both_are_values(node):
-        graph.define(node, graph.add(Add(), *_alike(node, graph)))
+        graph.define(node, graph.add(Add(), *alike(node, graph, node.value(0), node.value(1))))
         return
     value, constant, _ = _operands(node)
     graph.define(node, _shifted(graph, value, constant))
@@ -83,13 +97,23 @@ def sub(node: OnnxNode, graph: Graph) -> None:
         arithmetic(node, graph)
         return
     if _both_are_values(node):
-        first, second = _alike(node, graph)
-        negated = graph.add(Scale(_MINUS_ONE, _ZERO), second)
-        graph.define(node, graph.add(Add(), first, negated))
+        first, second = alike(node, graph, node.value(0), node.value(1))
+        graph.define(node, graph.add(Add(), first, negated(graph, second)))
         return
     value, constant, swapped = _operands(node)
     operator = Scale(_MINUS_ONE, constant.copy()) if swapped else Scale(_ONE, np.asarray(-constant))
     graph.define(node, graph.add(operator, value))
+
+
+@REGISTRY.converts("Neg", to="Scale")
+def neg(node: OnnxNode, graph: Graph) -> None:
+    node.done()
+    graph.define(node, negated(graph, node.value(0)))
+
+
+def negated(graph: Graph, value: Value) -> Value:
+    """The value with the other sign, which rounds nothing."""
+    return graph.add(Scale(_MINUS_ONE, _ZERO), value)
 
 
 @REGISTRY.converts(
@@ -116,27 +140,12 @@ def mul(node: OnnxNode, graph: Graph) -> None:
     graph.define(node, graph.add(Scale(constant.copy(), _ZERO), value))
 
 
-def _alike(node: OnnxNode, graph: Graph) -> tuple[Value, Value]:
-    """Both values under one shape: an axis of one number is repeated as often as the other has."""
-    first, second = node.value(0), node.value(1)
-    if len(first.shape) != len(second.shape):
-        node.refuse(f"values of shapes {first.shape} and {second.shape}")
-    for axis, (one, other) in enumerate(zip(first.shape, second.shape, strict=True)):
-        if one == 1 < other <= MOST_PLACES:
-            first = graph.add(Select(axis, (0,) * other), first)
-        elif other == 1 < one <= MOST_PLACES:
-            second = graph.add(Select(axis, (0,) * one), second)
-        elif one != other:
-            node.refuse(f"values of shapes {first.shape} and {second.shape}")
-    return first, second
-
-
 def _product(node: OnnxNode, graph: Graph) -> Value:
     """Number by number, as matrices of one number."""
     first, second = node.value(0), node.value(1)
     if looks_like_a_gate(graph, first) or looks_like_a_gate(graph, second):
         node.refuse("the product of two values is almost a GELU, x (1 + erf(x / sqrt(2)))")
-    first, second = _alike(node, graph)
+    first, second = alike(node, graph, first, second)
     numbers = (math.prod(first.shape), 1, 1)
     factors = (graph.add(Reshape(numbers), value) for value in (first, second))
     return graph.add(Reshape(first.shape), graph.add(MatMul(), *factors))

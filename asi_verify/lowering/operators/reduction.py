@@ -1,4 +1,4 @@
-"""Sums, means and maxima over some axes of a sample.
+"""Sums, means, maxima and minima over some axes of a sample.
 
 The axes that stay are moved to the front and the others made one: a pool with a single window.
 """
@@ -11,6 +11,7 @@ import numpy as np
 
 from asi_verify.core.operators import Conv, MaxPool, Reshape, Shape, Transpose
 from asi_verify.lowering.graph import Graph, OnnxNode, Value
+from asi_verify.lowering.operators.elementwise import negated
 from asi_verify.lowering.operators.pooling import average
 from asi_verify.lowering.operators.selection import axis_of_sample
 from asi_verify.lowering.registry import REGISTRY
@@ -39,10 +40,21 @@ def reduce_sum(node: OnnxNode, graph: Graph) -> None:
 @REGISTRY.converts("ReduceMax", to="Transpose, Reshape and MaxPool", limits="axes by name")
 def reduce_max(node: OnnxNode, graph: Graph) -> None:
     rows, after = _rows(node, graph, 18)
+    graph.define(node, _shaped(graph, _maximum(graph, rows), after))
+
+
+@REGISTRY.converts("ReduceMin", to="Scale, Transpose, Reshape and MaxPool", limits="axes by name")
+def reduce_min(node: OnnxNode, graph: Graph) -> None:
+    rows, after = _rows(node, graph, 18)
+    made = negated(graph, _maximum(graph, negated(graph, rows)))
+    graph.define(node, _shaped(graph, made, after))
+
+
+def _maximum(graph: Graph, rows: Value) -> Value:
+    """Over all axes but the first."""
     kernel = rows.shape[1:]
     ones = (1,) * len(kernel)
-    made = graph.add(MaxPool(kernel, ones, ((0, 0),) * len(kernel), ones), rows)
-    graph.define(node, _shaped(graph, made, after))
+    return graph.add(MaxPool(kernel, ones, ((0, 0),) * len(kernel), ones), rows)
 
 
 def _shaped(graph: Graph, value: Value, shape: Shape) -> Value:
