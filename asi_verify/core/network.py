@@ -51,7 +51,8 @@ class Network:
 
     def __post_init__(self) -> None:
         if not self.nodes:
-            raise ModelError("the model has no operators")
+            before = f" before its {self.head}" if self.head else ""
+            raise ModelError(f"the model has no operators{before}: it answers what it is given")
         shapes: list[Shape] = [self.input_shape]
         for position, node in enumerate(self.nodes):
             if len(node.inputs) != node.operator.arity:

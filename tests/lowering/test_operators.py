@@ -592,6 +592,12 @@ def test_what_is_not_understood_is_refused(name):
     assert len(str(refusal.value)) > 10
 
 
+def test_a_model_that_is_a_head_alone_is_refused_by_name():
+    """What stands before the softmax is what is proved of, and here there is nothing."""
+    with pytest.raises(ModelError, match="no operators before its softmax"):
+        read_network(model([node("Softmax", "x", axis=1)], (3,)))
+
+
 def test_an_attribute_that_no_converter_looked_at_is_refused():
     """It could change the meaning; a newer operator set may have one that we never read of."""
     given = OnnxNode(onnx.helper.make_node("Relu", ["x"], ["y"], speed=3), 17, ())
