@@ -305,6 +305,15 @@ CASES = {
     ),
     "HardSigmoid": model([node("HardSigmoid", "x", alpha=0.3, beta=0.2)], (9,)),
     "HardSigmoid by default": model([node("HardSigmoid", "x")], (9,)),
+    "HardSwish": model([node("HardSwish", "x")], (12,)),
+    "HardSwish of what grows": model(
+        [node("Mul", "x c", "h"), node("HardSwish", "h")], (3, 4), {"c": np.float32(4)}
+    ),
+    "DepthToSpace": model([node("DepthToSpace", "x", blocksize=2)], (8, 3, 2)),
+    "DepthToSpace, columns first": model(
+        [node("DepthToSpace", "x", blocksize=2, mode="CRD")], (8, 3, 2)
+    ),
+    "SpaceToDepth": model([node("SpaceToDepth", "x", blocksize=2)], (3, 4, 6)),
     "the lowest operator set": model(
         [node("Flatten", "x", "f"), node("MatMul", "f w", "h"), node("Add", "h b")],
         (2, 1, 3), {"w": r(6, 4), "b": r(4)}, opset=8, batch=1,
@@ -499,6 +508,13 @@ REFUSED = {
     "Min of constants": model([node("Min", "c d", "k"), node("Add", "x k")], (3,),
                               {"c": r(3), "d": r(3)}),
     "Min of integers": model([node("Min", "x c")], (3,), {"c": _I([1])}),
+    "DepthToSpace of no block": model([node("DepthToSpace", "x")], (4, 2, 2)),
+    "DepthToSpace that does not fit": model([node("DepthToSpace", "x", blocksize=2)], (6, 2, 2)),
+    "DepthToSpace of another mode": model(
+        [node("DepthToSpace", "x", blocksize=2, mode="RCD")], (4, 2, 2)
+    ),
+    "DepthToSpace of a vector": model([node("DepthToSpace", "x", blocksize=1)], (4,)),
+    "SpaceToDepth that does not fit": model([node("SpaceToDepth", "x", blocksize=2)], (1, 4, 3)),
     "LeakyRelu with a slope of NaN": model([node("LeakyRelu", "x", alpha=np.nan)], (3,)),
     "PRelu by a value": model([node("PRelu", "x x")], (3,)),
     "PRelu that enlarges": model([node("PRelu", "x s")], (1,), {"s": r(3)}),

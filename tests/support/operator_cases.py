@@ -770,6 +770,36 @@ def reshape(g: Generator) -> Case:
     return _linear(shape, "Reshape", _flat, "t", constants={"t": np.int64(target)})
 
 
+def blocks_to_space(g: Generator) -> Case:
+    size, left, height, width = (int(n) for n in g.integers((1, 1, 1, 1), (3, 3, 3, 2)))
+    mode = _pick(g, "DCR", "CRD")
+    shape = (left * size**2, height, width)
+
+    def computed(x: Exact) -> Exact:
+        result = np.empty((left, height * size, width * size), dtype=object)
+        for c, h, w in np.ndindex(result.shape):
+            block = h % size * size + w % size
+            place = block * left + c if mode == "DCR" else c * size**2 + block
+            result[c, h, w] = x[place, h // size, w // size]
+        return result
+
+    return _linear(shape, "DepthToSpace", computed, blocksize=size, mode=mode)
+
+
+def space_to_blocks(g: Generator) -> Case:
+    size, channels, rows, columns = (int(n) for n in g.integers((1, 1, 1, 1), (3, 3, 3, 2)))
+    shape = (channels, rows * size, columns * size)
+
+    def computed(x: Exact) -> Exact:
+        result = np.empty((channels * size**2, rows, columns), dtype=object)
+        for c, h, w in np.ndindex(shape):
+            place = (h % size * size + w % size) * channels + c
+            result[place, h // size, w // size] = x[c, h, w]
+        return result
+
+    return _linear(shape, "SpaceToDepth", computed, blocksize=size)
+
+
 def squeeze(g: Generator) -> Case:
     shape = (1, *_shape(g, 2), 1)
     opset = _pick(g, 11, 17)
@@ -807,6 +837,7 @@ PIECEWISE: dict[str, Callable[[Generator], Case]] = {
     "ConvTranspose 1-D": _conv_transpose(1),
     "ConvTranspose 2-D": _conv_transpose(2),
     "ConvTranspose 3-D": _conv_transpose(3),
+    "DepthToSpace": blocks_to_space,
     "Div": _with_constant("Div", lambda a, b: a / b),
     "Dropout": _nothing("Dropout"),
     "Expand": expand,
@@ -835,6 +866,7 @@ PIECEWISE: dict[str, Callable[[Generator], Case]] = {
     "Relu": relu,
     "Reshape": reshape,
     "Slice": select_slice,
+    "SpaceToDepth": space_to_blocks,
     "Split": split,
     "Squeeze": squeeze,
     "Sub, constant": _with_constant("Sub", lambda a, b: a - b),
@@ -974,12 +1006,30 @@ def matmul_of_two(g: Generator) -> Case:
     return Case(shape, nodes, lambda x: np.matmul(x, x.T), interval=over)
 
 
+def hard_swish(g: Generator) -> Case:
+    def function(x: Exact) -> Exact:
+        line = x / 6 + Fraction(1, 2)
+        return x * np.where(line < 0, ZERO, np.where(line > 1, Fraction(1), line))
+
+    def value(x: Any) -> Any:
+        return x * np.clip(x / 6 + 0.5, 0, 1)
+
+    def over(low: Any, high: Any) -> Interval:
+        # It falls up to -3/2, where it is -3/8, and rises from there on.
+        ends = value(low), value(high)
+        inside = (low < -1.4) & (high > -1.6)
+        return np.where(inside, -0.375, np.minimum(*ends)), np.maximum(*ends)
+
+    return Case(_shape(g, most=4), [node("HardSwish", "v", "w")], function, interval=over, opset=17)
+
+
 SMOOTH: dict[str, Callable[[Generator], Case]] = {
     "Erf": _each("Erf", mpmath.erf, _increasing(_ERF)),
     "Gelu": _each("Gelu", precise.gelu, _gelu_over(exact_form=True), 20),
     "Gelu, tanh": _each(
         "Gelu", precise.gelu_by_tanh, _gelu_over(exact_form=False), 20, approximate="tanh"
     ),
+    "HardSwish": hard_swish,
     "LayerNormalization": layer_norm,
     "MatMul": matmul_of_two,
     "Mul": mul,

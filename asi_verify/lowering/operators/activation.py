@@ -8,7 +8,7 @@ from asi_verify.core.operators import Operator, Relu, Scale
 from asi_verify.core.piecewise import Clamp, LeakyRelu
 from asi_verify.core.smooth import Erf, Gelu, Tanh
 from asi_verify.lowering.graph import Graph, OnnxNode, Value
-from asi_verify.lowering.operators.elementwise import for_one_sample
+from asi_verify.lowering.operators.elementwise import for_one_sample, product
 from asi_verify.lowering.registry import REGISTRY
 
 
@@ -47,6 +47,16 @@ def hard_sigmoid(node: OnnxNode, graph: Graph) -> None:
     graph.define(node, clamped(graph, graph.add(Scale(factor, shift), node.value(0)), 0, 1))
 
 
+@REGISTRY.converts("HardSwish", to="Scale, Clamp and MatMul", since=14)
+def hard_swish(node: OnnxNode, graph: Graph) -> None:
+    node.done()
+    value = node.value(0)
+    line = graph.add(Scale(np.array(1 / 6), np.array(0.5, dtype=np.float32), slack=_SIXTH), value)
+    graph.define(node, product(graph, value, clamped(graph, line, 0, 1)))
+
+
+_SIXTH = 2.0**-24
+"""Relative: runtimes multiply by the float32 that is next to 1/6, or divide by 6."""
 _LARGEST = float(np.finfo(np.float32).max)
 """What stands for no end in old files: no float32 is beyond it."""
 

@@ -129,7 +129,7 @@ def mul(node: OnnxNode, graph: Graph) -> None:
     if _both_are_values(node):
         found = spelled_gelu(graph, node.value(0), node.value(1))
         if found is None:
-            graph.define(node, _product(node, graph))
+            graph.define(node, _product_that_is_no_gelu(node, graph))
         else:
             value, gelu, factor = found
             made = graph.add(gelu, value)
@@ -140,12 +140,15 @@ def mul(node: OnnxNode, graph: Graph) -> None:
     graph.define(node, graph.add(Scale(constant.copy(), _ZERO), value))
 
 
-def _product(node: OnnxNode, graph: Graph) -> Value:
-    """Number by number, as matrices of one number."""
+def _product_that_is_no_gelu(node: OnnxNode, graph: Graph) -> Value:
     first, second = node.value(0), node.value(1)
     if looks_like_a_gate(graph, first) or looks_like_a_gate(graph, second):
         node.refuse("the product of two values is almost a GELU, x (1 + erf(x / sqrt(2)))")
-    first, second = alike(node, graph, first, second)
+    return product(graph, *alike(node, graph, first, second))
+
+
+def product(graph: Graph, first: Value, second: Value) -> Value:
+    """Of two values of one shape, number by number: as matrices of one number."""
     numbers = (math.prod(first.shape), 1, 1)
     factors = (graph.add(Reshape(numbers), value) for value in (first, second))
     return graph.add(Reshape(first.shape), graph.add(MatMul(), *factors))

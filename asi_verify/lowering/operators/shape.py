@@ -83,6 +83,46 @@ def transpose(node: OnnxNode, graph: Graph) -> None:
     graph.define(node, graph.add(Transpose(tuple(axis - 1 for axis in permutation[1:])), value))
 
 
+@REGISTRY.converts("DepthToSpace", to="Reshape and Transpose")
+def depth_to_space(node: OnnxNode, graph: Graph) -> None:
+    size, mode = node.take("blocksize", 0), node.take("mode", "DCR")
+    node.done()
+    value, (channels, height, width) = _of_image(node)
+    if size < 1 or channels % size**2 or mode not in ("DCR", "CRD"):
+        node.refuse(f"blocksize={size}, mode={mode!r} for a value {value.shape}")
+    left = channels // size**2
+    split, order = (
+        ((size, size, left), (2, 3, 0, 4, 1))
+        if mode == "DCR"
+        else ((left, size, size), (0, 3, 1, 4, 2))
+    )
+    blocks = graph.add(Reshape((*split, height, width)), value)
+    turned = graph.add(Transpose(order), blocks)
+    graph.define(node, graph.add(Reshape((left, height * size, width * size)), turned))
+
+
+@REGISTRY.converts("SpaceToDepth", to="Reshape and Transpose")
+def space_to_depth(node: OnnxNode, graph: Graph) -> None:
+    size = node.take("blocksize", 0)
+    node.done()
+    value, (channels, height, width) = _of_image(node)
+    if size < 1 or height % size or width % size:
+        node.refuse(f"blocksize={size} for a value {value.shape}")
+    rows, columns = height // size, width // size
+    blocks = graph.add(Reshape((channels, rows, size, columns, size)), value)
+    turned = graph.add(Transpose((2, 4, 0, 1, 3)), blocks)
+    graph.define(node, graph.add(Reshape((channels * size**2, rows, columns)), turned))
+
+
+def _of_image(node: OnnxNode) -> tuple[Value, tuple[int, int, int]]:
+    """The value, and its extents: channels, height and width."""
+    value = node.value(0)
+    if len(value.shape) != 3:
+        node.refuse(f"a value {value.shape}; channels, height and width are expected")
+    channels, height, width = value.shape
+    return value, (channels, height, width)
+
+
 @REGISTRY.converts(
     "Concat",
     to="Concat; with constants Pad and Scale too",
