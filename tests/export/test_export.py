@@ -82,6 +82,27 @@ class Gated(nn.Module):
         return self.last(h.amax((2, 3)) - h.abs().sum((2, 3)))
 
 
+class Mobile(nn.Module):
+    """A user's network with gates that are clamped lines, in the style of MobileNetV3.
+
+    Its image comes as blocks of channels and is put together; it ends in the larger of two values.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks, self.image = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
+        self.depthwise = nn.Conv2d(4, 4, 3, padding=1, groups=4)
+        self.gate = nn.Conv2d(4, 4, 1)
+        self.lasts = nn.ModuleList([nn.Linear(36, 3), nn.Linear(36, 3)])
+
+    def forward(self, x):
+        h = nn.functional.hardswish(self.depthwise(self.blocks(x)))
+        h = h * nn.functional.hardsigmoid(self.gate(h.mean((2, 3), keepdim=True)))
+        h = torch.flatten(-self.image(h), 1)
+        first, second = (last(h) for last in self.lasts)
+        return torch.maximum(first, torch.minimum(second, torch.full((3,), 0.5)))
+
+
 def trained_residual():
     torch.manual_seed(0)
     module = Residual()
@@ -106,6 +127,7 @@ def transformer_like():
         (nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 2)), (1, 4, 4)),
         (trained_residual(), (1, 6, 6)),
         (Dense(), (1, 7, 6)),
+        (Mobile(), (1, 6, 6)),
         (
             nn.Sequential(
                 nn.Conv3d(1, 3, 2),
