@@ -137,7 +137,8 @@ def main(clone: Path, python: str) -> None:
         + "\n\nLeft undecided by both: "
         + ", ".join(f"{count} at {radius}" for radius, count in open_to_both.items())
         + ". Proofs here are confirmed by the trusted pass and cover float32 rounding; the "
-        "winner's answers come without a proof. Its seconds include a process's start for each image."
+        "winner's answers come without a proof. Its seconds include the start of a process for "
+        "each image."
     )
     claim = "The same images of an ordinary network, asked of the competition's winner"
     write("ordinary_winner", claim, answers, text)

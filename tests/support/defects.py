@@ -3861,7 +3861,7 @@ _PIECES = [
     Defect(
         "depth to space: one order for both modes",
         "lowering/operators/shape.py",
-        'if mode == "DCR" else',
+        'if mode == "CRD"',
         "if mode else",
         _OPERATORS + "the_network_computes_what_onnx_runtime_does[DepthToSpace, columns first]",
     ),

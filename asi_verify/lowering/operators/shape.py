@@ -91,11 +91,10 @@ def depth_to_space(node: OnnxNode, graph: Graph) -> None:
     if size < 1 or channels % size**2 or mode not in ("DCR", "CRD"):
         node.refuse(f"blocksize={size}, mode={mode!r} for a value {value.shape}")
     left = channels // size**2
-    split, order = (
-        ((size, size, left), (2, 3, 0, 4, 1))
-        if mode == "DCR"
-        else ((left, size, size), (0, 3, 1, 4, 2))
-    )
+    # A channel's number counts places in a block first or last.
+    split, order = (size, size, left), (2, 3, 0, 4, 1)
+    if mode == "CRD":
+        split, order = (left, size, size), (0, 3, 1, 4, 2)
     blocks = graph.add(Reshape((*split, height, width)), value)
     turned = graph.add(Transpose(order), blocks)
     graph.define(node, graph.add(Reshape((left, height * size, width * size)), turned))
