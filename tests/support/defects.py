@@ -3862,7 +3862,7 @@ _PIECES = [
         "depth to space: one order for both modes",
         "lowering/operators/shape.py",
         'if mode == "CRD"',
-        "if mode else",
+        'if mode == "RCD"',
         _OPERATORS + "the_network_computes_what_onnx_runtime_does[DepthToSpace, columns first]",
     ),
     Defect(
