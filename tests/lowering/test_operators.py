@@ -279,6 +279,30 @@ def test_the_network_computes_what_onnx_runtime_does(name):
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_what_onnx_runtime_answers_lies_inside_the_enclosure(name):
+    """Of the file as it is, at points of several sizes; what we made of an operator may round."""
+    network = read_network(CASES[name])
+    sizes = np.float32([1e-3, 1, 30]).repeat(4).reshape(-1, *(1 for _ in network.input_shape))
+    points = np.random.default_rng(3).normal(size=(12, *network.input_shape)).astype(np.float32)
+    points *= sizes
+    box = TrustedPass(network, Semantics.FLOAT32).enclosure(Box(points, points.copy()))
+    deployed = run(CASES[name], points)
+    assert np.all((box.lower <= deployed) & (deployed <= box.upper))
+
+
+def test_a_hard_swish_multiplies_by_a_sixth_or_by_the_float32_next_to_it():
+    """The standard's factor and that of runtimes lie inside the enclosure over the reals."""
+    network = read_network(CASES["HardSwish"])
+    points = np.random.default_rng(3).normal(size=(20, *network.input_shape)).astype(np.float32)
+    box = TrustedPass(network, Semantics.REAL).enclosure(Box(points, points.copy()))
+    for factor in (Fraction(1, 6), Fraction(float(np.float32(1 / 6)))):
+        for place, x in np.ndenumerate(points):
+            line = Fraction(float(x)) * factor + Fraction(1, 2)
+            value = Fraction(float(x)) * min(max(line, 0), 1)
+            assert box.lower[place] <= value <= box.upper[place]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_every_constant_is_an_array(name):
     """One without axes too: numpy's numbers are none, and torch takes arrays only."""
     network = read_network(CASES[name])

@@ -3852,6 +3852,13 @@ _PIECES = [
         _OPERATORS + "the_network_computes_what_onnx_runtime_does[HardSwish]",
     ),
     Defect(
+        "hard swish: a sixth and nothing else",
+        "lowering/operators/activation.py",
+        "_SIXTH = 2.0**-24",
+        "_SIXTH = 0.0",
+        _OPERATORS + "a_hard_swish_multiplies_by_a_sixth_or_by_the_float32_next_to_it",
+    ),
+    Defect(
         "depth to space: rows and columns of a block exchanged",
         "lowering/operators/shape.py",
         "(2, 3, 0, 4, 1)",

@@ -508,6 +508,8 @@ REFUSED = {
     "Min of constants": model([node("Min", "c d", "k"), node("Add", "x k")], (3,),
                               {"c": r(3), "d": r(3)}),
     "Min of integers": model([node("Min", "x c")], (3,), {"c": _I([1])}),
+    "HardSigmoid with a factor of NaN": model([node("HardSigmoid", "x", alpha=np.nan)], (3,)),
+    "HardSigmoid with an infinite shift": model([node("HardSigmoid", "x", beta=np.inf)], (3,)),
     "DepthToSpace of no block": model([node("DepthToSpace", "x")], (4, 2, 2)),
     "DepthToSpace that does not fit": model([node("DepthToSpace", "x", blocksize=2)], (6, 2, 2)),
     "DepthToSpace of another mode": model(
